@@ -1,0 +1,1 @@
+"""From images to predictions; torch lives here and nowhere else."""

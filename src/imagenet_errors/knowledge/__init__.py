@@ -1,0 +1,1 @@
+"""What is known about classes and images, models aside."""
