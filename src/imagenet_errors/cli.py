@@ -1,0 +1,94 @@
+"""What all scripts share: flags, errors as one line, progress, suggestions."""
+
+import argparse
+import difflib
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from imagenet_errors.storage import DATASETS, REPOSITORY, InputError
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose flags answer to hyphens and underscores alike, and whose errors are one line."""
+
+    def __init__(self, description: str):
+        super().__init__(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        self.add_argument("--dataset", default="imagenet", type=one_of("dataset", DATASETS), help=" | ".join(DATASETS))
+        self.add_argument(
+            "--artefacts_dir", type=Path, default=REPOSITORY / "artefacts", help="where predictions and analyses lie"
+        )
+
+    def parse_args(self, args=None, namespace=None):
+        return super().parse_args([underscored(arg) for arg in (sys.argv[1:] if args is None else args)], namespace)
+
+    def error(self, message: str):
+        self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
+
+
+def underscored(argument: str) -> str:
+    """`--batch-size=8` as `--batch_size=8`; anything that is no flag as it is."""
+    if not argument.startswith("--"):
+        return argument
+    flag, equals, value = argument[2:].partition("=")
+    return "--" + flag.replace("-", "_") + equals + value
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not 1 or more")
+    return value
+
+
+def one_of(kind: str, names: Iterable[str]) -> Callable[[str], str]:
+    """An argument type that takes one of `names` and says which one may have been meant."""
+
+    def check(name: str) -> str:
+        if name not in names:
+            raise argparse.ArgumentTypeError(unknown(kind, name, names))
+        return name
+
+    return check
+
+
+def unknown(kind: str, name: str, names: Iterable[str]) -> str:
+    """`unknown model 'resnet5', did you mean 'resnet50'?`, or all there are where nothing is close."""
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    advice = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}"
+    return f"unknown {kind} {name!r}, {advice}"
+
+
+def progress(items, description: str):
+    """A progress bar over `items` on standard error; nothing for a single one."""
+    from tqdm import tqdm
+
+    return tqdm(items, desc=description, disable=len(items) < 2, dynamic_ncols=True)
+
+
+def say(*lines: str) -> None:
+    """Remarks for the user: to standard error, so that standard output holds results alone."""
+    for line in lines:
+        print(line, file=sys.stderr)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a script's main function and leave: bad input is one line and status 2, Ctrl-C one line and status 130."""
+    try:
+        main()
+        sys.stdout.flush()
+    except InputError as error:
+        sys.exit(_complain(error, 2))
+    except KeyboardInterrupt:
+        sys.exit(_complain("interrupted: what is finished is kept, the same command goes on from there", 130))
+    except BrokenPipeError:  # the reader of our output left, e.g. `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except OSError as error:
+        sys.exit(_complain(error, 2))
+
+
+def _complain(message, status: int) -> int:
+    print(f"{Path(sys.argv[0]).name}: error: {' '.join(str(message).split())}", file=sys.stderr)
+    return status

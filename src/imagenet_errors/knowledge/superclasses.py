@@ -1,0 +1,85 @@
+"""Superclasses: from definitions by WordNet lemmas to which classes share one."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from imagenet_errors.knowledge.hierarchy import Hierarchy
+from imagenet_errors.knowledge.vocabulary import Vocabulary
+from imagenet_errors.storage import NUM_CLASSES, Artefacts, InputError, read_json_objects
+
+DEFINITIONS = "superclasses.json"
+LISTING = "superclasses.txt"
+
+
+@dataclass(frozen=True)
+class Superclasses:
+    """Which class is in which superclass.
+
+    Attributes:
+        names: Superclasses in the order of the definitions, then every class in none as one of its own (its WordNet id).
+        members: [1000, len(names)] bool.
+    """
+
+    names: tuple[str, ...]
+    members: np.ndarray
+
+    @cached_property
+    def share(self) -> np.ndarray:
+        """[1000, 1000] bool: the two classes have a superclass in common. Every class shares with itself."""
+        members = self.members.astype(np.float32)  # exact for such counts, and a fast matrix product
+        return members @ members.T > 0
+
+    def names_of(self, class_id: int) -> list[str]:
+        return [self.names[column] for column in np.flatnonzero(self.members[class_id])]
+
+
+def load(artefacts: Artefacts, vocabulary: Vocabulary, hierarchy: Hierarchy) -> Superclasses:
+    """Read the definitions `{name: [[lemma, ...], ...]}`, one object or one per line, and apply them."""
+    path = artefacts.find(DEFINITIONS)
+    definitions = read_json_objects(path)
+    check(definitions, path)
+    return define(definitions, vocabulary, hierarchy)
+
+
+def check(definitions: dict, path: Path) -> None:
+    """Raises `InputError` for definitions that are not non-empty lists of non-empty lists of lemma names."""
+    if not definitions:
+        raise InputError(f"{path} defines no superclass: restore it from the repository")
+    for name, alternatives in definitions.items():
+        well_formed = isinstance(alternatives, list) and all(
+            isinstance(lemmas, list) and lemmas and all(isinstance(lemma, str) for lemma in lemmas)
+            for lemmas in alternatives
+        )
+        if not well_formed or not alternatives:
+            raise InputError(f"{path}: superclass {name!r} is not a list of non-empty lists of lemma names: correct it")
+
+
+def define(definitions: dict[str, list[list[str]]], vocabulary: Vocabulary, hierarchy: Hierarchy) -> Superclasses:
+    """A class is a member where every lemma of any inner list names a synset of its closure (exact case)."""
+    above = [hierarchy.lemmas_above(offset) for offset in vocabulary.offsets]
+    defined = np.array(
+        [
+            [any(lemmas.issuperset(wanted) for wanted in alternatives) for alternatives in definitions.values()]
+            for lemmas in above
+        ]
+    ).reshape(NUM_CLASSES, len(definitions))
+    alone = np.flatnonzero(~defined.any(axis=1))
+    singletons = np.arange(NUM_CLASSES)[:, None] == alone
+    return Superclasses(
+        (*definitions, *(vocabulary.wnids[class_id] for class_id in alone)), np.hstack([defined, singletons])
+    )
+
+
+def listing(superclasses: Superclasses, vocabulary: Vocabulary) -> str:
+    """The text of superclasses.txt: the classes of every superclass, then those without one."""
+    defined = [column for column, name in enumerate(superclasses.names) if name not in vocabulary.ids]
+    blocks = [(superclasses.names[column], superclasses.members[:, column]) for column in defined]
+    blocks.append(("no superclass", ~superclasses.members[:, defined].any(axis=1)))
+    return "\n".join(
+        f"{name}: {members.sum()} wnet classes\n"
+        + "".join(f"{vocabulary.wnids[i]} {vocabulary.descriptions[i]}\n" for i in np.flatnonzero(members))
+        for name, members in blocks
+    )

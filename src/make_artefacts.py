@@ -1,0 +1,135 @@
+"""Make the small committed artefacts again from their public sources; analysis itself never runs this."""
+
+from imagenet_errors import cli
+from imagenet_errors.storage import ANNOTATIONS, MISTAKE_LISTS, Artefacts, InputError
+
+WORDNET_FOLDERS = ("/usr/share/wordnet", "/usr/local/share/wordnet")
+
+
+def main() -> None:
+    makers = {
+        "vocabulary": vocabulary,
+        "wordnet": wordnet_closure,
+        "superclasses": superclasses_listing,
+        "cooccurrences": cooccurrences,
+        "non_prototypical": non_prototypical,
+    }
+    parser = cli.Parser(__doc__)
+    parser.add_argument(
+        "--what",
+        nargs="+",
+        default=list(makers),
+        type=cli.one_of("artefact", makers),
+        help="vocabulary: class lists, from timm | wordnet: the hierarchy, from NLTK's or Debian's WordNet 3.0 |"
+        " superclasses: superclasses.txt from superclasses.json | cooccurrences: from timm's ReaL labels, the"
+        " validation labels in tensorflow-datasets and the annotations | non_prototypical: from the mistake lists",
+    )
+    args = parser.parse_args()
+    for name in args.what:
+        print(f"{name}: {makers[name](Artefacts(args.artefacts_dir))}")
+
+
+def vocabulary(artefacts: Artefacts) -> str:
+    from imagenet_errors.knowledge.vocabulary import DESCRIPTIONS, IMAGENET_A_WNIDS, WNIDS
+    from imagenet_errors.storage import write_json, write_text
+
+    wnids = package_text("timm", "data/_info/imagenet_synsets.txt").split()
+    lemmas = dict(
+        line.split("\t") for line in package_text("timm", "data/_info/imagenet_synset_to_lemma.txt").splitlines()
+    )
+    write_json(artefacts.root / WNIDS, {wnid: class_id for class_id, wnid in enumerate(wnids)})
+    write_json(artefacts.root / DESCRIPTIONS, {str(class_id): lemmas[wnid] for class_id, wnid in enumerate(wnids)})
+    imagenet_a = package_text("timm", "data/_info/imagenet_a_synsets.txt")
+    write_text(artefacts.root / IMAGENET_A_WNIDS, imagenet_a.rstrip() + "\n")
+    return f"{len(wnids)} classes, {len(imagenet_a.split())} of them in ImageNet-A"
+
+
+def wordnet_closure(artefacts: Artefacts) -> str:
+    from imagenet_errors.knowledge import hierarchy, sources, vocabulary
+    from imagenet_errors.storage import write_csv
+
+    wordnet = sources.parse_data_noun(data_noun())
+    synsets = sources.needed_synsets(wordnet, vocabulary.load(artefacts).offsets).synsets
+    write_csv(
+        artefacts.root / hierarchy.CLOSURE,
+        hierarchy.COLUMNS,
+        [
+            {"offset": offset} | {name: " ".join(map(str, values)) for name, values in synset._asdict().items()}
+            for offset, synset in synsets.items()
+        ],
+        delimiter="\t",
+    )
+    return f"{len(synsets):,} noun synsets"
+
+
+def data_noun() -> list[str]:
+    """The lines of WordNet 3.0's data.noun, from NLTK's corpus where it is installed, else from Debian's package."""
+    from pathlib import Path
+
+    from nltk.corpus import wordnet
+
+    try:
+        return wordnet.open("data.noun").read().splitlines()
+    except LookupError:
+        for folder in WORDNET_FOLDERS:
+            if (Path(folder) / "data.noun").exists():
+                return (Path(folder) / "data.noun").read_text(encoding="utf-8").splitlines()
+    raise InputError(
+        "no WordNet 3.0 here: install Debian's package wordnet-base, or NLTK's corpus with python -m nltk.downloader wordnet"
+    )
+
+
+def superclasses_listing(artefacts: Artefacts) -> str:
+    from imagenet_errors.knowledge import hierarchy, superclasses, vocabulary
+    from imagenet_errors.storage import write_text
+
+    classes = vocabulary.load(artefacts)
+    found = superclasses.load(artefacts, classes, hierarchy.load(artefacts, classes))
+    write_text(artefacts.root / superclasses.LISTING, superclasses.listing(found, classes))
+    alone = sum(name in classes.ids for name in found.names)
+    return f"{len(found.names) - alone} superclasses, {alone} classes without one"
+
+
+def cooccurrences(artefacts: Artefacts) -> str:
+    import json
+
+    from imagenet_errors.knowledge import annotations, sources, vocabulary
+    from imagenet_errors.storage import read_json, write_csv
+
+    real_labels = json.loads(package_text("timm", "data/_info/imagenet_real_labels.json"))
+    ids = vocabulary.load(artefacts).ids
+    labels_file = package_text("tensorflow_datasets", "datasets/imagenet2012/validation_labels.txt")
+    targets = [ids[wnid] for wnid in labels_file.split()]
+    names = read_json(artefacts.find(ANNOTATIONS))["initial_annots"]
+    annotated = [f"{annotations.VALIDATION_PREFIX}{number:08d}.JPEG" in names for number in range(1, len(targets) + 1)]
+    counts = sources.count_cooccurrences(real_labels, targets, annotated)
+    write_csv(
+        artefacts.root / annotations.COOCCURRENCES,
+        ["class_a", "class_b", "count"],
+        [{"class_a": a, "class_b": b, "count": count} for (a, b), count in counts.items()],
+    )
+    return f"{len(counts):,} pairs, {sum(counts.values()):,} in sum"
+
+
+def non_prototypical(artefacts: Artefacts) -> str:
+    from imagenet_errors.knowledge import annotations, sources
+    from imagenet_errors.storage import read_json, write_text
+
+    files = sources.non_prototypical(read_json(artefacts.find(name)) for name in MISTAKE_LISTS)
+    write_text(artefacts.root / annotations.NON_PROTOTYPICAL, "\n".join(files) + "\n")
+    return f"{len(files)} files"
+
+
+def package_text(package: str, file: str) -> str:
+    """A text file of an installed package, which is not imported."""
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    spec = find_spec(package)
+    if spec is None:
+        raise InputError(f"{package} is not installed: pip install {package.replace('_', '-')}")
+    return (Path(spec.submodule_search_locations[0]) / file).read_text(encoding="utf-8")
+
+
+if __name__ == "__main__":
+    cli.run(main)
