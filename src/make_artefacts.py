@@ -1,7 +1,8 @@
 """Make the small committed artefacts again from their public sources; analysis itself never runs this."""
 
 from imagenet_errors import cli
-from imagenet_errors.storage import ANNOTATIONS, MISTAKE_LISTS, Artefacts, InputError
+from imagenet_errors.errors import InputError
+from imagenet_errors.storage import ANNOTATIONS, MISTAKE_LISTS, Artefacts
 
 WORDNET_FOLDERS = ("/usr/share/wordnet", "/usr/local/share/wordnet")
 
@@ -75,7 +76,7 @@ def data_noun() -> list[str]:
             if (Path(folder) / "data.noun").exists():
                 return (Path(folder) / "data.noun").read_text(encoding="utf-8").splitlines()
     raise InputError(
-        "no WordNet 3.0 here: install Debian's package wordnet-base, or NLTK's corpus with python -m nltk.downloader wordnet"
+        "no WordNet 3.0 here: install Debian's package wordnet-base, or run python -m nltk.downloader wordnet"
     )
 
 

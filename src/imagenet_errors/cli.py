@@ -1,13 +1,13 @@
-"""What all scripts share: flags, errors as one line, progress, suggestions."""
+"""What all scripts share: flags, errors as one line, progress."""
 
 import argparse
-import difflib
 import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from imagenet_errors.storage import DATASETS, REPOSITORY, InputError
+from imagenet_errors.errors import InputError, unknown
+from imagenet_errors.storage import DATASETS, REPOSITORY
 
 
 class Parser(argparse.ArgumentParser):
@@ -53,13 +53,6 @@ def one_of(kind: str, names: Iterable[str]) -> Callable[[str], str]:
     return check
 
 
-def unknown(kind: str, name: str, names: Iterable[str]) -> str:
-    """`unknown model 'resnet5', did you mean 'resnet50'?`, or all there are where nothing is close."""
-    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    advice = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}"
-    return f"unknown {kind} {name!r}, {advice}"
-
-
 def progress(items, description: str):
     """A progress bar over `items` on standard error; nothing for a single one."""
     from tqdm import tqdm
@@ -68,9 +61,11 @@ def progress(items, description: str):
 
 
 def say(*lines: str) -> None:
-    """Remarks for the user: to standard error, so that standard output holds results alone."""
+    """Remarks for the user: to standard error (above a progress bar), so that standard output holds results alone."""
+    from tqdm import tqdm
+
     for line in lines:
-        print(line, file=sys.stderr)
+        tqdm.write(line, file=sys.stderr)
 
 
 def run(main: Callable[[], None]) -> None:

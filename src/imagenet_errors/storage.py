@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from imagenet_errors.errors import InputError
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 NUM_CLASSES = 1000
 SCHEMA_VERSION = 1  # of errors_analysis.parquet
@@ -29,10 +31,6 @@ WHERE_TO_GET = {
         for name in MISTAKE_LISTS
     },
 }
-
-
-class InputError(Exception):
-    """Bad input, told in one line: what is wrong, where, and what to do. Scripts print it and exit with status 2."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +107,10 @@ class Artefacts:
         return self.root / dataset / model / "errors_analysis.parquet"
 
     def models(self, dataset: str) -> list[str]:
-        """The `model_dir_id` of every model with metadata, sorted."""
-        return sorted(path.parent.name for path in self.dataset_dir(dataset).glob("*/metadata.json"))
+        """The `model_dir_id` of every model that the dataset's folder holds something of, sorted."""
+        paths = (self.predictions, self.metadata, self.analysis)
+        folders = sorted(path.name for path in self.dataset_dir(dataset).glob("*/"))
+        return [model for model in folders if any(path(dataset, model).is_file() for path in paths)]
 
 
 def stats_table(results_dir: Path, dataset: str, group: str) -> Path:
@@ -157,11 +157,11 @@ def write_json(path: Path, value) -> None:
 
 
 def write_csv(path: Path, columns: list[str], rows: list[dict], delimiter: str = ",") -> None:
-    """Write a table: floats with all their digits, None as an empty cell, lists as Python prints them."""
+    """Write the named columns of a table: floats with all their digits, None as empty, lists as Python prints them."""
     with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, delimiter=delimiter, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([row[column] for column in columns] for row in rows)
 
 
 def write_npz(path: Path, **arrays: np.ndarray) -> None:
@@ -252,7 +252,9 @@ def read_npz(path: Path, *names: str) -> list[np.ndarray]:
 def class_ids(values: np.ndarray, where: str) -> np.ndarray:
     """`values` as int16 class ids. Raises `InputError` where they are no integers of 0 to 999."""
     values = np.asarray(values)
-    if values.size and not (np.issubdtype(values.dtype, np.integer) and 0 <= values.min() <= values.max() < NUM_CLASSES):
+    if values.size and not (
+        np.issubdtype(values.dtype, np.integer) and 0 <= values.min() <= values.max() < NUM_CLASSES
+    ):
         wrong = values[(values < 0) | (values >= NUM_CLASSES)] if np.issubdtype(values.dtype, np.number) else values
         example = f" ({wrong.flat[0]})" if wrong.size else ""
         raise InputError(f"{where} holds something that is no class id of 0 to {NUM_CLASSES - 1}{example}")
@@ -293,8 +295,11 @@ def read_top1(path: Path, num_samples: int) -> np.ndarray:
 
 
 def read_metadata(path: Path) -> dict:
-    """A model's metadata. What nobody knows is `unknown` (text), None (numbers) or [] (extra_annotations)."""
-    metadata = read_json(path)
+    """A model's metadata. What nobody knows is `unknown` (text), None (numbers) or [] (extra_annotations).
+
+    A missing file is metadata that nobody knows.
+    """
+    metadata = read_json(path) if path.exists() else {}
     if not isinstance(metadata, dict):
         raise InputError(f"{path} is no JSON object: delete the folder and predict again")
     texts = {key: metadata.get(key) or "unknown" for key in ("arch", "arch_family", "training_data")}

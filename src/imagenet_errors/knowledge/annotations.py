@@ -5,17 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from imagenet_errors.errors import InputError
 from imagenet_errors.knowledge.vocabulary import Vocabulary
-from imagenet_errors.storage import (
-    ANNOTATIONS,
-    NUM_CLASSES,
-    Artefacts,
-    InputError,
-    Samples,
-    read_csv,
-    read_json,
-    read_text,
-)
+from imagenet_errors.storage import ANNOTATIONS, NUM_CLASSES, Artefacts, Samples, read_csv, read_json, read_text
 
 COOCCURRENCES = "cooccurrence_counts.csv"
 NON_PROTOTYPICAL = "non_prototypical_files.txt"
@@ -219,7 +211,7 @@ def spurious_pairs(artefacts: Artefacts, share: np.ndarray) -> np.ndarray:
         counts = np.array([list(map(int, row.values())) for row in rows]).reshape(-1, 3)
     except ValueError as error:
         raise InputError(f"{path} is damaged ({error}): restore it from the repository") from None
-    if not ((0 <= counts[:, 0]) & (counts[:, 0] < counts[:, 1]) & (counts[:, 1] < NUM_CLASSES)).all():
+    if not ((counts[:, 0] >= 0) & (counts[:, 0] < counts[:, 1]) & (counts[:, 1] < NUM_CLASSES)).all():
         raise InputError(f"{path} holds a pair that is not 0 <= class_a < class_b <= 999: restore it")
     class_a, class_b = counts[counts[:, 2] >= MIN_COOCCURRENCES, :2].T
     pairs = np.zeros((NUM_CLASSES, NUM_CLASSES), bool)

@@ -1,12 +1,13 @@
-"""The part of WordNet 3.0 that the taxonomy needs: the classes, their ancestors and their direct hypernyms' hyponyms."""
+"""The part of WordNet 3.0 that the taxonomy needs: classes, their ancestors, and what their direct hypernyms cover."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from imagenet_errors.errors import InputError
 from imagenet_errors.knowledge.vocabulary import Vocabulary
-from imagenet_errors.storage import Artefacts, InputError, read_csv
+from imagenet_errors.storage import Artefacts, read_csv
 
 CLOSURE = "wordnet_closure.tsv"
 COLUMNS = ["offset", "lemmas", "hypernyms", "instance_hypernyms", "hyponyms"]

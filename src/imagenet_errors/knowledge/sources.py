@@ -1,4 +1,4 @@
-"""How the committed artefacts follow from their public sources (src/make_artefacts.py; nothing reads this at run time)."""
+"""How the committed artefacts follow from their public sources; src/make_artefacts.py alone uses this."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -36,7 +36,9 @@ def needed_synsets(wordnet: Hierarchy, offsets: Iterable[int]) -> Hierarchy:
     kept = set()
     for offset in offsets:
         kept |= wordnet.closure(offset)
-        kept.update(hyponym for above in wordnet.synsets[offset].hypernyms for hyponym in wordnet.synsets[above].hyponyms)
+        kept.update(
+            hyponym for above in wordnet.synsets[offset].hypernyms for hyponym in wordnet.synsets[above].hyponyms
+        )
     return Hierarchy(
         {
             offset: Synset(

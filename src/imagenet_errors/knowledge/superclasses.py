@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from imagenet_errors.errors import InputError
 from imagenet_errors.knowledge.hierarchy import Hierarchy
 from imagenet_errors.knowledge.vocabulary import Vocabulary
-from imagenet_errors.storage import NUM_CLASSES, Artefacts, InputError, read_json_objects
+from imagenet_errors.storage import NUM_CLASSES, Artefacts, read_json_objects
 
 DEFINITIONS = "superclasses.json"
 LISTING = "superclasses.txt"
@@ -19,7 +20,7 @@ class Superclasses:
     """Which class is in which superclass.
 
     Attributes:
-        names: Superclasses in the order of the definitions, then every class in none as one of its own (its WordNet id).
+        names: Superclasses in the order of the definitions, then the WordNet ids of the classes in none, each its own.
         members: [1000, len(names)] bool.
     """
 

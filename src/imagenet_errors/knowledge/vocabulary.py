@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from imagenet_errors.storage import NUM_CLASSES, Artefacts, InputError, read_json, read_text
+from imagenet_errors.errors import InputError
+from imagenet_errors.storage import NUM_CLASSES, Artefacts, read_json, read_text
 
 WNIDS = "imagenet_wnet_id_to_target.json"
 DESCRIPTIONS = "labels_map.json"

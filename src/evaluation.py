@@ -1,0 +1,162 @@
+"""Type every top-1 error of every predicted model, collect the paper's tables, list the most common errors."""
+
+from collections import Counter
+from pathlib import Path
+
+from imagenet_errors import cli
+from imagenet_errors.analysis.taxonomy import BY_FLAG, CODES, ERRORS, KINDS, UNTIL_OPEN_WORLD
+from imagenet_errors.errors import InputError
+from imagenet_errors.storage import REPOSITORY, Artefacts
+
+SKIPPED = (
+    "the open-world test is skipped: counts of out-of-vocabulary errors are missing and those after it provisional"
+)
+
+
+def parse_args():
+    parser = cli.Parser(__doc__)
+    steps = parser.add_argument_group("steps, in the order in which they run")
+    steps.add_argument("--perform_error_analysis", action="store_true", help="type every error, per model")
+    steps.add_argument("--collect_results", action="store_true", help="write the stats tables")
+    steps.add_argument(
+        "--count_spurious_correlation_pairs", action="store_true", help="count the spurious pairs that are mistakes"
+    )
+    steps.add_argument("--list_most_common_errors", action="store_true", help="list them, per type, over all models")
+    steps.add_argument("--explain", metavar="FILE", help="say why this image got its type; needs --model")
+    parser.add_argument("--error_type", type=cli.one_of("error type", BY_FLAG), help=f"list only {' | '.join(BY_FLAG)}")
+    parser.add_argument("--model", help="the model whose prediction is explained")
+    parser.add_argument(
+        "--open_world",
+        choices=["auto", "skip"],
+        default="auto",
+        help="the open-world test: auto takes it where its embeddings are there (none are read so far), skip leaves it",
+    )
+    parser.add_argument(
+        "--multi_label_source",
+        choices=["json", "tfds"],
+        default="json",
+        help="ImageNet's multi-labels: the official JSON file, or tensorflow-datasets where it is prepared",
+    )
+    parser.add_argument("--results_dir", type=Path, default=REPOSITORY, help="where tables, lists and pictures go")
+    args = parser.parse_args()
+    if bool(args.explain) != bool(args.model):
+        parser.error("--explain FILE and --model M go together")
+    if args.error_type and not args.list_most_common_errors:
+        parser.error("--error_type goes with --list_most_common_errors")
+    steps = ("perform_error_analysis", "collect_results", "count_spurious_correlation_pairs", "list_most_common_errors")
+    if not args.explain and not any(getattr(args, step) for step in steps):
+        parser.error(f"nothing to do: give --explain or one of --{', --'.join(steps)}")
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    from imagenet_errors.analysis.study import Study
+
+    study = Study.load(Artefacts(args.artefacts_dir), args.dataset, args.multi_label_source)
+    if not study.models:
+        raise InputError(f"{study.artefacts.dataset_dir(study.dataset)} has no predictions: run collect_predictions.py")
+    cli.say(f"{args.dataset}: {study.extent}, {len(study.images):,} of them annotated; {SKIPPED}")
+    failures = analyse(study) if args.perform_error_analysis else []
+    if args.explain:
+        from imagenet_errors.analysis.explain import explain
+
+        print("\n".join(explain(study, args.explain, args.model)))
+    else:
+        analyses = study.finished(cli.say)
+        rows = collect(study, analyses)
+        if args.collect_results:
+            write_tables(study.dataset, rows, args.results_dir)
+        if args.count_spurious_correlation_pairs:
+            count_pairs(study, analyses)
+        if args.list_most_common_errors:
+            list_common_errors(study, analyses, args.error_type, args.results_dir)
+        summarise(study, analyses, rows["all"], args.results_dir)
+    if failures:
+        raise InputError(f"{len(failures)} of {len(study.models)} models could not be analysed: {failures[0]}")
+
+
+def analyse(study) -> list[str]:
+    """Type every model's errors; one whose predictions are unusable is named and does not stop the others."""
+    outcomes, failures = Counter(), []
+    for model in cli.progress(study.models, "analysing"):
+        try:
+            outcome = study.analyse(model)
+            outcomes[outcome] += 1
+            if outcome not in ("analysed", "kept"):
+                cli.say(f"{model}: {outcome}")
+        except InputError as error:
+            failures.append(str(error))
+            cli.say(f"{model}: not analysed, {error}")
+    cli.say("; ".join(f"{count} {outcome}" for outcome, count in outcomes.items()))
+    return failures
+
+
+def collect(study, analyses) -> dict[str, list[dict]]:
+    """The rows of the stats tables, by group."""
+    from imagenet_errors.analysis import tables
+
+    arch_groups = tables.arch_groups(study.artefacts)
+    described = [study.described(analysis.model, arch_groups) for analysis in analyses]
+    return {
+        group: [tables.stats_row(study.population, *model, group) for model in zip(analyses, described, strict=True)]
+        for group in study.population.groups
+    }
+
+
+def write_tables(dataset: str, rows: dict[str, list[dict]], results_dir: Path) -> None:
+    from imagenet_errors.analysis.tables import columns
+    from imagenet_errors.storage import stats_table, write_csv
+
+    for group, of_group in rows.items():
+        path = stats_table(results_dir, dataset, group)
+        write_csv(path, columns(dataset), of_group)
+        cli.say(f"wrote {path}: {len(of_group)} models")
+
+
+def count_pairs(study, analyses) -> None:
+    from imagenet_errors.analysis.common_errors import spurious_pairs_as_mistakes
+
+    pairs = spurious_pairs_as_mistakes(study.population, analyses, study.relations.spurious)
+    print(f"Spurious correlations pairs that appear as a mistake: {len(pairs)}")
+
+
+def list_common_errors(study, analyses, error_type: str | None, results_dir: Path) -> None:
+    from imagenet_errors.analysis.common_errors import listing
+    from imagenet_errors.storage import common_errors_list, write_text
+
+    skipped = all(analysis.open_world_skipped for analysis in analyses)
+    for flag in [error_type] if error_type else BY_FLAG:
+        if skipped and BY_FLAG[flag] == CODES["out_of_vocabulary"]:
+            cli.say(f"{flag}: not listed, for the open-world test was skipped")
+            continue
+        text = listing(study.population, analyses, BY_FLAG[flag], study.vocabulary)
+        path = common_errors_list(results_dir, study.dataset, flag)
+        write_text(path, text)
+        print(text, end="")
+        cli.say(f"wrote {path}{': provisional' if skipped and BY_FLAG[flag] in UNTIL_OPEN_WORLD else ''}")
+
+
+def summarise(study, analyses, rows: list[dict], results_dir: Path) -> None:
+    """Print the table of all models and draw it."""
+    import numpy as np
+
+    from imagenet_errors.analysis.tables import counts, summary
+    from imagenet_errors.plots.error_types import draw
+    from imagenet_errors.storage import error_types_picture
+
+    profiles = np.array([counts(study.population, analysis, "all") for analysis in analyses])
+    skipped = [analysis.open_world_skipped for analysis in analyses]
+    counted = f"{study.dataset}: {study.extent}, {study.population.counted.sum():,} of them annotated and unproblematic"
+    print(f"\n{counted}", *summary(rows, profiles, skipped), sep="\n")
+    path = error_types_picture(results_dir, study.dataset)
+    models, titles = [analysis.model for analysis in analyses], [KINDS[code].title for code in ERRORS]
+    remarks = [
+        "skipped" if code == CODES["out_of_vocabulary"] else "at most" * (code in UNTIL_OPEN_WORLD) for code in ERRORS
+    ]
+    draw(models, titles, profiles[:, ERRORS], remarks if any(skipped) else [""] * len(ERRORS), counted, path)
+    cli.say(f"drew {path}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,91 @@
+"""Why one image got its error type, in plain sentences: a second reader of the same decision."""
+
+import numpy as np
+
+from imagenet_errors.analysis.study import Study
+from imagenet_errors.analysis.taxonomy import CODES, KINDS, NO_NOTE, NOTES, decide
+from imagenet_errors.errors import InputError, unknown
+from imagenet_errors.knowledge.annotations import NO_LABEL
+from imagenet_errors.storage import model_dir_id
+
+# What it means that a test said no, in the order of the tests. A test that cannot apply to the image says nothing.
+SAID_NO = {
+    "class_overlap": "The prediction is none of the classes that overlap with the original label.",
+    "missing_multi_label": "The prediction is not among the accepted labels.",
+    "fine_grained": "The prediction shares a superclass with no accepted label.",
+    "like_target": "The prediction neither is the original label nor shares a superclass with it.",
+    "co_occurs_with_target": "The prediction and the original label are no spurious pair.",
+    "out_of_vocabulary": "The open-world test was skipped, so what follows is provisional.",
+    "spurious_correlation": "The prediction makes a spurious pair with no accepted label.",
+    "non_prototypical": "The image is not on the experts' list of non-prototypical images.",
+}
+
+
+def explain(study: Study, file: str, model: str) -> list[str]:
+    """The lines to print for a file, by name or by class folder and name, and a model, by id or folder."""
+    row = np.array([find_image(study, file)])
+    image = study.images[row]
+    top1 = study.top1(find_model(study, model))[row]
+    decision = decide(image, top1, study.relations)
+    return [
+        f"{image.files[0]}, {model}: {KINDS[decision.kinds[0]].title}",
+        f"The original label is {study.vocabulary.describe(image.targets[0])}.",
+        f"The accepted labels are {_classes(study, image.labels[0][image.labels[0] != NO_LABEL])}.",
+        f"The model says {study.vocabulary.describe(top1[0])}.",
+        *(["The image is problematic: it is typed, but neither counted nor listed."] if image.problematic[0] else []),
+        *([f"Noted: {NOTES[decision.notes[0]].title}."] if decision.notes[0] != NO_NOTE else []),
+        *_tests_before(image, top1, decision),
+        _deciding(study, image, int(top1[0]), decision),
+    ]
+
+
+def find_image(study: Study, file: str) -> int:
+    """The position of the image among the annotated ones. Raises `InputError` where it is unknown or not annotated."""
+    for files, position in ((study.images.files, lambda found: found), (study.samples.files, None)):
+        found = [row for row, path in enumerate(files) if file in (path, path.rpartition("/")[2])]
+        if len(found) > 1:
+            raise InputError(f"--explain {file}: {len(found)} images have this name, give the class folder too")
+        if found and position is None:
+            raise InputError(f"--explain {file}: this image is predicted but not annotated, so it has no error type")
+        if found:
+            return found[0]
+    raise InputError(f"--explain {file}: not among the {len(study.samples.files):,} images of {study.dataset}")
+
+
+def find_model(study: Study, model: str) -> str:
+    if model_dir_id(model) not in study.models:
+        raise InputError(f"--model: {unknown('model', model_dir_id(model), study.models)}")
+    return model_dir_id(model)
+
+
+def _classes(study: Study, class_ids) -> str:
+    return "; ".join(map(study.vocabulary.describe, class_ids)) or "none"
+
+
+def _tests_before(image, top1, decision) -> list[str]:
+    """A sentence for every test that could have decided before the one that did."""
+    if KINDS[decision.kinds[0]].name == "correct":
+        return []
+    has_labels = (image.labels != NO_LABEL).any()
+    target_accepted = (image.labels == image.targets[0]).any()
+    mute = set() if has_labels else {"class_overlap", "missing_multi_label", "fine_grained", "spurious_correlation"}
+    mute |= {"like_target", "co_occurs_with_target"} if target_accepted else set()
+    mute |= {"class_overlap", "missing_multi_label"} if top1[0] == image.targets[0] else set()
+    return [sentence for name, sentence in SAID_NO.items() if CODES[name] < decision.kinds[0] and name not in mute]
+
+
+def _deciding(study: Study, image, pred: int, decision) -> str:
+    name = KINDS[decision.kinds[0]].name
+    matching = image.labels[0][decision.matching[0]]
+    superclasses = ", ".join(study.superclasses.names_of(pred))
+    return {
+        "correct": "It is the original label, and that is accepted: correct.",
+        "class_overlap": "ImageNet uses the two classes for the same things: class overlap, counted as correct.",
+        "missing_multi_label": "It is another accepted label of the image: missing multi-label, counted as correct.",
+        "fine_grained": f"It shares a superclass ({superclasses}) with {_classes(study, matching)}: fine-grained.",
+        "like_target": f"It is or shares a superclass ({superclasses}) with the original label, which is not accepted.",
+        "co_occurs_with_target": "It often co-occurs with the original label, which is not accepted: a spurious pair.",
+        "spurious_correlation": f"It often co-occurs with {_classes(study, matching)}: spurious correlation.",
+        "non_prototypical": "Experts call this image a non-prototypical instance of its class: non-prototypical.",
+        "model_failure": "Nothing explains the error: model failure.",
+    }[name]

@@ -1,0 +1,141 @@
+"""Decisions as rows of errors_analysis.parquet and back."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from imagenet_errors.analysis.taxonomy import CODES, KINDS, NO_NOTE, NOTES, Decisions, Relations
+from imagenet_errors.errors import InputError
+from imagenet_errors.knowledge.annotations import NO_LABEL, AnnotatedImages
+from imagenet_errors.knowledge.superclasses import Superclasses
+from imagenet_errors.storage import SCHEMA_VERSION, fingerprint, read_parquet, read_parquet_metadata, write_parquet
+
+SKIPPED = "skipped"
+WITH_SUPERCLASSES = [CODES["fine_grained"], CODES["like_target"]]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One model's finished analysis, over the n annotated images.
+
+    Attributes:
+        model: Its `model_dir_id`.
+        top1: [n] int16 class ids.
+        kinds: [n] int8, positions in taxonomy.KINDS.
+        open_world_skipped: Whether the open-world test was skipped, which makes some types provisional.
+    """
+
+    model: str
+    top1: np.ndarray
+    kinds: np.ndarray
+    open_world_skipped: bool
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a decision depends on besides the prediction, as fingerprints: what makes a stored analysis stale."""
+
+    images: str
+    relations: str
+    open_world: str = SKIPPED
+
+    @classmethod
+    def of(cls, images: AnnotatedImages, relations: Relations, superclasses: Superclasses) -> "Inputs":
+        """Of everything that is stored or decides."""
+        return cls(
+            fingerprint(
+                images.files.tolist(),
+                images.targets,
+                images.labels,
+                images.wrong_labels,
+                images.problematic,
+                images.non_prototypical,
+            ),
+            fingerprint(relations.share, relations.spurious, superclasses.names, superclasses.members),
+        )
+
+    def with_predictions(self, top1: np.ndarray) -> dict[str, str]:
+        return vars(self) | {"predictions": fingerprint(top1)}
+
+
+def is_current(path: Path, fingerprints: dict[str, str]) -> bool:
+    """Whether the stored analysis was made from these inputs. Raises `InputError` where it cannot be read."""
+    return read_parquet_metadata(path).get("fingerprints") == fingerprints
+
+
+def write(
+    path: Path,
+    images: AnnotatedImages,
+    top1: np.ndarray,
+    decisions: Decisions,
+    superclasses: Superclasses,
+    fingerprints: dict[str, str],
+    extent: str,
+) -> None:
+    """Write one model's decisions: a row per annotated image.
+
+    Args:
+        path: The parquet file.
+        images: The n annotated images.
+        top1: [n] int16 class ids.
+        decisions: Those of this model.
+        superclasses: For the superclasses of the predictions.
+        fingerprints: Of the inputs, for `is_current`.
+        extent: How much of the dataset the predictions cover, e.g. `383 of 50,000 images`.
+    """
+    import pyarrow as pa
+
+    n = len(images)
+    has_superclasses = np.isin(decisions.kinds, WITH_SUPERCLASSES)
+    proposal = pa.struct([("offset", pa.int32()), ("lemma", pa.string()), ("score", pa.float32())])
+    table = pa.table(
+        {
+            "img_rel_path": pa.array(images.files),
+            "target": images.targets,
+            "multi_label": _lists(images.labels, images.labels != NO_LABEL),
+            "wrong_multi_label": _lists(images.wrong_labels, images.wrong_labels != NO_LABEL),
+            "is_problematic": images.problematic,
+            "top1": top1,
+            "note": _names(decisions.notes, NOTES),
+            "error_type": _names(decisions.kinds, KINDS),
+            "provisional": decisions.provisional,
+            "matching": _lists(images.labels, decisions.matching),
+            "superclasses": _lists(superclasses.names, superclasses.members[top1] & has_superclasses[:, None]),
+            "num_prompts": pa.nulls(n, pa.int32()),
+            "top5": pa.nulls(n, pa.list_(proposal)),
+        }
+    )
+    write_parquet(path, table, {"schema_version": SCHEMA_VERSION, "images": extent, "fingerprints": fingerprints})
+
+
+def _names(codes: np.ndarray, kinds: tuple):
+    """Codes as dictionary-encoded names; NO_NOTE as null."""
+    import pyarrow as pa
+
+    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes == NO_NOTE), [kind.name for kind in kinds])
+
+
+def _lists(values, chosen: np.ndarray):
+    """An Arrow list per row of the [n, k] mask `chosen`: of `values` [n, k], or of texts [k] shared by all rows."""
+    import pyarrow as pa
+
+    ends = np.concatenate([[0], chosen.sum(axis=1).cumsum()]).astype(np.int32)
+    if isinstance(values, np.ndarray):
+        flat = pa.array(values[chosen])
+    else:
+        flat = pa.array(values).take(pa.array(chosen.nonzero()[1]))
+    return pa.ListArray.from_arrays(pa.array(ends), flat)
+
+
+def read(path: Path, model: str) -> Analysis:
+    """Read what tables and lists need. Raises `InputError` for a damaged file or unknown error types."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    table = read_parquet(path, ["top1", "error_type"])
+    kinds = pc.index_in(table["error_type"].cast(pa.string()), pa.array([kind.name for kind in KINDS]))
+    if kinds.null_count:
+        raise InputError(f"{path} holds an unknown error type: run --perform_error_analysis again")
+    skipped = read_parquet_metadata(path)["fingerprints"]["open_world"] == SKIPPED
+    return Analysis(model, table["top1"].to_numpy(), kinds.to_numpy().astype(np.int8), skipped)

@@ -1,0 +1,140 @@
+"""One dataset in one artefacts folder: all that is known about its images, and the analyses of its models."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from imagenet_errors.analysis import records, tables
+from imagenet_errors.analysis.records import Analysis, Inputs
+from imagenet_errors.analysis.taxonomy import Relations, decide
+from imagenet_errors.errors import InputError
+from imagenet_errors.knowledge import annotations, hierarchy, superclasses, vocabulary
+from imagenet_errors.knowledge.annotations import AnnotatedImages
+from imagenet_errors.knowledge.superclasses import Superclasses
+from imagenet_errors.knowledge.vocabulary import Vocabulary
+from imagenet_errors.storage import DATASETS, Artefacts, Samples, read_metadata, read_samples, read_top1
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the analysis of any model of a dataset needs, loaded once."""
+
+    artefacts: Artefacts
+    dataset: str
+    source: str
+    vocabulary: Vocabulary
+    class_groups: dict[str, np.ndarray]
+    superclasses: Superclasses
+    relations: Relations
+    samples: Samples
+    images: AnnotatedImages
+
+    @classmethod
+    def load(cls, artefacts: Artefacts, dataset: str, source: str = "json") -> "Study":
+        """Read everything but the predictions; `source` of the multi-labels is as in `annotations.load`."""
+        samples = read_samples(artefacts, dataset)
+        classes = vocabulary.load(artefacts)
+        synsets = hierarchy.load(artefacts, classes)
+        grouped = superclasses.load(artefacts, classes, synsets)
+        return cls(
+            artefacts,
+            dataset,
+            source,
+            classes,
+            hierarchy.class_groups(classes, synsets),
+            grouped,
+            Relations(grouped.share, annotations.spurious_pairs(artefacts, grouped.share)),
+            samples,
+            annotations.load(artefacts, dataset, samples, classes, source),
+        )
+
+    @cached_property
+    def population(self) -> tables.Population:
+        return tables.Population.of(self.images, self.class_groups)
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        return Inputs.of(self.images, self.relations, self.superclasses)
+
+    @property
+    def models(self) -> list[str]:
+        return self.artefacts.models(self.dataset)
+
+    @property
+    def extent(self) -> str:
+        """E.g. `383 of 50,000 images`."""
+        return DATASETS[self.dataset].extent(len(self.samples.files))
+
+    def top1(self, model: str) -> np.ndarray:
+        """[n] int16: the model's predictions on the annotated images."""
+        path = self.artefacts.predictions(self.dataset, model)
+        return read_top1(path, len(self.samples.files))[self.images.rows]
+
+    def analyse(self, model: str) -> str:
+        """Decide and store one model's errors, unless a current analysis is there; says which in one word or more."""
+        path = self.artefacts.analysis(self.dataset, model)
+        top1 = self.top1(model)
+        fingerprints = self.inputs.with_predictions(top1)
+        done = "analysed"
+        if path.exists():
+            try:
+                if records.is_current(path, fingerprints):
+                    return "kept"
+                done = "analysed again, for its inputs have changed"
+            except InputError as error:
+                done = f"analysed again, for {error}"
+        decisions = decide(self.images, top1, self.relations)
+        records.write(path, self.images, top1, decisions, self.superclasses, fingerprints, self.extent)
+        return done
+
+    def finished(self, say: Callable[[str], None]) -> list[Analysis]:
+        """The current analyses, in order of `model_dir_id`; a model without one is named through `say` and left out."""
+        analyses = []
+        for model in self.models:
+            path = self.artefacts.analysis(self.dataset, model)
+            try:
+                if not path.exists():
+                    raise InputError("it is not analysed: run --perform_error_analysis")
+                if not records.is_current(path, self.inputs.with_predictions(self.top1(model))):
+                    raise InputError("its analysis is of other inputs: run --perform_error_analysis")
+                analyses.append(records.read(path, model))
+            except InputError as error:
+                say(f"skipped {model}: {error}")
+        if not analyses:
+            raise InputError(
+                f"no model in {self.artefacts.dataset_dir(self.dataset)} is analysed: run --perform_error_analysis"
+            )
+        return analyses
+
+    def described(self, model: str, groups: dict[str, str]) -> dict:
+        """The cells of a model's stats row that are not counted (`tables.describe`)."""
+        metadata = self._metadata(self.dataset, model)
+        on_imagenet = self._metadata("imagenet", model)
+        if on_imagenet["multi_label_val_acc"] is None and self._has_predictions("imagenet", model):
+            on_imagenet["multi_label_val_acc"] = self._on_imagenet.multi_label_accuracy(model)
+        return tables.describe(metadata | {"model_dir_id": model}, on_imagenet, groups)
+
+    def multi_label_accuracy(self, model: str) -> float | None:
+        """MLA in percent over all unproblematic images; no open-world test is needed for it."""
+        kinds = decide(self.images, self.top1(model), self.relations).kinds
+        correct = np.isin(kinds, tables.COUNTS_AS_CORRECT) & self.population.counted
+        counted = self.population.counted
+        return tables.multi_label_accuracy(self.images.targets[counted], correct[counted])
+
+    @cached_property
+    def _on_imagenet(self) -> "Study":
+        return self if self.dataset == "imagenet" else Study.load(self.artefacts, "imagenet", self.source)
+
+    def _has_predictions(self, dataset: str, model: str) -> bool:
+        return self.artefacts.predictions(dataset, model).exists()
+
+    def _metadata(self, dataset: str, model: str) -> dict:
+        """Metadata, with the top-1 accuracy computed from the predictions where it is not known."""
+        metadata = read_metadata(self.artefacts.metadata(dataset, model))
+        if metadata["top1_val_acc"] is None and self._has_predictions(dataset, model):
+            targets = read_samples(self.artefacts, dataset).targets
+            hits = read_top1(self.artefacts.predictions(dataset, model), len(targets)) == targets
+            metadata["top1_val_acc"] = float(100 * hits.mean())
+        return metadata
