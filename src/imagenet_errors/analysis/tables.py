@@ -128,7 +128,7 @@ def stats_row(population: Population, analysis: Analysis, described: dict, group
 
 
 def _imagenet_m(population: Population, analysis: Analysis, group: str) -> dict:
-    """ImageNet-M (Vasudevan et al. 2022): an error is a prediction that is no accepted label; empty without its list."""
+    """ImageNet-M (Vasudevan et al. 2022): an error is a prediction that is no accepted label; empty without a list."""
     images = population.images
     if images.imagenet_m is None:
         return dict.fromkeys(("num_all_imagenet-m_samples", "num_group_imagenet-m_samples", "num_imagenet-m_errors"))
@@ -177,12 +177,7 @@ def summary(rows: list[dict], profiles: list[np.ndarray], skipped: list[bool]) -
         for row, profile, is_skipped in zip(rows, profiles, skipped, strict=True)
     ]
     widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths))
-        )
-        for line in [header, *body]
-    ]
+    lines = ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in [header, *body]]
     return [lines[0], "─" * len(lines[0]), *lines[1:]]
 
 

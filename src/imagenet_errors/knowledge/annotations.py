@@ -1,4 +1,4 @@
-"""What people said about the images: accepted labels, problematic images, pairs that co-occur, lists of single images."""
+"""What people said about images: accepted labels, problematic images, classes that co-occur, single images."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
