@@ -1,8 +1,8 @@
 """Make the small committed artefacts again from their public sources; analysis itself never runs this."""
 
-from imagenet_errors import cli
+from imagenet_errors import cli, storage
 from imagenet_errors.errors import InputError
-from imagenet_errors.storage import ANNOTATIONS, MISTAKE_LISTS, Artefacts
+from imagenet_errors.storage import Artefacts
 
 WORDNET_FOLDERS = ("/usr/share/wordnet", "/usr/local/share/wordnet")
 
@@ -31,28 +31,27 @@ def main() -> None:
 
 
 def vocabulary(artefacts: Artefacts) -> str:
-    from imagenet_errors.knowledge.vocabulary import DESCRIPTIONS, IMAGENET_A_WNIDS, WNIDS
-    from imagenet_errors.storage import write_json, write_text
 
     wnids = package_text("timm", "data/_info/imagenet_synsets.txt").split()
     lemmas = dict(
         line.split("\t") for line in package_text("timm", "data/_info/imagenet_synset_to_lemma.txt").splitlines()
     )
-    write_json(artefacts.root / WNIDS, {wnid: class_id for class_id, wnid in enumerate(wnids)})
-    write_json(artefacts.root / DESCRIPTIONS, {str(class_id): lemmas[wnid] for class_id, wnid in enumerate(wnids)})
+    storage.write_json(artefacts.root / storage.WNIDS, {wnid: class_id for class_id, wnid in enumerate(wnids)})
+    storage.write_json(
+        artefacts.root / storage.DESCRIPTIONS, {str(class_id): lemmas[wnid] for class_id, wnid in enumerate(wnids)}
+    )
     imagenet_a = package_text("timm", "data/_info/imagenet_a_synsets.txt")
-    write_text(artefacts.root / IMAGENET_A_WNIDS, imagenet_a.rstrip() + "\n")
+    storage.write_text(artefacts.root / storage.IMAGENET_A_WNIDS, imagenet_a.rstrip() + "\n")
     return f"{len(wnids)} classes, {len(imagenet_a.split())} of them in ImageNet-A"
 
 
 def wordnet_closure(artefacts: Artefacts) -> str:
     from imagenet_errors.knowledge import hierarchy, sources, vocabulary
-    from imagenet_errors.storage import write_csv
 
     wordnet = sources.parse_data_noun(data_noun())
     synsets = sources.needed_synsets(wordnet, vocabulary.load(artefacts).offsets).synsets
-    write_csv(
-        artefacts.root / hierarchy.CLOSURE,
+    storage.write_csv(
+        artefacts.root / storage.CLOSURE,
         hierarchy.COLUMNS,
         [
             {"offset": offset} | {name: " ".join(map(str, values)) for name, values in synset._asdict().items()}
@@ -82,11 +81,10 @@ def data_noun() -> list[str]:
 
 def superclasses_listing(artefacts: Artefacts) -> str:
     from imagenet_errors.knowledge import hierarchy, superclasses, vocabulary
-    from imagenet_errors.storage import write_text
 
     classes = vocabulary.load(artefacts)
     found = superclasses.load(artefacts, classes, hierarchy.load(artefacts, classes))
-    write_text(artefacts.root / superclasses.LISTING, superclasses.listing(found, classes))
+    storage.write_text(artefacts.root / storage.SUPERCLASSES_LISTING, superclasses.listing(found, classes))
     alone = sum(name in classes.ids for name in found.names)
     return f"{len(found.names) - alone} superclasses, {alone} classes without one"
 
@@ -95,17 +93,16 @@ def cooccurrences(artefacts: Artefacts) -> str:
     import json
 
     from imagenet_errors.knowledge import annotations, sources, vocabulary
-    from imagenet_errors.storage import read_json, write_csv
 
     real_labels = json.loads(package_text("timm", "data/_info/imagenet_real_labels.json"))
     ids = vocabulary.load(artefacts).ids
     labels_file = package_text("tensorflow_datasets", "datasets/imagenet2012/validation_labels.txt")
     targets = [ids[wnid] for wnid in labels_file.split()]
-    names = read_json(artefacts.find(ANNOTATIONS))["initial_annots"]
+    names = storage.read_json(artefacts.find(storage.ANNOTATIONS))["initial_annots"]
     annotated = [f"{annotations.VALIDATION_PREFIX}{number:08d}.JPEG" in names for number in range(1, len(targets) + 1)]
     counts = sources.count_cooccurrences(real_labels, targets, annotated)
-    write_csv(
-        artefacts.root / annotations.COOCCURRENCES,
+    storage.write_csv(
+        artefacts.root / storage.COOCCURRENCES,
         ["class_a", "class_b", "count"],
         [{"class_a": a, "class_b": b, "count": count} for (a, b), count in counts.items()],
     )
@@ -113,11 +110,10 @@ def cooccurrences(artefacts: Artefacts) -> str:
 
 
 def non_prototypical(artefacts: Artefacts) -> str:
-    from imagenet_errors.knowledge import annotations, sources
-    from imagenet_errors.storage import read_json, write_text
+    from imagenet_errors.knowledge import sources
 
-    files = sources.non_prototypical(read_json(artefacts.find(name)) for name in MISTAKE_LISTS)
-    write_text(artefacts.root / annotations.NON_PROTOTYPICAL, "\n".join(files) + "\n")
+    files = sources.non_prototypical(storage.read_json(artefacts.find(name)) for name in storage.MISTAKE_LISTS)
+    storage.write_text(artefacts.root / storage.NON_PROTOTYPICAL, "\n".join(files) + "\n")
     return f"{len(files)} files"
 
 

@@ -42,6 +42,13 @@ def positive(text: str) -> int:
     return value
 
 
+def natural(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is negative")
+    return value
+
+
 def one_of(kind: str, names: Iterable[str]) -> Callable[[str], str]:
     """An argument type that takes one of `names` and says which one may have been meant."""
 

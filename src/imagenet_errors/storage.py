@@ -22,6 +22,19 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 NUM_CLASSES = 1000
 SCHEMA_VERSION = 1  # of errors_analysis.parquet
 
+# What lies in an artefacts folder: small data committed in the repository's own ...
+WNIDS = "imagenet_wnet_id_to_target.json"
+DESCRIPTIONS = "labels_map.json"
+IMAGENET_A_WNIDS = "imagenet_a_synsets.txt"
+CLOSURE = "wordnet_closure.tsv"
+SUPERCLASSES = "superclasses.json"
+SUPERCLASSES_LISTING = "superclasses.txt"
+COOCCURRENCES = "cooccurrence_counts.csv"
+NON_PROTOTYPICAL = "non_prototypical_files.txt"
+SAMPLE_ANNOTATIONS = "sample/annotations.json"
+ARCH_GROUPS = "arch_groups.csv"
+MODELS = "models.csv"
+# ... and what is downloaded.
 ANNOTATIONS = "annotations/human_accuracy_v3.0.0.json"
 MISTAKE_LISTS = ("annotations/vit3b_mistakes.json", "annotations/greedy_soups_mistakes.json")
 WHERE_TO_GET = {
@@ -39,19 +52,19 @@ class Dataset:
 
     Attributes:
         name: Its folder below the artefacts folder.
-        num_images: Images of the whole dataset, or None where whatever is there is the whole.
+        num_images: Images of the whole dataset.
         variable: Environment variable that names its folder of images, or None where we write the images ourselves.
         subfolder: Where below that folder the class folders lie.
     """
 
     name: str
-    num_images: int | None = None
+    num_images: int
     variable: str | None = None
     subfolder: str = ""
 
     def extent(self, num_images: int) -> str:
         """How much of the dataset `num_images` images are, e.g. `383 of 50,000 images`."""
-        return f"{num_images:,} of {self.num_images or num_images:,} images"
+        return f"{num_images:,} of {self.num_images:,} images"
 
 
 DATASETS = {
@@ -59,7 +72,7 @@ DATASETS = {
     for dataset in (
         Dataset("imagenet", 50_000, "IMAGENET_DIR", "val"),
         Dataset("imagenet-a", 7_500, "IMAGENET_A_DIR"),
-        Dataset("sample"),
+        Dataset("sample", 7),
     )
 }
 
@@ -292,6 +305,16 @@ def read_top1(path: Path, num_samples: int) -> np.ndarray:
             " they are of other images than samples_info.npz lists, predict again"
         )
     return class_ids(top1, str(path))
+
+
+def check_predictions(path: Path, num_samples: int, probs: bool) -> None:
+    """Read all of a preds.npz. Raises `InputError` where it is damaged, of other images, or lacks `probs` if asked for."""
+    read_top1(path, num_samples)
+    with np.load(path) as archive:
+        names = [name for name in ("top5", "top5_probs") if name in archive]
+    for name, values in zip(names + ["probs"] * probs, read_npz(path, *names, *["probs"] * probs), strict=True):
+        if len(values) != num_samples:
+            raise InputError(f"{path}: {name} has {len(values):,} rows for {num_samples:,} images: predict again")
 
 
 def read_metadata(path: Path) -> dict:

@@ -7,11 +7,19 @@ import numpy as np
 
 from imagenet_errors.errors import InputError
 from imagenet_errors.knowledge.vocabulary import Vocabulary
-from imagenet_errors.storage import ANNOTATIONS, NUM_CLASSES, Artefacts, Samples, read_csv, read_json, read_text
+from imagenet_errors.storage import (
+    ANNOTATIONS,
+    COOCCURRENCES,
+    NON_PROTOTYPICAL,
+    NUM_CLASSES,
+    SAMPLE_ANNOTATIONS,
+    Artefacts,
+    Samples,
+    read_csv,
+    read_json,
+    read_text,
+)
 
-COOCCURRENCES = "cooccurrence_counts.csv"
-NON_PROTOTYPICAL = "non_prototypical_files.txt"
-SAMPLE_ANNOTATIONS = "sample/annotations.json"
 VALIDATION_PREFIX = "ILSVRC2012_val_"
 NO_LABEL = -1  # pads the label matrices
 MIN_COOCCURRENCES = 2  # Peychev et al. 2023: a pair that ReaL labels name together at least twice

@@ -7,9 +7,8 @@ import numpy as np
 
 from imagenet_errors.errors import InputError
 from imagenet_errors.knowledge.vocabulary import Vocabulary
-from imagenet_errors.storage import Artefacts, read_csv
+from imagenet_errors.storage import CLOSURE, Artefacts, read_csv
 
-CLOSURE = "wordnet_closure.tsv"
 COLUMNS = ["offset", "lemmas", "hypernyms", "instance_hypernyms", "hyponyms"]
 GROUPS = ("all", "organism", "artifact", "other")
 

@@ -9,10 +9,7 @@ import numpy as np
 from imagenet_errors.errors import InputError
 from imagenet_errors.knowledge.hierarchy import Hierarchy
 from imagenet_errors.knowledge.vocabulary import Vocabulary
-from imagenet_errors.storage import NUM_CLASSES, Artefacts, read_json_objects
-
-DEFINITIONS = "superclasses.json"
-LISTING = "superclasses.txt"
+from imagenet_errors.storage import NUM_CLASSES, SUPERCLASSES, Artefacts, read_json_objects
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Superclasses:
 
 def load(artefacts: Artefacts, vocabulary: Vocabulary, hierarchy: Hierarchy) -> Superclasses:
     """Read the definitions `{name: [[lemma, ...], ...]}`, one object or one per line, and apply them."""
-    path = artefacts.find(DEFINITIONS)
+    path = artefacts.find(SUPERCLASSES)
     definitions = read_json_objects(path)
     check(definitions, path)
     return define(definitions, vocabulary, hierarchy)

@@ -4,11 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from imagenet_errors.errors import InputError
-from imagenet_errors.storage import NUM_CLASSES, Artefacts, read_json, read_text
-
-WNIDS = "imagenet_wnet_id_to_target.json"
-DESCRIPTIONS = "labels_map.json"
-IMAGENET_A_WNIDS = "imagenet_a_synsets.txt"
+from imagenet_errors.storage import DESCRIPTIONS, IMAGENET_A_WNIDS, NUM_CLASSES, WNIDS, Artefacts, read_json, read_text
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,122 @@
+"""Run image classifiers over a dataset and store what they predict."""
+
+from imagenet_errors import cli
+from imagenet_errors.errors import InputError
+from imagenet_errors.storage import DATASETS, Artefacts
+
+
+def parse_args():
+    parser = cli.Parser(__doc__)
+    parser.add_argument("--modules", nargs="+", default=["efficientnet_lite"], help="groups of models, or all")
+    parser.add_argument("--model", nargs="+", help="models by name or wildcard; default: all of the modules")
+    parser.add_argument("--list_modules", action="store_true", help="print the modules and leave")
+    parser.add_argument("--list_models", action="store_true", help="print the chosen models and leave")
+    parser.add_argument(
+        "--get_computation_time", action="store_true", help="print how long the stored predictions took and leave"
+    )
+    parser.add_argument("--batch_size", type=cli.positive, default=64, help="images per batch")
+    parser.add_argument("--workers", type=cli.natural, default=4, help="processes that decode images")
+    parser.add_argument("--device", help="where to compute, e.g. cuda:0; default: a GPU where there is one, else cpu")
+    parser.add_argument("--limit", type=cli.positive, help="run only the first so many images")
+    parser.add_argument("--save_probs", action="store_true", help="store all 1000 probabilities per image as well")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    artefacts = Artefacts(args.artefacts_dir)
+    if args.get_computation_time:
+        return print_computation_time(artefacts, args.dataset)
+
+    from imagenet_errors.inference import zoo
+
+    records = zoo.load_records(artefacts)
+    chosen = zoo.select(records, args.modules, args.model)
+    if args.list_modules:
+        return list_modules(records)
+    if args.list_models:
+        return list_models(chosen)
+    root, samples = find_samples(artefacts, DATASETS[args.dataset], args.limit)
+    cli.say(f"{args.dataset}: {DATASETS[args.dataset].extent(len(samples.files))} in {root}")
+    collect(artefacts, args, chosen, root, samples)
+
+
+def list_modules(records) -> None:
+    from collections import Counter
+
+    for module, count in sorted(Counter(record.module for record in records).items()):
+        print(f"{module}  {count} models")
+
+
+def list_models(records) -> None:
+    for record in records:
+        print(f"{record.model_id}  {record.num_params / 1e6:.1f}M parameters  {record.training_data}")
+
+
+def print_computation_time(artefacts: Artefacts, dataset: str) -> None:
+    """The sum of the stored `preds_comp_time`; models without one are named."""
+    from datetime import timedelta
+
+    from imagenet_errors.storage import read_metadata
+
+    times = {model: read_metadata(artefacts.metadata(dataset, model)) for model in artefacts.models(dataset)}
+    known = [metadata["preds_comp_time"] for metadata in times.values() if metadata.get("preds_comp_time")]
+    without = [model for model, metadata in times.items() if not metadata.get("preds_comp_time")]
+    if without:
+        cli.say(f"no time is stored for {', '.join(without)}")
+    print(f"{dataset}: {len(known)} models took {timedelta(seconds=round(sum(known)))} ({sum(known):.1f} s)")
+
+
+def find_samples(artefacts: Artefacts, dataset, limit: int | None):
+    """The folder of images and the images in it, which must be those that the artefacts folder already knows."""
+    from imagenet_errors.inference import datasets, sample
+    from imagenet_errors.knowledge import vocabulary
+    from imagenet_errors.storage import claim_samples
+
+    root = datasets.locate(dataset) if dataset.variable else sample.write_images(artefacts)
+    classes = vocabulary.load(artefacts)
+    samples = datasets.find_images(root, classes, limit)
+    if dataset.name == "imagenet-a":
+        strange = set(samples.files.astype("<U9")) - vocabulary.imagenet_a_classes(artefacts)
+        if strange:
+            raise InputError(f"{root / min(strange)} is no class of ImageNet-A: remove it")
+    claim_samples(artefacts, dataset.name, samples)
+    return root, samples
+
+
+def collect(artefacts: Artefacts, args, records, root, samples) -> None:
+    """Run every model that has no valid predictions yet, one at a time, and store each as soon as it is done."""
+    from imagenet_errors.inference import predict, stored, zoo
+
+    device = predict.choose_device(args.device)
+    subset = sorted(set(samples.targets.tolist())) if args.dataset == "imagenet-a" else None
+    for record in records:
+        try:
+            if stored.keep(artefacts, args.dataset, record, len(samples.files), args.save_probs):
+                cli.say(f"{record.model_id}: kept, it has valid predictions")
+                continue
+        except InputError as error:
+            cli.say(f"{record.model_id}: predicted again, for {error}")
+        model, preprocessing = zoo.build(record)
+        predictions = predict.predict(
+            model,
+            preprocessing,
+            root,
+            samples.files,
+            batch_size=args.batch_size,
+            workers=args.workers,
+            device=device,
+            subset=subset,
+            save_probs=args.save_probs,
+            progress=lambda batches, name=record.model_id: cli.progress(batches, name),
+        )
+        num_params = zoo.count_parameters(model)
+        metadata = stored.store(artefacts, args.dataset, record, samples, predictions, num_params, args.batch_size)
+        print(
+            f"{record.model_id}: top-1 {metadata['top1_val_acc']:.2f} % on"
+            f" {DATASETS[args.dataset].extent(len(samples.files))}, {predictions.seconds:.1f} s on {device}"
+        )
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,130 @@
+"""The loop over images."""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from imagenet_errors.errors import InputError
+from imagenet_errors.inference.datasets import ImageFiles, Preprocessing, stack
+
+TOP = 5
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says about N images, the most probable class first; of equal ones the lower id.
+
+    Attributes:
+        top5: [N, 5] int16.
+        top5_probs: [N, 5] float32, of the softmax over all 1000 classes.
+        top1_of_subset: [N] int16, the most probable of the classes asked for, or None.
+        probs: [N, 1000] float32, or None.
+        seconds: Wall time of the loop, data loading included.
+    """
+
+    top5: np.ndarray
+    top5_probs: np.ndarray
+    top1_of_subset: np.ndarray | None
+    probs: np.ndarray | None
+    seconds: float
+
+    @property
+    def top1(self) -> np.ndarray:
+        """[N] int16."""
+        return self.top5[:, 0]
+
+
+def choose_device(name: str | None) -> torch.device:
+    """The device of this name, or else the best there is. Raises `InputError` where it cannot be used."""
+    name = name or ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        torch.empty(1, device=name)
+        return torch.device(name)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        raise InputError(f"--device {name} cannot be used here ({str(error).splitlines()[0]}): try cpu") from None
+
+
+def make_deterministic() -> None:
+    """Seed everything with 0, and compute in plain float32: no TF32, no autotuned convolutions."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+@torch.inference_mode()
+def predict(
+    model: torch.nn.Module,
+    preprocessing: Preprocessing,
+    root: Path,
+    files: np.ndarray,
+    *,
+    batch_size: int,
+    workers: int,
+    device: torch.device,
+    subset: np.ndarray | None = None,
+    save_probs: bool = False,
+    progress: Callable = iter,
+) -> Predictions:
+    """Run a model over image files.
+
+    Args:
+        model: Gives logits [B, 1000]; moved to `device`.
+        preprocessing: The model's.
+        root: Folder that `files` are relative to.
+        files: [N] str.
+        batch_size: Images per batch.
+        workers: Processes that decode images; 0 decodes in this one.
+        device: Where to compute.
+        subset: Class ids among which `top1_of_subset` is taken.
+        save_probs: Keep all probabilities.
+        progress: Wraps the iterable of batches.
+
+    Raises:
+        InputError: for an image that cannot be read, or logits that are no numbers.
+    """
+    make_deterministic()
+    model = model.to(device)
+    loader = torch.utils.data.DataLoader(
+        ImageFiles(root, files, preprocessing.to_pixels()),
+        batch_size,
+        num_workers=min(workers, -(-len(files) // batch_size)),
+        collate_fn=stack,
+        pin_memory=device.type == "cuda",
+    )
+    top5, top5_probs, of_subset, all_probs = [], [], [], []
+    start = time.perf_counter()
+    for pixels in progress(loader):
+        if isinstance(pixels, InputError):
+            raise pixels
+        probs = model(preprocessing.normalise(pixels.to(device, non_blocking=True))).softmax(dim=1)
+        if not probs.isfinite().all():
+            raise InputError("the model gives not-a-number: its weights or its preprocessing are wrong")
+        values, classes = probs.sort(dim=1, descending=True, stable=True)
+        top5.append(classes[:, :TOP].cpu())
+        top5_probs.append(values[:, :TOP].cpu())
+        if subset is not None:
+            columns = torch.as_tensor(subset, device=device, dtype=torch.long)
+            of_subset.append(columns[probs[:, columns].argmax(dim=1)].cpu())
+        if save_probs:
+            all_probs.append(probs.cpu())
+    seconds = time.perf_counter() - start
+
+    def joined(parts: list[torch.Tensor], dtype: type) -> np.ndarray | None:
+        return torch.cat(parts).numpy().astype(dtype) if parts else None
+
+    return Predictions(
+        joined(top5, np.int16),
+        joined(top5_probs, np.float32),
+        joined(of_subset, np.int16),
+        joined(all_probs, np.float32),
+        seconds,
+    )

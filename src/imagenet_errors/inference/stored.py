@@ -1,0 +1,85 @@
+"""A model's predictions and metadata in the artefacts folder."""
+
+import numpy as np
+
+from imagenet_errors.errors import InputError
+from imagenet_errors.inference.predict import Predictions
+from imagenet_errors.inference.zoo import ModelRecord
+from imagenet_errors.storage import (
+    Artefacts,
+    Samples,
+    check_predictions,
+    read_json,
+    read_metadata,
+    write_json,
+    write_npz,
+)
+
+
+def keep(artefacts: Artefacts, dataset: str, record: ModelRecord, num_samples: int, probs: bool) -> bool:
+    """Whether valid predictions are there already; if so, the descriptive part of their metadata is brought up to date.
+
+    Args:
+        artefacts: Where they would lie.
+        dataset: Of the images.
+        record: The model.
+        num_samples: How many predictions there must be.
+        probs: Whether all probabilities must be there too.
+
+    Raises:
+        InputError: where there is something that is not valid: it names why they must be made again.
+    """
+    predictions, metadata = artefacts.predictions(dataset, record.dir_id), artefacts.metadata(dataset, record.dir_id)
+    if not predictions.exists():
+        return False
+    check_predictions(predictions, num_samples, probs)
+    if not metadata.exists():
+        raise InputError(f"{metadata} is missing")
+    read_metadata(metadata)
+    known = read_json(metadata)
+    if known != (refreshed := known | description(record)):
+        write_json(metadata, refreshed)
+    return True
+
+
+def store(
+    artefacts: Artefacts,
+    dataset: str,
+    record: ModelRecord,
+    samples: Samples,
+    predictions: Predictions,
+    num_params: int,
+    batch_size: int,
+) -> dict:
+    """Write metadata, then predictions: where the latter are, the former are too. Returns the metadata."""
+    metadata = description(record) | {
+        "eval_batch_size": batch_size,
+        "num_params": num_params,
+        "top1_val_acc": accuracy(predictions.top1, samples.targets),
+        "preds_comp_time": predictions.seconds,
+    }
+    if predictions.top1_of_subset is not None:
+        metadata["top1_val_acc_subset_200"] = accuracy(predictions.top1_of_subset, samples.targets)
+    write_json(artefacts.metadata(dataset, record.dir_id), metadata)
+    arrays = {"top1": predictions.top1, "top5": predictions.top5, "top5_probs": predictions.top5_probs}
+    if predictions.probs is not None:
+        arrays["probs"] = predictions.probs
+    write_npz(artefacts.predictions(dataset, record.dir_id), **arrays)
+    return metadata
+
+
+def description(record: ModelRecord) -> dict:
+    """What the table says of a model: the part of its metadata that does not come from running it."""
+    return {
+        "arch_family": record.arch_family,
+        "arch": record.arch,
+        "model_id": record.model_id,
+        "training_data": record.training_data,
+        "source": record.source,
+        "extra_annotations": list(record.extra_annotations),
+    }
+
+
+def accuracy(predicted: np.ndarray, targets: np.ndarray) -> float:
+    """Percent of equal entries."""
+    return float(100 * (predicted == targets).mean())
