@@ -1,5 +1,7 @@
 """Run image classifiers over a dataset and store what they predict."""
 
+import os
+
 from imagenet_errors import cli
 from imagenet_errors.errors import InputError
 from imagenet_errors.storage import DATASETS, Artefacts
@@ -14,8 +16,10 @@ def parse_args():
     parser.add_argument(
         "--get_computation_time", action="store_true", help="print how long the stored predictions took and leave"
     )
-    parser.add_argument("--batch_size", type=cli.positive, default=64, help="images per batch")
-    parser.add_argument("--workers", type=cli.natural, default=4, help="processes that decode images")
+    parser.add_argument("--batch_size", type=cli.positive, default=32, help="images per batch")
+    parser.add_argument(
+        "--workers", type=cli.natural, default=min(4, os.cpu_count() or 1), help="processes that decode images"
+    )
     parser.add_argument("--device", help="where to compute, e.g. cuda:0; default: a GPU where there is one, else cpu")
     parser.add_argument("--limit", type=cli.positive, help="run only the first so many images")
     parser.add_argument("--save_probs", action="store_true", help="store all 1000 probabilities per image as well")

@@ -308,7 +308,7 @@ def read_top1(path: Path, num_samples: int) -> np.ndarray:
 
 
 def check_predictions(path: Path, num_samples: int, probs: bool) -> None:
-    """Read all of a preds.npz. Raises `InputError` where it is damaged, of other images, or lacks `probs` if asked for."""
+    """Read all of a preds.npz. Raises `InputError` where it is damaged, of other images, or lacks wanted `probs`."""
     read_top1(path, num_samples)
     with np.load(path) as archive:
         names = [name for name in ("top5", "top5_probs") if name in archive]

@@ -1,5 +1,6 @@
 """The loop over images."""
 
+import ctypes
 import random
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from imagenet_errors.errors import InputError
 from imagenet_errors.inference.datasets import ImageFiles, Preprocessing, stack
 
 TOP = 5
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,14 @@ def make_deterministic() -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
 
 
+def keep_freed_memory() -> None:
+    """Have glibc reuse the memory of activations: giving it back after every layer halves the speed on a CPU."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        libc.mallopt(M_MMAP_THRESHOLD, 2**30)
+
+
 @torch.inference_mode()
 def predict(
     model: torch.nn.Module,
@@ -93,6 +103,9 @@ def predict(
     """
     make_deterministic()
     model = model.to(device)
+    if device.type == "cpu":
+        keep_freed_memory()
+        model = model.to(memory_format=torch.channels_last)
     loader = torch.utils.data.DataLoader(
         ImageFiles(root, files, preprocessing.to_pixels()),
         batch_size,
