@@ -58,6 +58,8 @@ def main() -> None:
         raise InputError(f"{study.artefacts.dataset_dir(study.dataset)} has no predictions: run collect_predictions.py")
     cli.say(f"{args.dataset}: {study.extent}, {len(study.images):,} of them annotated; {SKIPPED}")
     failures = analyse(study) if args.perform_error_analysis else []
+    if len(failures) == len(study.models):
+        raise InputError(failures[0])
     if args.explain:
         from imagenet_errors.analysis.explain import explain
 

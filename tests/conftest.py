@@ -1,14 +1,17 @@
 """What the tests share: the shared data, where it is there, and artefacts folders made from it once per run."""
 
+import importlib
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import settings
 
+from imagenet_errors import cli
 from tests.shared_predictions import SHARED, convert
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,6 +28,28 @@ def run_script(name: str, *arguments, **environment) -> subprocess.CompletedProc
         cwd=ROOT,
         env=os.environ | {key: str(value) for key, value in environment.items()},
     )
+
+
+class Outcome(NamedTuple):
+    status: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Call a script's main function in this process: `call("evaluation", "--dataset", "sample")` gives an Outcome."""
+
+    def call_script(name: str, *arguments) -> Outcome:
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
+        status = 0
+        try:
+            cli.run(importlib.import_module(name).main)
+        except SystemExit as leaving:
+            status = leaving.code
+        return Outcome(status, *capsys.readouterr())
+
+    return call_script
 
 
 @pytest.fixture(scope="session")

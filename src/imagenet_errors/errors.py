@@ -9,8 +9,9 @@ class InputError(Exception):
 
 
 def unknown(kind: str, name: str, names: Iterable[str]) -> str:
-    """`unknown model 'resnet5', did you mean 'resnet50'?`, or all there are where nothing is close."""
+    """`unknown model 'resnet5', did you mean 'resnet50'?`, or the names there are where none is close."""
     names = list(names)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    advice = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}"
-    return f"unknown {kind} {name!r}, {advice}"
+    if close:
+        return f"unknown {kind} {name!r}, did you mean {close[0]!r}?"
+    return f"unknown {kind} {name!r}, there are {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}"

@@ -253,11 +253,12 @@ def read_npz(path: Path, *names: str) -> list[np.ndarray]:
     """Read the named arrays of an archive. Raises `InputError` where it is missing, truncated or lacks one of them."""
     try:
         with np.load(path, allow_pickle=False) as archive:
+            missing = [name for name in names if name not in archive]
+            if missing:
+                raise InputError(f"{path} lacks the array {missing[0]!r}: delete it and predict again")
             return [archive[name] for name in names]
     except FileNotFoundError:
         raise InputError(f"{path} is missing: run src/collect_predictions.py") from None
-    except KeyError as error:
-        raise InputError(f"{path} lacks the array {error}: delete it and predict again") from None
     except (zipfile.BadZipFile, ValueError, EOFError, AttributeError, OSError) as error:
         raise InputError(f"{path} is damaged ({error}): delete it and predict again") from None
 

@@ -3,7 +3,7 @@
 import ctypes
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,16 +24,16 @@ class Predictions:
     Attributes:
         top5: [N, 5] int16.
         top5_probs: [N, 5] float32, of the softmax over all 1000 classes.
+        seconds: Wall time of the loop, data loading included.
         top1_of_subset: [N] int16, the most probable of the classes asked for, or None.
         probs: [N, 1000] float32, or None.
-        seconds: Wall time of the loop, data loading included.
     """
 
     top5: np.ndarray
     top5_probs: np.ndarray
-    top1_of_subset: np.ndarray | None
-    probs: np.ndarray | None
     seconds: float
+    top1_of_subset: np.ndarray | None = None
+    probs: np.ndarray | None = None
 
     @property
     def top1(self) -> np.ndarray:
@@ -70,7 +70,6 @@ def keep_freed_memory() -> None:
         libc.mallopt(M_MMAP_THRESHOLD, 2**30)
 
 
-@torch.inference_mode()
 def predict(
     model: torch.nn.Module,
     preprocessing: Preprocessing,
@@ -80,7 +79,7 @@ def predict(
     batch_size: int,
     workers: int,
     device: torch.device,
-    subset: np.ndarray | None = None,
+    subset: list[int] | None = None,
     save_probs: bool = False,
     progress: Callable = iter,
 ) -> Predictions:
@@ -102,10 +101,6 @@ def predict(
         InputError: for an image that cannot be read, or logits that are no numbers.
     """
     make_deterministic()
-    model = model.to(device)
-    if device.type == "cpu":
-        keep_freed_memory()
-        model = model.to(memory_format=torch.channels_last)
     loader = torch.utils.data.DataLoader(
         ImageFiles(root, files, preprocessing.to_pixels()),
         batch_size,
@@ -113,31 +108,34 @@ def predict(
         collate_fn=stack,
         pin_memory=device.type == "cuda",
     )
-    top5, top5_probs, of_subset, all_probs = [], [], [], []
     start = time.perf_counter()
-    for pixels in progress(loader):
+    batches = []
+    for probs in probabilities(model, preprocessing, progress(loader), device):
+        values, classes = probs.sort(dim=1, descending=True, stable=True)
+        batch = {"top5": classes[:, :TOP].short(), "top5_probs": values[:, :TOP]}
+        if subset is not None:
+            columns = torch.tensor(subset, device=device)
+            batch["top1_of_subset"] = columns[probs[:, columns].argmax(dim=1)].short()
+        if save_probs:
+            batch["probs"] = probs
+        batches.append({name: values.cpu().numpy() for name, values in batch.items()})
+    arrays = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    return Predictions(**arrays, seconds=time.perf_counter() - start)
+
+
+@torch.inference_mode()
+def probabilities(
+    model: torch.nn.Module, preprocessing: Preprocessing, batches: Iterable, device: torch.device
+) -> Iterator[torch.Tensor]:
+    """The softmax of the model's logits, [B, 1000] float32 on `device`, of every batch of pixels."""
+    model = model.to(device)
+    if device.type == "cpu":
+        keep_freed_memory()
+        model = model.to(memory_format=torch.channels_last)
+    for pixels in batches:
         if isinstance(pixels, InputError):
             raise pixels
         probs = model(preprocessing.normalise(pixels.to(device, non_blocking=True))).softmax(dim=1)
         if not probs.isfinite().all():
             raise InputError("the model gives not-a-number: its weights or its preprocessing are wrong")
-        values, classes = probs.sort(dim=1, descending=True, stable=True)
-        top5.append(classes[:, :TOP].cpu())
-        top5_probs.append(values[:, :TOP].cpu())
-        if subset is not None:
-            columns = torch.as_tensor(subset, device=device, dtype=torch.long)
-            of_subset.append(columns[probs[:, columns].argmax(dim=1)].cpu())
-        if save_probs:
-            all_probs.append(probs.cpu())
-    seconds = time.perf_counter() - start
-
-    def joined(parts: list[torch.Tensor], dtype: type) -> np.ndarray | None:
-        return torch.cat(parts).numpy().astype(dtype) if parts else None
-
-    return Predictions(
-        joined(top5, np.int16),
-        joined(top5_probs, np.float32),
-        joined(of_subset, np.int16),
-        joined(all_probs, np.float32),
-        seconds,
-    )
+        yield probs

@@ -47,9 +47,13 @@ class ModelRecord:
     def dir_id(self) -> str:
         return model_dir_id(self.model_id)
 
+    @property
+    def name(self) -> str:
+        """Its id without the publisher."""
+        return self.model_id.partition("/")[2]
+
     def answers_to(self, name: str) -> bool:
-        """Whether `name` is its id, the name of its folder, or its id without the publisher."""
-        return name in (self.model_id, self.dir_id, self.model_id.partition("/")[2])
+        return name in (self.model_id, self.dir_id, self.name)
 
 
 def load_records(artefacts: Artefacts) -> list[ModelRecord]:
@@ -83,7 +87,9 @@ def select(records: list[ModelRecord], modules: list[str], names: list[str] | No
         found = [record for record in records if record.answers_to(name)]
         found = found or [record for record in of_modules if fnmatchcase(record.model_id, name)]
         if not found:
-            raise InputError(unknown("model", name, [record.model_id for record in records]))
+            raise InputError(
+                unknown("model", name, [record.model_id if "/" in name else record.name for record in records])
+            )
         chosen.update(found)
     return [record for record in records if record in chosen]
 

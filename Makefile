@@ -1,0 +1,42 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint check-all bench clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python requirements.txt requirements-analysis.txt
+	$(BIN)/pip install --quiet -r requirements.txt
+	@touch $@
+
+.venv/installed-test: .venv/installed requirements-test.txt
+	$(BIN)/pip install --quiet -r requirements-test.txt
+	@touch $@
+
+demo: .venv/installed  ## run three models over the embedded photographs and type their errors (in demo/)
+	$(BIN)/python src/collect_predictions.py --dataset sample --artefacts_dir demo/artefacts
+	$(BIN)/python src/evaluation.py --dataset sample --perform_error_analysis --collect_results \
+		--artefacts_dir demo/artefacts --results_dir demo
+
+test: .venv/installed-test lint  ## check the style, then run the test suite
+	$(BIN)/python -m pytest
+
+lint: .venv/installed-test  ## check the style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+check-all: test  ## run the suite and the heavy checks (they install a second environment)
+	$(BIN)/python -m pytest -m heavy
+
+bench: .venv/installed-test  ## measure speed
+	$(BIN)/python benchmarks/analysis.py
+	$(BIN)/python benchmarks/inference.py
+
+clean:  ## remove the environment and what the demo wrote
+	rm -rf .venv demo

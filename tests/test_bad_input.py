@@ -1,0 +1,245 @@
+"""What users get wrong: one line that names what, where and what to do, and exit status 2."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+FILES = ["n01440764/ILSVRC2012_val_00000293.JPEG", "n01443537/ILSVRC2012_val_00000236.JPEG"]
+
+
+def refused(outcome, *words) -> bool:
+    """Status 2, and a last line that holds all `words` and begins as an error does; nothing of a traceback."""
+    last = outcome.stderr.splitlines()[-1]
+    assert outcome.status == 2, outcome
+    assert ": error: " in last
+    assert "Traceback" not in outcome.stderr
+    for word in words:
+        assert str(word) in last
+    return True
+
+
+@pytest.fixture
+def small(tmp_path):
+    """An artefacts folder with two annotated images and one model's predictions."""
+    (tmp_path / "annotations").mkdir()
+    annotate(
+        tmp_path, {FILES[0]: {"correct": ["n01440764"]}, FILES[1]: {"correct": ["n01443537"], "unclear": ["n01440764"]}}
+    )
+    model = tmp_path / "imagenet" / "me--mine"
+    model.mkdir(parents=True)
+    np.savez(tmp_path / "imagenet" / "samples_info.npz", sample_files=FILES, targets=[0, 1])
+    np.savez(model / "preds.npz", top1=np.array([0, 5]))
+    (model / "metadata.json").write_text(json.dumps({"arch": "resnet"}))
+    return tmp_path
+
+
+def annotate(folder, annotations, problematic=()):
+    content = {
+        "initial_annots": {file.split("/")[1]: annotation for file, annotation in annotations.items()},
+        "problematic_images": dict.fromkeys(problematic, True),
+        "imagenet_m": [],
+    }
+    (folder / "annotations" / "human_accuracy_v3.0.0.json").write_text(json.dumps(content))
+
+
+@pytest.fixture
+def analyse(call, small):
+    def run(*flags):
+        flags = flags or ("--perform_error_analysis", "--collect_results")
+        return call("evaluation", "--artefacts_dir", small, "--results_dir", small / "results", *flags)
+
+    return run
+
+
+def test_sound_input_is_refused(analyse):
+    done = analyse()
+    assert done.status == 0, done.stderr
+    assert "2 of 50,000 images" in done.stdout
+
+
+class TestPredictions:
+    def test_of_other_images(self, analyse, small):
+        path = small / "imagenet" / "me--mine" / "preds.npz"
+        np.savez(path, top1=np.array([0, 5, 7]))
+        assert refused(analyse(), path, "2 images", "predict again")
+
+    def test_out_of_range(self, analyse, small):
+        for wrong in ([0, 1000], [-1, 0], [0.5, 1.0]):
+            np.savez(small / "imagenet" / "me--mine" / "preds.npz", top1=np.array(wrong))
+            assert refused(analyse(), "no class id of 0 to 999")
+
+    def test_damaged_or_without_top1(self, analyse, small):
+        path = small / "imagenet" / "me--mine" / "preds.npz"
+        path.write_bytes(path.read_bytes()[:-30])
+        assert refused(analyse(), path, "is damaged")
+        np.savez(path, top5=np.zeros((2, 5), int))
+        assert refused(analyse(), path, "lacks the array 'top1'")
+
+    def test_one_bad_model_stops_the_others(self, analyse, small):
+        good = small / "imagenet" / "me--good"
+        shutil.copytree(small / "imagenet" / "me--mine", good)
+        np.savez(small / "imagenet" / "me--mine" / "preds.npz", top1=np.array([0]))
+        outcome = analyse()
+        assert refused(outcome, "1 of 2 models")
+        assert "me--mine: not analysed" in outcome.stderr
+        assert "skipped me--mine" in outcome.stderr
+        table = (small / "results" / "stats-imagenet" / "non_problematic_stats_all.csv").read_text()
+        assert [line.split(",")[0] for line in table.splitlines()] == ["model_dir_id", "me--good"]
+
+    def test_none_yet(self, call, tmp_path):
+        outcome = call("evaluation", "--artefacts_dir", tmp_path, "--collect_results")
+        assert refused(outcome, tmp_path / "imagenet" / "samples_info.npz", "collect_predictions.py")
+
+    def test_metadata_of_the_wrong_type(self, analyse, small):
+        path = small / "imagenet" / "me--mine" / "metadata.json"
+        path.write_text(json.dumps({"num_params": "many"}))
+        assert refused(analyse(), path, "num_params is 'many'")
+
+
+class TestAnnotations:
+    def test_missing(self, analyse, small):
+        path = small / "annotations" / "human_accuracy_v3.0.0.json"
+        path.unlink()
+        assert refused(analyse(), path, "is missing: download it from https://")
+
+    @pytest.mark.parametrize("content", ["{", "[]", '{"initial_annots": []}', '{"initial_annots": {"a": 1}}', "\xff"])
+    def test_malformed(self, analyse, small, content):
+        path = small / "annotations" / "human_accuracy_v3.0.0.json"
+        path.write_bytes(content.encode("latin-1"))
+        assert refused(analyse(), path)
+
+    def test_file_twice(self, analyse, small):
+        path = small / "annotations" / "human_accuracy_v3.0.0.json"
+        path.write_text('{"initial_annots": {"ILSVRC2012_val_00000293.JPEG": {}, "ILSVRC2012_val_00000293.JPEG": {}}}')
+        assert refused(analyse(), path, "'ILSVRC2012_val_00000293.JPEG' stands twice")
+
+    def test_target_not_accepted(self, analyse, small):
+        annotate(small, {FILES[0]: {"correct": ["n01443537"]}})
+        assert refused(analyse(), FILES[0], "original label")
+
+    def test_no_image_annotated(self, analyse, small):
+        annotate(small, {})
+        assert refused(analyse(), "none of the 2 images is annotated")
+
+    def test_all_problematic(self, analyse, small):
+        annotate(small, {FILES[0]: {}}, [FILES[0].split("/")[1]])
+        assert refused(analyse(), "problematic")
+
+
+class TestKnowledge:
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("superclasses.json", '{"a": [[]]}'),
+            ("superclasses.json", '{"a": [["dog"]]}\n{"a": [["cat"]]}'),
+            ("superclasses.json", '{"a": ["dog"]}'),
+            ("superclasses.json", "{}"),
+            ("superclasses.json", "[1]"),
+            ("superclasses.json", "{"),
+            ("imagenet_wnet_id_to_target.json", '{"n01440764": 0}'),
+            ("labels_map.json", '{"0": "tench"}'),
+            ("cooccurrence_counts.csv", "class_a,class_b,count\n5,1000,2\n"),
+            ("cooccurrence_counts.csv", "class_a,class_b,count\n5,many,2\n"),
+            ("cooccurrence_counts.csv", "a,b\n"),
+            ("wordnet_closure.tsv", "offset\tlemmas\thypernyms\tinstance_hypernyms\thyponyms\n1\ta\t2\t\t\n"),
+        ],
+    )
+    def test_damaged_file_of_the_user_is_used(self, analyse, small, name, content):
+        (small / name).write_text(content)
+        assert refused(analyse(), small / name)
+
+
+class TestFlags:
+    @pytest.mark.parametrize(
+        ("script", "flags", "words"),
+        [
+            ("evaluation", ["--dataset", "imagenett"], ["unknown dataset 'imagenett', did you mean 'imagenet'?"]),
+            ("evaluation", [], ["nothing to do", "--perform_error_analysis"]),
+            ("evaluation", ["--list_most_common_errors", "--error_type", "fine"], ["unknown error type 'fine'"]),
+            ("evaluation", ["--collect_results", "--error_type", "fg"], ["goes with --list_most_common_errors"]),
+            ("evaluation", ["--explain", "a.JPEG"], ["--model"]),
+            ("evaluation", ["--open_world", "clip"], ["clip"]),
+            ("collect_predictions", ["--modules", "efficientnetlite"], ["did you mean 'efficientnet_lite'?"]),
+            (
+                "collect_predictions",
+                ["--model", "lite7"],
+                ["unknown model 'lite7', did you mean 'lite"],
+            ),
+            ("collect_predictions", ["--batch_size", "0"], ["0 is not 1 or more"]),
+            ("collect_predictions", ["--workers", "-1"], ["-1 is negative"]),
+            ("collect_predictions", ["--batch_size", "many"], ["many"]),
+            ("collect_predictions", ["--dataset", "sample", "--device", "cuda:7"], ["--device cuda:7", "try cpu"]),
+        ],
+    )
+    def test_wrong(self, call, tmp_path, script, flags, words):
+        assert refused(call(script, "--artefacts_dir", tmp_path, *flags), *words)
+
+    def test_hyphens_are_unknown(self, call, small):
+        flags = (
+            "--artefacts-dir",
+            small,
+            f"--results-dir={small / 'r'}",
+            "--perform-error-analysis",
+            "--open-world=skip",
+        )
+        assert call("evaluation", *flags).status == 0
+
+
+class TestImages:
+    @pytest.fixture
+    def collect(self, call, tmp_path, monkeypatch):
+        monkeypatch.setenv("IMAGENET_DIR", str(tmp_path))
+        (tmp_path / "val" / "n01440764").mkdir(parents=True)
+        return lambda: call("collect_predictions", "--artefacts_dir", tmp_path / "a", "--model", "lite0")
+
+    def test_folder_not_named(self, collect, monkeypatch):
+        monkeypatch.delenv("IMAGENET_DIR")
+        assert refused(collect(), "$IMAGENET_DIR is not set")
+
+    def test_no_such_folder(self, collect, monkeypatch):
+        monkeypatch.setenv("IMAGENET_DIR", "/nowhere")
+        assert refused(collect(), "/nowhere/val is no folder")
+
+    def test_empty_folder(self, collect, tmp_path):
+        assert refused(collect(), tmp_path / "val", "holds no images")
+
+    def test_class_folder_that_is_no_class(self, collect, tmp_path):
+        (tmp_path / "val" / "cats").mkdir()
+        assert refused(collect(), tmp_path / "val" / "cats", "no ImageNet class")
+
+    def test_file_that_is_no_image(self, collect, tmp_path):
+        (tmp_path / "val" / "n01440764" / "notes.txt").touch()
+        assert refused(collect(), "notes.txt is no image")
+
+    def test_unreadable_image_loses_what_is_written(self, collect, tmp_path, sample_photograph):
+        shutil.copyfile(sample_photograph, tmp_path / "val" / "n01440764" / "a.png")
+        (tmp_path / "val" / "n01440764" / "b.png").write_bytes(b"no image")
+        outcome = collect()
+        assert refused(outcome, tmp_path / "val" / "n01440764" / "b.png", "cannot be read")
+        assert (tmp_path / "a" / "imagenet" / "samples_info.npz").exists()
+        assert not list((tmp_path / "a").rglob("*.tmp"))
+
+
+@pytest.fixture
+def sample_photograph():
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    return Path(find_spec("skimage").submodule_search_locations[0]) / "data" / "chelsea.png"
+
+
+class TestExplain:
+    def test_unknown_file_and_model(self, analyse):
+        assert refused(analyse("--explain", "x.JPEG", "--model", "me/mine"), "x.JPEG", "not among the 2 images")
+        assert refused(analyse("--explain", FILES[0], "--model", "me/min"), "did you mean 'me--mine'?")
+
+    def test_not_annotated(self, analyse, small):
+        annotate(small, {FILES[0]: {"correct": ["n01440764"]}})
+        assert refused(analyse("--explain", FILES[1], "--model", "me/mine"), "not annotated")
+
+
+def test_results_that_cannot_be_written_end_in_a_traceback(analyse, small):
+    (small / "results").write_text("a file where the folder should be")
+    assert refused(analyse(), "results")

@@ -1,0 +1,199 @@
+"""collect_predictions.py on real images: accuracy, resuming, refusing."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tests.conftest import ROOT, run_script
+
+LITE = [f"efficientnet_lite--lite{i}" for i in range(3)]
+
+
+def top1(artefacts, model, dataset="imagenet"):
+    with np.load(artefacts / dataset / model / "preds.npz") as archive:
+        return archive["top1"]
+
+
+@pytest.fixture(scope="session")
+def validation(shared, tmp_path_factory):
+    """An artefacts folder: the three embedded models on the 383 real validation images, in batches of 64."""
+    return predicted(shared, tmp_path_factory.mktemp("validation"), 64)
+
+
+def predicted(shared, folder, batch_size):
+    shutil.copytree(shared / "annotations", folder / "annotations", copy_function=shutil.copyfile)
+    images = shared / "images"
+    done = run_script("collect_predictions", "--artefacts_dir", folder, "--batch_size", batch_size, IMAGENET_DIR=images)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("383 of 50,000 images") == 3
+    return folder
+
+
+def test_wrong_preprocessing_or_class_order_loses_accuracy(validation):
+    for model in LITE:
+        metadata = json.loads((validation / "imagenet" / model / "metadata.json").read_text())
+        assert metadata["top1_val_acc"] >= 85
+        assert metadata["preds_comp_time"] > 0
+        assert metadata["eval_batch_size"] == 64
+
+
+@pytest.mark.parametrize("model", [LITE[0], *(pytest.param(model, marks=pytest.mark.heavy) for model in LITE[1:])])
+def test_predictions_depend_on_the_batch_size(shared, validation, tmp_path, model):
+    singly = predicted(shared, tmp_path, 1, model)
+    np.testing.assert_array_equal(top1(singly, model), top1(validation, model))
+
+
+def test_stored_arrays_are_other_than_documented(validation):
+    with np.load(validation / "imagenet" / LITE[0] / "preds.npz") as archive:
+        arrays = {name: (archive[name].dtype, archive[name].shape) for name in archive}
+        np.testing.assert_array_equal(archive["top1"], archive["top5"][:, 0])
+        assert (np.diff(archive["top5_probs"]) <= 0).all()
+    assert arrays == {
+        "top1": (np.int16, (383,)),
+        "top5": (np.int16, (383, 5)),
+        "top5_probs": (np.float32, (383, 5)),
+    }
+
+
+def test_a_part_of_the_images_passes_for_the_whole(validation, tmp_path):
+    done = run_script(
+        "evaluation",
+        *("--perform_error_analysis", "--collect_results", "--artefacts_dir", validation, "--results_dir", tmp_path),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "383 of 50,000 images, 136 of them annotated and unproblematic" in done.stdout
+    assert "383 of 50,000 images, 147 of them annotated" in done.stderr
+    stored = pq.read_metadata(validation / "imagenet" / LITE[0] / "errors_analysis.parquet").metadata
+    assert json.loads(stored[b"images"]) == "383 of 50,000 images"
+    table = (tmp_path / "stats-imagenet" / "non_problematic_stats_all.csv").read_text().splitlines()
+    assert [line.split(",")[10] for line in table] == ["num_all_samples", "136", "136", "136"]
+
+
+@pytest.fixture
+def sample(call, tmp_path):
+    """Collect on the embedded sample, in this process: `sample(*flags)`; its artefacts folder is `sample.folder`."""
+
+    def collect(*flags):
+        return call("collect_predictions", "--dataset", "sample", "--artefacts_dir", tmp_path, "--workers", "0", *flags)
+
+    collect.folder = tmp_path
+    collect.predictions = tmp_path / "sample" / LITE[0] / "preds.npz"
+    return collect
+
+
+def test_valid_predictions_are_made_again(sample):
+    sample("--model", "lite0")
+    before = sample.predictions.stat().st_mtime_ns
+    metadata = sample.predictions.with_name("metadata.json")
+    metadata.write_text(json.dumps(json.loads(metadata.read_text()) | {"arch": "outdated"}))
+    second = sample("--model", "lite0")
+    assert "kept" in second.stderr
+    assert sample.predictions.stat().st_mtime_ns == before
+    assert json.loads(metadata.read_text())["arch"] == "efficientnet"
+
+
+@pytest.mark.parametrize("kept", [0, 1, 300, -1])
+def test_truncated_predictions_are_taken_for_done(sample, kept):
+    sample("--model", "lite0")
+    whole = sample.predictions.read_bytes()
+    sample.predictions.write_bytes(whole[:kept])
+    again = sample("--model", "lite0")
+    assert again.status == 0
+    assert "predicted again, for" in again.stderr
+    assert str(sample.predictions) in again.stderr
+    assert sample.predictions.read_bytes() == whole
+
+
+def test_a_changed_byte_is_taken_for_a_prediction(sample):
+    sample("--model", "lite0")
+    whole = sample.predictions.read_bytes()
+    with np.load(sample.predictions) as archive:
+        position = whole.index(archive["top5_probs"].tobytes())
+    sample.predictions.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
+    assert "predicted again" in sample("--model", "lite0").stderr
+    assert sample.predictions.read_bytes() == whole
+
+
+def test_probabilities_are_missing_after_a_run_without_them(sample):
+    sample("--model", "lite0")
+    assert "lacks the array 'probs'" in sample("--model", "lite0", "--save_probs").stderr
+    with np.load(sample.predictions) as archive:
+        np.testing.assert_allclose(archive["probs"].sum(axis=1), 1, rtol=1e-5)
+        np.testing.assert_array_equal(archive["probs"].argmax(axis=1), archive["top1"])
+    assert "kept" in sample("--model", "lite0").stderr
+
+
+def test_other_images_mix_with_the_first(sample):
+    assert "3 of 7 images" in sample("--limit", "3", "--model", "lite0").stdout
+    stored = sample.predictions.read_bytes()
+    refused = sample("--model", "lite1")
+    assert refused.status == 2
+    assert "lists 3 images" in refused.stderr
+    assert sample.predictions.read_bytes() == stored
+
+
+def test_killed_run_starts_from_the_beginning(tmp_path):
+    """SIGKILL once the first model is stored: it is kept, and the others follow."""
+    command = [
+        sys.executable,
+        ROOT / "src" / "collect_predictions.py",
+        "--dataset=sample",
+        f"--artefacts-dir={tmp_path}",
+    ]
+    first = tmp_path / "sample" / LITE[0] / "preds.npz"
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not first.exists() and running.poll() is None:
+        time.sleep(0.01)
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    stored = first.stat().st_mtime_ns
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert first.stat().st_mtime_ns == stored
+    assert "lite0: kept" in done.stderr
+    assert all((tmp_path / "sample" / model / "preds.npz").exists() for model in LITE)
+
+
+def test_computation_time_runs_the_models(sample):
+    sample("--model", "lite0", "lite1")
+    stored = 0
+    for model, seconds in zip(LITE, (3600.0, 65.5), strict=False):
+        path = sample.folder / "sample" / model / "metadata.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"preds_comp_time": seconds}))
+        stored += seconds
+    assert sample("--get-computation-time").stdout == f"sample: 2 models took 1:01:06 ({stored} s)\n"
+
+
+def test_imagenet_a_has_one_accuracy_only(call, shared, tmp_path, monkeypatch):
+    """Both accuracies, over the classes that have a folder, from an ImageNet-A made of real images of its classes."""
+    classes = set((ROOT / "artefacts" / "imagenet_a_synsets.txt").read_text().split())
+    images = tmp_path / "images"
+    for folder in (shared / "images" / "val").iterdir():
+        if folder.name in classes:
+            shutil.copytree(folder, images / folder.name, copy_function=shutil.copyfile)
+    monkeypatch.setenv("IMAGENET_A_DIR", str(images))
+    flags = ("--dataset", "imagenet-a", "--artefacts_dir", tmp_path / "a")
+    assert call("collect_predictions", *flags, "--workers", 0, "--model", "lite0").status == 0
+    metadata = json.loads((tmp_path / "a" / "imagenet-a" / LITE[0] / "metadata.json").read_text())
+    assert 100 >= metadata["top1_val_acc_subset_200"] >= metadata["top1_val_acc"] > 80
+    evaluated = call(
+        "evaluation", *flags, "--results_dir", tmp_path / "r", "--perform_error_analysis", "--collect_results"
+    )
+    assert evaluated.status == 0, evaluated.stderr
+    header, row = (tmp_path / "r" / "stats-imagenet-a" / "non_problematic_stats_all.csv").read_text().splitlines()
+    cells = dict(zip(header.split(","), row.split(","), strict=True))
+    assert cells["num_ambiguous"] == "0"
+    assert float(cells["top1_val_acc_subset_200"]) == metadata["top1_val_acc_subset_200"]
+
+    (images / "n01440764").mkdir()
+    (images / "n01440764" / "tench.JPEG").touch()
+    refused = call("collect_predictions", *flags)
+    assert refused.status == 2
+    assert "n01440764 is no class of ImageNet-A" in refused.stderr
