@@ -35,8 +35,8 @@ check-all: test  ## run the suite and the heavy checks (they install a second en
 	$(BIN)/python -m pytest -m heavy
 
 bench: .venv/installed-test  ## measure speed
-	$(BIN)/python benchmarks/analysis.py
-	$(BIN)/python benchmarks/inference.py
+	PYTHONPATH=src:. $(BIN)/python benchmarks/analysis.py
+	PYTHONPATH=src:. $(BIN)/python benchmarks/inference.py
 
 clean:  ## remove the environment and what the demo wrote
 	rm -rf .venv demo

@@ -1,0 +1,84 @@
+"""How fast errors are typed: against plain Python, and every step of a run by itself.
+
+Made-up predictions for made-up annotations stand in for real ones, so that it runs everywhere; sizes are the real ones.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from tests.plain_taxonomy import decide as decide_plainly
+
+from imagenet_errors.analysis import records, taxonomy
+from imagenet_errors.knowledge import annotations, hierarchy, superclasses, vocabulary
+from imagenet_errors.storage import REPOSITORY, Artefacts
+
+NUM_IMAGES, NUM_MODELS = 20_000, 12
+
+
+def timed(what: str, function, repeats: int = 3) -> float:
+    """The best of a few runs, in seconds; prints it."""
+    best = min(once(function) for _ in range(repeats))
+    print(f"{what:58} {1000 * best:9.1f} ms")
+    return best
+
+
+def once(function) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def made_up_images(generator: np.random.Generator) -> annotations.AnnotatedImages:
+    targets = generator.integers(0, 1000, NUM_IMAGES, np.int16)
+    labels = np.full((NUM_IMAGES, 12), annotations.NO_LABEL, np.int16)
+    labels[:, 0] = targets
+    several = generator.random(NUM_IMAGES) < 0.2
+    labels[several, 1] = generator.integers(0, 1000, several.sum())
+    none = np.zeros(NUM_IMAGES, bool)
+    files = np.array([f"n{target:08d}/{row:08d}.JPEG" for row, target in enumerate(targets)])
+    return annotations.AnnotatedImages(np.arange(NUM_IMAGES), files, targets, labels, labels[:, :1], none, none, None)
+
+
+def main() -> None:
+    generator = np.random.default_rng(0)
+    artefacts = Artefacts(REPOSITORY / "artefacts")
+    classes = vocabulary.load(artefacts)
+    timed("read the WordNet closure", lambda: hierarchy.load(artefacts, classes))
+    synsets = hierarchy.load(artefacts, classes)
+    timed("define the superclasses", lambda: superclasses.load(artefacts, classes, synsets))
+    grouped = superclasses.load(artefacts, classes, synsets)
+    relations = taxonomy.Relations(grouped.share, annotations.spurious_pairs(artefacts, grouped.share))
+    images = made_up_images(generator)
+    top1 = np.where(generator.random((NUM_MODELS, NUM_IMAGES)) < 0.75, images.targets, 0).astype(np.int16)
+    top1[top1 == 0] = generator.integers(0, 1000, (top1 == 0).sum())
+
+    pairs = {frozenset(map(int, pair)) for pair in np.argwhere(relations.spurious)}
+    members = [set(grouped.names_of(class_id)) for class_id in range(1000)]
+
+    def plainly() -> None:
+        for target, labels, pred in zip(images.targets.tolist(), images.labels.tolist(), top1[0].tolist(), strict=True):
+            accepted = [label for label in labels if label != annotations.NO_LABEL]
+            decide_plainly(
+                target, accepted, pred, superclasses_of=members, spurious_pairs=pairs, non_prototypical=False
+            )
+
+    slow = timed("decide one model, image by image in plain Python", plainly)
+    fast = timed("decide one model, whole arrays", lambda: taxonomy.decide(images, top1[0], relations))
+    timed(f"decide {NUM_MODELS} models, whole arrays", lambda: taxonomy.decide(images, top1, relations))
+    print(f"{'whole arrays against plain Python':58} {slow / fast:9.0f} x")
+
+    decisions = taxonomy.decide(images, top1[0], relations)
+    fingerprints = records.Inputs.of(images, relations, grouped).with_predictions(top1[0])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "errors_analysis.parquet"
+        write = lambda: records.write(path, images, top1[0], decisions, grouped, fingerprints, "")  # noqa: E731
+        written = timed("write one model's errors_analysis.parquet", write)
+        read = timed("read what tables need of it", lambda: records.read(path, "model"))
+    print(f"{'deciding against writing and reading':58} {fast / (written + read):9.2f} x")
+    timed("fingerprint the inputs", lambda: records.Inputs.of(images, relations, grouped))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""How fast images are predicted: the whole loop against its floors, the bare network and decoding alone."""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from imagenet_errors.inference import zoo
+from imagenet_errors.inference.datasets import ImageFiles
+from imagenet_errors.inference.predict import choose_device, keep_freed_memory, predict
+from imagenet_errors.storage import REPOSITORY, Artefacts
+
+NUM_IMAGES = 256
+WORKERS = min(4, os.cpu_count() or 1)
+
+
+def write_images(folder: Path) -> np.ndarray:
+    """Made-up JPEG files of ImageNet's typical size."""
+    coarse = np.random.default_rng(0).integers(0, 256, (NUM_IMAGES, 12, 16, 3), np.uint8)
+    for number, pixels in enumerate(coarse):
+        Image.fromarray(pixels).resize((500, 375)).save(folder / f"{number}.JPEG", quality=90)
+    return np.array([f"{number}.JPEG" for number in range(NUM_IMAGES)])
+
+
+@torch.inference_mode()
+def bare_network(model, crop: int, batch_size: int, device: torch.device) -> float:
+    """Images per second of the network alone, in the memory format that the loop uses."""
+    model, pixels = model.to(device), torch.rand(batch_size, 3, crop, crop, device=device)
+    if device.type == "cpu":
+        keep_freed_memory()
+        model = model.to(memory_format=torch.channels_last)
+    model(pixels)
+    start = time.perf_counter()
+    for _ in range(NUM_IMAGES // batch_size):
+        model(pixels).sum().item()
+    return NUM_IMAGES / (time.perf_counter() - start)
+
+
+def main() -> None:
+    device = choose_device(None)
+    record = zoo.load_records(Artefacts(REPOSITORY / "artefacts"))[0]
+    model, preprocessing = zoo.build(record)
+    print(f"{record.model_id} on {device}, {WORKERS} workers, {NUM_IMAGES} images")
+    with tempfile.TemporaryDirectory() as folder:
+        files = write_images(Path(folder))
+        images = ImageFiles(Path(folder), files, preprocessing.to_pixels())
+        start = time.perf_counter()
+        for index in range(NUM_IMAGES):
+            images[index]
+        print(f"decode and resize, one process   {NUM_IMAGES / (time.perf_counter() - start):7.0f} images/s")
+        for batch_size in (1, 8, 32, 64, 128):
+            bare = bare_network(model, preprocessing.crop, batch_size, device)
+            done = predict(
+                model,
+                preprocessing,
+                Path(folder),
+                files,
+                batch_size=batch_size,
+                workers=WORKERS,
+                device=device,
+            )
+            loop = NUM_IMAGES / done.seconds
+            print(
+                f"batches of {batch_size:3}: network {bare:7.0f}, loop {loop:7.0f} images/s: {loop / bare:4.0%} of it"
+            )
+
+
+if __name__ == "__main__":
+    main()
