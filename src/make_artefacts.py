@@ -66,11 +66,11 @@ def data_noun() -> list[str]:
     """The lines of WordNet 3.0's data.noun, from NLTK's corpus where it is installed, else from Debian's package."""
     from pathlib import Path
 
-    from nltk.corpus import wordnet
-
     try:
+        from nltk.corpus import wordnet
+
         return wordnet.open("data.noun").read().splitlines()
-    except LookupError:
+    except (ImportError, LookupError):
         for folder in WORDNET_FOLDERS:
             if (Path(folder) / "data.noun").exists():
                 return (Path(folder) / "data.noun").read_text(encoding="utf-8").splitlines()

@@ -111,7 +111,7 @@ def from_json(content, where: str, vocabulary: Vocabulary, prefix: str) -> Annot
     """Read the schema of `human_accuracy_v3.0.0.json`; only file names with `prefix` count."""
     if not isinstance(content, dict) or not isinstance(content.get("initial_annots"), dict):
         raise InputError(f"{where} has no object 'initial_annots': fetch it again")
-    problematic = frozenset(content.get("problematic_images", ()))
+    problematic, imagenet_m = (_files(content, key, where) for key in ("problematic_images", "imagenet_m"))
 
     def ids(file: str, wnids: list) -> list[int]:
         try:
@@ -126,7 +126,15 @@ def from_json(content, where: str, vocabulary: Vocabulary, prefix: str) -> Annot
         if file.startswith(prefix):
             accepted = ids(file, annotation.get("correct", [])) + ids(file, annotation.get("unclear", []))
             by_file[file] = Annotation(accepted, ids(file, annotation.get("wrong", [])), file in problematic)
-    return Annotations(by_file, frozenset(content.get("imagenet_m", ())), where)
+    return Annotations(by_file, imagenet_m, where)
+
+
+def _files(content: dict, key: str, where: str) -> frozenset[str]:
+    """The file names under `key`: the keys of an object, or a list; none where it is absent."""
+    files = content.get(key, [])
+    if not isinstance(files, dict | list) or not all(isinstance(file, str) for file in files):
+        raise InputError(f"{where}: {key!r} is neither an object nor a list of file names: fetch it again")
+    return frozenset(files)
 
 
 def from_tfds() -> Annotations:
