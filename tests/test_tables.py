@@ -305,3 +305,15 @@ def trend(published: list[dict[str, str]], row: dict[str, str], column: str) -> 
     within = [other for other in nearest if distance(other) <= 0.005]
     near = within if len(within) >= 8 else nearest[:8]
     return sum(share(other, column) for other in near) / len(near)
+
+
+def test_committed_tables_are_of_other_code(analysed):
+    for path in (REPOSITORY / "stats-imagenet").glob("*.csv"):
+        made = pd.read_csv(analysed / "results" / "stats-imagenet" / path.name)
+        pd.testing.assert_frame_equal(pd.read_csv(path), made, rtol=0, atol=1e-9)
+
+
+def test_committed_lists_are_of_other_code(analysed):
+    committed = {path.name: path.read_text() for path in (REPOSITORY / "common_error_samples").glob("*.txt")}
+    made = {path.name: path.read_text() for path in (analysed / "results" / "common_error_samples").iterdir()}
+    assert committed == made
