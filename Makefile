@@ -23,6 +23,8 @@ demo: .venv/installed  ## run three models over the embedded photographs and typ
 	$(BIN)/python src/collect_predictions.py --dataset sample --artefacts_dir demo/artefacts
 	$(BIN)/python src/evaluation.py --dataset sample --perform_error_analysis --collect_results \
 		--artefacts_dir demo/artefacts --results_dir demo
+	$(BIN)/python src/evaluation.py --dataset sample --artefacts_dir demo/artefacts \
+		--explain motorcycle_left.png --model efficientnet_lite/lite1
 
 test: .venv/installed-test lint  ## check the style, then run the test suite
 	$(BIN)/python -m pytest

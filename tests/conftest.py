@@ -1,6 +1,7 @@
 """What the tests share: the shared data, where it is there, and artefacts folders made from it once per run."""
 
 import importlib
+import json
 import os
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -50,6 +52,53 @@ def call(monkeypatch, capsys):
         return Outcome(status, *capsys.readouterr())
 
     return call_script
+
+
+FILES = ["n01440764/ILSVRC2012_val_00000293.JPEG", "n01443537/ILSVRC2012_val_00000236.JPEG"]
+
+
+def refused(outcome, *words) -> bool:
+    """Status 2, and a last line that holds all `words` and begins as an error does; nothing of a traceback."""
+    last = outcome.stderr.splitlines()[-1]
+    assert outcome.status == 2, outcome
+    assert ": error: " in last
+    assert "Traceback" not in outcome.stderr
+    for word in words:
+        assert str(word) in last
+    return True
+
+
+@pytest.fixture
+def small(tmp_path):
+    """An artefacts folder with two annotated images and one model's predictions."""
+    (tmp_path / "annotations").mkdir()
+    annotate(
+        tmp_path, {FILES[0]: {"correct": ["n01440764"]}, FILES[1]: {"correct": ["n01443537"], "unclear": ["n01440764"]}}
+    )
+    model = tmp_path / "imagenet" / "me--mine"
+    model.mkdir(parents=True)
+    np.savez(tmp_path / "imagenet" / "samples_info.npz", sample_files=FILES, targets=[0, 1])
+    np.savez(model / "preds.npz", top1=np.array([0, 5]))
+    (model / "metadata.json").write_text(json.dumps({"arch": "resnet"}))
+    return tmp_path
+
+
+def annotate(folder, annotations, problematic=()):
+    content = {
+        "initial_annots": {file.split("/")[1]: annotation for file, annotation in annotations.items()},
+        "problematic_images": dict.fromkeys(problematic, True),
+        "imagenet_m": [],
+    }
+    (folder / "annotations" / "human_accuracy_v3.0.0.json").write_text(json.dumps(content))
+
+
+@pytest.fixture
+def analyse(call, small):
+    def run(*flags):
+        flags = flags or ("--perform_error_analysis", "--collect_results")
+        return call("evaluation", "--artefacts_dir", small, "--results_dir", small / "results", *flags)
+
+    return run
 
 
 @pytest.fixture(scope="session")

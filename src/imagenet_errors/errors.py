@@ -8,6 +8,10 @@ class InputError(Exception):
     """Bad input, told in one line: what is wrong, where, and what to do. Scripts print it and exit with status 2."""
 
 
+class NewerSchemaError(InputError):
+    """A file that a newer version of this repository wrote: it must be neither read nor overwritten."""
+
+
 def unknown(kind: str, name: str, names: Iterable[str]) -> str:
     """`unknown model 'resnet5', did you mean 'resnet50'?`, or the names there are where none is close."""
     names = list(names)

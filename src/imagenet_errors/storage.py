@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imagenet_errors.errors import InputError
+from imagenet_errors.errors import InputError, NewerSchemaError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NUM_CLASSES = 1000
@@ -339,7 +339,7 @@ def read_metadata(path: Path) -> dict:
 
 
 def read_parquet_metadata(path: Path) -> dict:
-    """What `write_parquet` was given as metadata. Raises `InputError` for a damaged file or a newer schema."""
+    """What `write_parquet` was given as metadata. Raises `InputError` for a damaged file or, its kind, a newer one."""
     import pyarrow
     from pyarrow import parquet
 
@@ -349,7 +349,7 @@ def read_parquet_metadata(path: Path) -> dict:
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{path} is damaged ({error}): run --perform_error_analysis again") from None
     if metadata.get("schema_version", 0) > SCHEMA_VERSION:
-        raise InputError(
+        raise NewerSchemaError(
             f"{path} has schema {metadata['schema_version']}, newer than {SCHEMA_VERSION}: update this repository"
         )
     return metadata

@@ -27,13 +27,14 @@ def explain(study: Study, file: str, model: str) -> list[str]:
     image = study.images[row]
     top1 = study.top1(find_model(study, model))[row]
     decision = decide(image, top1, study.relations)
+    accepted = image.labels[0][image.labels[0] != NO_LABEL]
     return [
         f"{image.files[0]}, {model}: {KINDS[decision.kinds[0]].title}",
         f"The original label is {study.vocabulary.describe(image.targets[0])}.",
-        f"The accepted labels are {_classes(study, image.labels[0][image.labels[0] != NO_LABEL])}.",
-        f"The model says {study.vocabulary.describe(top1[0])}.",
+        f"Accepted labels: {_classes(study, accepted) or 'none'}.",
+        f"The prediction is {study.vocabulary.describe(top1[0])}.",
         *(["The image is problematic: it is typed, but neither counted nor listed."] if image.problematic[0] else []),
-        *([f"Noted: {NOTES[decision.notes[0]].title}."] if decision.notes[0] != NO_NOTE else []),
+        *([f"Noted before its type: {NOTES[decision.notes[0]].title}."] if decision.notes[0] != NO_NOTE else []),
         *_tests_before(image, top1, decision),
         _deciding(study, image, int(top1[0]), decision),
     ]
@@ -59,7 +60,7 @@ def find_model(study: Study, model: str) -> str:
 
 
 def _classes(study: Study, class_ids) -> str:
-    return "; ".join(map(study.vocabulary.describe, class_ids)) or "none"
+    return "; ".join(map(study.vocabulary.describe, class_ids))
 
 
 def _tests_before(image, top1, decision) -> list[str]:
@@ -78,14 +79,15 @@ def _deciding(study: Study, image, pred: int, decision) -> str:
     name = KINDS[decision.kinds[0]].name
     matching = image.labels[0][decision.matching[0]]
     superclasses = ", ".join(study.superclasses.names_of(pred))
+    like_target = f"shares a superclass ({superclasses}) with" if pred != image.targets[0] else "is"
     return {
-        "correct": "It is the original label, and that is accepted: correct.",
-        "class_overlap": "ImageNet uses the two classes for the same things: class overlap, counted as correct.",
-        "missing_multi_label": "It is another accepted label of the image: missing multi-label, counted as correct.",
-        "fine_grained": f"It shares a superclass ({superclasses}) with {_classes(study, matching)}: fine-grained.",
-        "like_target": f"It is or shares a superclass ({superclasses}) with the original label, which is not accepted.",
-        "co_occurs_with_target": "It often co-occurs with the original label, which is not accepted: a spurious pair.",
-        "spurious_correlation": f"It often co-occurs with {_classes(study, matching)}: spurious correlation.",
-        "non_prototypical": "Experts call this image a non-prototypical instance of its class: non-prototypical.",
-        "model_failure": "Nothing explains the error: model failure.",
+        "correct": "The prediction is the original label, and that is accepted: correct.",
+        "class_overlap": "The prediction names the same things as the original label: class overlap, no real error.",
+        "missing_multi_label": "The prediction is another accepted label of the image: missing multi-label.",
+        "fine_grained": f"The prediction shares a superclass ({superclasses}) with {_classes(study, matching)}.",
+        "like_target": f"The prediction {like_target} the original label, which is not accepted.",
+        "co_occurs_with_target": "The prediction often co-occurs with the original label, which is not accepted.",
+        "spurious_correlation": f"The prediction often co-occurs with {_classes(study, matching)}.",
+        "non_prototypical": "Experts call this image a non-prototypical one of its class.",
+        "model_failure": "Nothing explains the error.",
     }[name]

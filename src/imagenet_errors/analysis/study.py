@@ -9,7 +9,7 @@ import numpy as np
 from imagenet_errors.analysis import records, tables
 from imagenet_errors.analysis.records import Analysis, Inputs
 from imagenet_errors.analysis.taxonomy import Relations, decide
-from imagenet_errors.errors import InputError
+from imagenet_errors.errors import InputError, NewerSchemaError
 from imagenet_errors.knowledge import annotations, hierarchy, superclasses, vocabulary
 from imagenet_errors.knowledge.annotations import AnnotatedImages
 from imagenet_errors.knowledge.superclasses import Superclasses
@@ -83,6 +83,8 @@ class Study:
                 if records.is_current(path, fingerprints):
                     return "kept"
                 done = "analysed again, for its inputs have changed"
+            except NewerSchemaError:
+                raise
             except InputError as error:
                 done = f"analysed again, for {error}"
         decisions = decide(self.images, top1, self.relations)

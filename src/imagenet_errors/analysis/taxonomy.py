@@ -89,17 +89,23 @@ UNTIL_OPEN_WORLD = [CODES[name] for name in ("spurious_correlation", "non_protot
 # Notes on problematic images, which stand before the type.
 NOTES = (
     Kind(
-        "empty_correct", "no label accepted, as the target", "empty (problematic) multi-label, correct (top-1=target)"
+        "empty_correct",
+        "no label is accepted, and the prediction is the original label",
+        "empty (problematic) multi-label, correct (top-1=target)",
     ),
     Kind(
         "empty_collapsed",
-        "no label accepted, overlaps the target",
+        "no label is accepted, and the prediction overlaps with the original label",
         "empty (problematic) multi-label, correct wrt collapsed mappings",
     ),
-    Kind("empty_wrong", "no label accepted, wrong", "empty (problematic) multi label, wrong (top-1 != target)"),
+    Kind(
+        "empty_wrong",
+        "no label is accepted, and the prediction is not the original label",
+        "empty (problematic) multi label, wrong (top-1 != target)",
+    ),
     Kind(
         "correct_wrong_label",
-        "as the target, which is not accepted",
+        "the prediction is the original label, which is not accepted",
         "correct (top-1=target) but target is wrong/unclear",
     ),
 )
