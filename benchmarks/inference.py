@@ -1,6 +1,5 @@
 """How fast images are predicted: the whole loop against its floors, the bare network and decoding alone."""
 
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -11,11 +10,10 @@ from PIL import Image
 
 from imagenet_errors.inference import zoo
 from imagenet_errors.inference.datasets import ImageFiles
-from imagenet_errors.inference.predict import choose_device, keep_freed_memory, predict
+from imagenet_errors.inference.predict import choose_device, default_workers, keep_freed_memory, predict
 from imagenet_errors.storage import REPOSITORY, Artefacts
 
 NUM_IMAGES = 256
-WORKERS = min(4, os.cpu_count() or 1)
 
 
 def write_images(folder: Path) -> np.ndarray:
@@ -42,9 +40,10 @@ def bare_network(model, crop: int, batch_size: int, device: torch.device) -> flo
 
 def main() -> None:
     device = choose_device(None)
+    workers = default_workers(device)
     record = zoo.load_records(Artefacts(REPOSITORY / "artefacts"))[0]
     model, preprocessing = zoo.build(record)
-    print(f"{record.model_id} on {device}, {WORKERS} workers, {NUM_IMAGES} images")
+    print(f"{record.model_id} on {device}, {workers} workers, {NUM_IMAGES} images")
     with tempfile.TemporaryDirectory() as folder:
         files = write_images(Path(folder))
         images = ImageFiles(Path(folder), files, preprocessing.to_pixels())
@@ -60,7 +59,7 @@ def main() -> None:
                 Path(folder),
                 files,
                 batch_size=batch_size,
-                workers=WORKERS,
+                workers=workers,
                 device=device,
             )
             loop = NUM_IMAGES / done.seconds

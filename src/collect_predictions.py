@@ -1,7 +1,5 @@
 """Run image classifiers over a dataset and store what they predict."""
 
-import os
-
 from imagenet_errors import cli
 from imagenet_errors.errors import InputError
 from imagenet_errors.storage import DATASETS, Artefacts
@@ -17,9 +15,7 @@ def parse_args():
         "--get_computation_time", action="store_true", help="print how long the stored predictions took and leave"
     )
     parser.add_argument("--batch_size", type=cli.positive, default=32, help="images per batch")
-    parser.add_argument(
-        "--workers", type=cli.natural, default=min(4, os.cpu_count() or 1), help="processes that decode images"
-    )
+    parser.add_argument("--workers", type=cli.natural, help="processes that decode images; default: as fits the device")
     parser.add_argument("--device", help="where to compute, e.g. cuda:0; default: a GPU where there is one, else cpu")
     parser.add_argument("--limit", type=cli.positive, help="run only the first so many images")
     parser.add_argument("--save_probs", action="store_true", help="store all 1000 probabilities per image as well")
@@ -108,7 +104,7 @@ def collect(artefacts: Artefacts, args, records, root, samples) -> None:
             root,
             samples.files,
             batch_size=args.batch_size,
-            workers=args.workers,
+            workers=predict.default_workers(device) if args.workers is None else args.workers,
             device=device,
             subset=subset,
             save_probs=args.save_probs,

@@ -29,7 +29,7 @@ def parse_args():
         "--open_world",
         choices=["auto", "skip"],
         default="auto",
-        help="the open-world test: auto takes it where its embeddings are there (none are read so far), skip leaves it",
+        help="the open-world test; it is not built in yet, so auto skips it too",
     )
     parser.add_argument(
         "--multi_label_source",

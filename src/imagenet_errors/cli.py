@@ -10,11 +10,18 @@ from imagenet_errors.errors import InputError, unknown
 from imagenet_errors.storage import DATASETS, REPOSITORY
 
 
+class Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Help that states a default where there is one."""
+
+    def _get_help_string(self, action):
+        return super()._get_help_string(action) if action.default else action.help
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose flags answer to hyphens and underscores alike, and whose errors are one line."""
 
     def __init__(self, description: str):
-        super().__init__(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        super().__init__(description=description, formatter_class=Help)
         self.add_argument("--dataset", default="imagenet", type=one_of("dataset", DATASETS), help=" | ".join(DATASETS))
         self.add_argument(
             "--artefacts_dir", type=Path, default=REPOSITORY / "artefacts", help="where predictions and analyses lie"

@@ -1,6 +1,7 @@
 """The loop over images."""
 
 import ctypes
+import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -49,6 +50,15 @@ def choose_device(name: str | None) -> torch.device:
         return torch.device(name)
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
         raise InputError(f"--device {name} cannot be used here ({str(error).splitlines()[0]}): try cpu") from None
+
+
+def default_workers(device: torch.device) -> int:
+    """How many processes decode images: one a core for another device, few where the CPU computes as well.
+
+    A worker that takes a core from a network halves its speed, for every layer waits for all of its threads.
+    """
+    cores = os.cpu_count() or 1
+    return cores // 4 if device.type == "cpu" else min(16, cores)
 
 
 def make_deterministic() -> None:
