@@ -7,6 +7,7 @@ from imagenet_errors.storage import DATASETS, Artefacts
 
 def parse_args():
     parser = cli.Parser(__doc__)
+    parser.add_dataset()
     parser.add_argument("--modules", nargs="+", default=["efficientnet_lite"], help="groups of models, or all")
     parser.add_argument("--model", nargs="+", help="models by name or wildcard; default: all of the modules")
     parser.add_argument("--list_modules", action="store_true", help="print the modules and leave")
@@ -36,9 +37,9 @@ def main() -> None:
         return list_modules(records)
     if args.list_models:
         return list_models(chosen)
-    root, samples = find_samples(artefacts, DATASETS[args.dataset], args.limit)
+    root, samples, classes = find_samples(artefacts, DATASETS[args.dataset], args.limit)
     cli.say(f"{args.dataset}: {DATASETS[args.dataset].extent(len(samples.files))} in {root}")
-    collect(artefacts, args, chosen, root, samples)
+    collect(artefacts, args, chosen, root, samples, classes if args.dataset == "imagenet-a" else None)
 
 
 def list_modules(records) -> None:
@@ -59,37 +60,45 @@ def print_computation_time(artefacts: Artefacts, dataset: str) -> None:
 
     from imagenet_errors.storage import read_metadata
 
-    times = {model: read_metadata(artefacts.metadata(dataset, model)) for model in artefacts.models(dataset)}
-    known = [metadata["preds_comp_time"] for metadata in times.values() if metadata.get("preds_comp_time")]
-    without = [model for model, metadata in times.items() if not metadata.get("preds_comp_time")]
+    models = artefacts.models(dataset)
+    if not models:
+        raise InputError(f"{artefacts.dataset_dir(dataset)} has no predictions: run it without --get_computation_time")
+    times = {model: read_metadata(artefacts.metadata(dataset, model))["preds_comp_time"] for model in models}
+    without = [model for model, seconds in times.items() if seconds is None]
     if without:
         cli.say(f"no time is stored for {', '.join(without)}")
-    print(f"{dataset}: {len(known)} models took {timedelta(seconds=round(sum(known)))} ({sum(known):.1f} s)")
+    total = sum(seconds for seconds in times.values() if seconds is not None)
+    print(f"{dataset}: {len(times) - len(without)} models took {timedelta(seconds=round(total))} ({total:.1f} s)")
 
 
 def find_samples(artefacts: Artefacts, dataset, limit: int | None):
-    """The folder of images and the images in it, which must be those that the artefacts folder already knows."""
+    """The folder of images, those to run, and the classes that have any; claims the artefacts folder for them."""
     from imagenet_errors.inference import datasets, sample
     from imagenet_errors.knowledge import vocabulary
-    from imagenet_errors.storage import claim_samples
+    from imagenet_errors.storage import Samples, claim_samples
 
-    root = datasets.locate(dataset) if dataset.variable else sample.write_images(artefacts)
     classes = vocabulary.load(artefacts)
-    samples = datasets.find_images(root, classes, limit)
+    root = datasets.locate(dataset) if dataset.variable else sample.write_images(artefacts, classes)
+    found = datasets.find_images(root, classes)
     if dataset.name == "imagenet-a":
-        strange = set(samples.files.astype("<U9")) - vocabulary.imagenet_a_classes(artefacts)
+        strange = set(found.files.astype("<U9")) - vocabulary.imagenet_a_classes(artefacts)
         if strange:
             raise InputError(f"{root / min(strange)} is no class of ImageNet-A: remove it")
+    samples = Samples(found.files[:limit], found.targets[:limit])
     claim_samples(artefacts, dataset.name, samples)
-    return root, samples
+    return root, samples, sorted(set(found.targets.tolist()))
 
 
-def collect(artefacts: Artefacts, args, records, root, samples) -> None:
-    """Run every model that has no valid predictions yet, one at a time, and store each as soon as it is done."""
+def collect(artefacts: Artefacts, args, records, root, samples, subset) -> None:
+    """Run every model that has no valid predictions yet, one at a time, and store each as soon as it is done.
+
+    A model that cannot be built is named and does not stop the others; an image that cannot be read does.
+    """
     from imagenet_errors.inference import predict, stored, zoo
 
     device = predict.choose_device(args.device)
-    subset = sorted(set(samples.targets.tolist())) if args.dataset == "imagenet-a" else None
+    workers = predict.default_workers(device) if args.workers is None else args.workers
+    failures = []
     for record in records:
         try:
             if stored.keep(artefacts, args.dataset, record, len(samples.files), args.save_probs):
@@ -97,25 +106,35 @@ def collect(artefacts: Artefacts, args, records, root, samples) -> None:
                 continue
         except InputError as error:
             cli.say(f"{record.model_id}: predicted again, for {error}")
-        model, preprocessing = zoo.build(record)
-        predictions = predict.predict(
-            model,
-            preprocessing,
-            root,
-            samples.files,
-            batch_size=args.batch_size,
-            workers=predict.default_workers(device) if args.workers is None else args.workers,
-            device=device,
-            subset=subset,
-            save_probs=args.save_probs,
-            progress=lambda batches, name=record.model_id: cli.progress(batches, name),
-        )
+        try:
+            model, preprocessing = zoo.build(record)
+        except InputError as error:
+            failures.append(str(error))
+            cli.say(f"{record.model_id}: not predicted, {error}")
+            continue
+        try:
+            predictions = predict.predict(
+                model,
+                preprocessing,
+                root,
+                samples.files,
+                batch_size=args.batch_size,
+                workers=workers,
+                device=device,
+                subset=subset,
+                save_probs=args.save_probs,
+                progress=lambda batches, name=record.model_id: cli.progress(batches, name),
+            )
+        except RuntimeError as error:  # out of memory, a killed worker
+            raise InputError(f"{record.model_id}: {error}: try a smaller --batch_size or fewer --workers") from error
         num_params = zoo.count_parameters(model)
         metadata = stored.store(artefacts, args.dataset, record, samples, predictions, num_params, args.batch_size)
         print(
             f"{record.model_id}: top-1 {metadata['top1_val_acc']:.2f} % on"
             f" {DATASETS[args.dataset].extent(len(samples.files))}, {predictions.seconds:.1f} s on {device}"
         )
+    if failures:
+        raise InputError(f"{len(failures)} of {len(records)} models could not be built: {failures[0]}")
 
 
 if __name__ == "__main__":

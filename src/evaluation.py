@@ -15,6 +15,7 @@ SKIPPED = (
 
 def parse_args():
     parser = cli.Parser(__doc__)
+    parser.add_dataset()
     steps = parser.add_argument_group("steps, in the order in which they run")
     steps.add_argument("--perform_error_analysis", action="store_true", help="type every error, per model")
     steps.add_argument("--collect_results", action="store_true", help="write the stats tables")
@@ -43,10 +44,22 @@ def parse_args():
         parser.error("--explain FILE and --model M go together")
     if args.error_type and not args.list_most_common_errors:
         parser.error("--error_type goes with --list_most_common_errors")
-    steps = ("perform_error_analysis", "collect_results", "count_spurious_correlation_pairs", "list_most_common_errors")
-    if not args.explain and not any(getattr(args, step) for step in steps):
-        parser.error(f"nothing to do: give --explain or one of --{', --'.join(steps)}")
+    if args.multi_label_source == "tfds" and args.dataset != "imagenet":
+        parser.error("--multi_label_source tfds goes with --dataset imagenet")
+    if not args.explain and not wants_results(args):
+        parser.error("nothing to do: give --explain or one of the steps, such as --perform_error_analysis")
     return args
+
+
+def wants_results(args) -> bool:
+    return any(
+        (
+            args.perform_error_analysis,
+            args.collect_results,
+            args.count_spurious_correlation_pairs,
+            args.list_most_common_errors,
+        )
+    )
 
 
 def main() -> None:
@@ -57,15 +70,10 @@ def main() -> None:
     if not study.models:
         raise InputError(f"{study.artefacts.dataset_dir(study.dataset)} has no predictions: run collect_predictions.py")
     cli.say(f"{args.dataset}: {study.extent}, {len(study.images):,} of them annotated; {SKIPPED}")
-    failures = analyse(study) if args.perform_error_analysis else []
-    if len(failures) == len(study.models):
-        raise InputError(failures[0])
-    if args.explain:
-        from imagenet_errors.analysis.explain import explain
-
-        print("\n".join(explain(study, args.explain, args.model)))
-    else:
-        analyses = study.finished(cli.say)
+    if args.perform_error_analysis:
+        analyse(study)
+    if wants_results(args):
+        analyses, faults = study.finished(cli.say)
         rows = collect(study, analyses)
         if args.collect_results:
             write_tables(study.dataset, rows, args.results_dir)
@@ -74,24 +82,26 @@ def main() -> None:
         if args.list_most_common_errors:
             list_common_errors(study, analyses, args.error_type, args.results_dir)
         summarise(study, analyses, rows["all"], args.results_dir)
-    if failures:
-        raise InputError(f"{len(failures)} of {len(study.models)} models could not be analysed: {failures[0]}")
+        if faults:
+            raise InputError(f"{len(faults)} of {len(study.models)} models are left out: {faults[0]}")
+    if args.explain:
+        from imagenet_errors.analysis.explain import explain
+
+        print("\n".join(explain(study, args.explain, args.model)))
 
 
-def analyse(study) -> list[str]:
-    """Type every model's errors; one whose predictions are unusable is named and does not stop the others."""
-    outcomes, failures = Counter(), []
+def analyse(study) -> None:
+    """Type every model's errors; one whose predictions are unusable is named later and does not stop the others."""
+    outcomes = Counter()
     for model in cli.progress(study.models, "analysing"):
         try:
             outcome = study.analyse(model)
-            outcomes[outcome] += 1
-            if outcome not in ("analysed", "kept"):
-                cli.say(f"{model}: {outcome}")
-        except InputError as error:
-            failures.append(str(error))
-            cli.say(f"{model}: not analysed, {error}")
+        except InputError:
+            outcome = "not analysed"
+        outcomes[outcome] += 1
+        if outcome.startswith("analysed again"):
+            cli.say(f"{model}: {outcome}")
     cli.say("; ".join(f"{count} {outcome}" for outcome, count in outcomes.items()))
-    return failures
 
 
 def collect(study, analyses) -> dict[str, list[dict]]:
@@ -99,7 +109,7 @@ def collect(study, analyses) -> dict[str, list[dict]]:
     from imagenet_errors.analysis import tables
 
     arch_groups = tables.arch_groups(study.artefacts)
-    described = [study.described(analysis.model, arch_groups) for analysis in analyses]
+    described = [study.described(analysis.model, arch_groups, cli.say) for analysis in analyses]
     return {
         group: [tables.stats_row(study.population, *model, group) for model in zip(analyses, described, strict=True)]
         for group in study.population.groups
@@ -108,7 +118,8 @@ def collect(study, analyses) -> dict[str, list[dict]]:
 
 def write_tables(dataset: str, rows: dict[str, list[dict]], results_dir: Path) -> None:
     from imagenet_errors.analysis.tables import columns
-    from imagenet_errors.storage import stats_table, write_csv
+    from imagenet_errors.files import write_csv
+    from imagenet_errors.storage import stats_table
 
     for group, of_group in rows.items():
         path = stats_table(results_dir, dataset, group)
@@ -125,18 +136,23 @@ def count_pairs(study, analyses) -> None:
 
 def list_common_errors(study, analyses, error_type: str | None, results_dir: Path) -> None:
     from imagenet_errors.analysis.common_errors import listing
-    from imagenet_errors.storage import common_errors_list, write_text
+    from imagenet_errors.files import write_text
+    from imagenet_errors.storage import common_errors_list
 
     skipped = all(analysis.open_world_skipped for analysis in analyses)
+    if skipped and error_type == KINDS[CODES["out_of_vocabulary"]].flag:
+        raise InputError(f"--error_type {error_type}: nothing to list, for the open-world test was skipped")
+    texts = {}
     for flag in [error_type] if error_type else BY_FLAG:
-        if skipped and BY_FLAG[flag] == CODES["out_of_vocabulary"]:
-            cli.say(f"{flag}: not listed, for the open-world test was skipped")
-            continue
-        text = listing(study.population, analyses, BY_FLAG[flag], study.vocabulary)
         path = common_errors_list(results_dir, study.dataset, flag)
-        write_text(path, text)
-        print(text, end="")
+        if skipped and BY_FLAG[flag] == CODES["out_of_vocabulary"]:
+            stale = f"; {path} is of another run" if path.exists() else ""
+            cli.say(f"{flag}: not listed, for the open-world test was skipped{stale}")
+            continue
+        texts[path] = listing(study.population, analyses, BY_FLAG[flag], study.vocabulary)
+        write_text(path, texts[path])
         cli.say(f"wrote {path}{': provisional' if skipped and BY_FLAG[flag] in UNTIL_OPEN_WORLD else ''}")
+    print("".join(texts.values()), end="")
 
 
 def summarise(study, analyses, rows: list[dict], results_dir: Path) -> None:
@@ -150,13 +166,17 @@ def summarise(study, analyses, rows: list[dict], results_dir: Path) -> None:
     profiles = np.array([counts(study.population, analysis, "all") for analysis in analyses])
     skipped = [analysis.open_world_skipped for analysis in analyses]
     counted = f"{study.dataset}: {study.extent}, {study.population.counted.sum():,} of them annotated and unproblematic"
-    print(f"\n{counted}", *summary(rows, profiles, skipped), sep="\n")
     path = error_types_picture(results_dir, study.dataset)
-    models, titles = [analysis.model for analysis in analyses], [KINDS[code].title for code in ERRORS]
-    remarks = [
-        "skipped" if code == CODES["out_of_vocabulary"] else "at most" * (code in UNTIL_OPEN_WORLD) for code in ERRORS
-    ]
-    draw(models, titles, profiles[:, ERRORS], remarks if any(skipped) else [""] * len(ERRORS), counted, path)
+    remarks = {CODES["out_of_vocabulary"]: "skipped"} | dict.fromkeys(UNTIL_OPEN_WORLD, "at most")
+    draw(
+        [analysis.model for analysis in analyses],
+        [KINDS[code].title for code in ERRORS],
+        profiles[:, ERRORS],
+        [remarks.get(code, "") if any(skipped) else "" for code in ERRORS],
+        counted,
+        path,
+    )
+    print(f"\n{counted}", *summary(rows, profiles, skipped), sep="\n")
     cli.say(f"drew {path}")
 
 

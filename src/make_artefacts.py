@@ -1,6 +1,6 @@
 """Make the small committed artefacts again from their public sources; analysis itself never runs this."""
 
-from imagenet_errors import cli, storage
+from imagenet_errors import cli, files, storage
 from imagenet_errors.errors import InputError
 from imagenet_errors.storage import Artefacts
 
@@ -9,11 +9,11 @@ WORDNET_FOLDERS = ("/usr/share/wordnet", "/usr/local/share/wordnet")
 
 def main() -> None:
     makers = {
-        "vocabulary": vocabulary,
-        "wordnet": wordnet_closure,
-        "superclasses": superclasses_listing,
-        "cooccurrences": cooccurrences,
-        "non_prototypical": non_prototypical,
+        "vocabulary": make_vocabulary,
+        "wordnet": make_wordnet_closure,
+        "superclasses": make_superclasses_listing,
+        "cooccurrences": make_cooccurrences,
+        "non_prototypical": make_non_prototypical,
     }
     parser = cli.Parser(__doc__)
     parser.add_argument(
@@ -30,27 +30,26 @@ def main() -> None:
         print(f"{name}: {makers[name](Artefacts(args.artefacts_dir))}")
 
 
-def vocabulary(artefacts: Artefacts) -> str:
-
+def make_vocabulary(artefacts: Artefacts) -> str:
     wnids = package_text("timm", "data/_info/imagenet_synsets.txt").split()
     lemmas = dict(
         line.split("\t") for line in package_text("timm", "data/_info/imagenet_synset_to_lemma.txt").splitlines()
     )
-    storage.write_json(artefacts.root / storage.WNIDS, {wnid: class_id for class_id, wnid in enumerate(wnids)})
-    storage.write_json(
+    files.write_json(artefacts.root / storage.WNIDS, {wnid: class_id for class_id, wnid in enumerate(wnids)})
+    files.write_json(
         artefacts.root / storage.DESCRIPTIONS, {str(class_id): lemmas[wnid] for class_id, wnid in enumerate(wnids)}
     )
     imagenet_a = package_text("timm", "data/_info/imagenet_a_synsets.txt")
-    storage.write_text(artefacts.root / storage.IMAGENET_A_WNIDS, imagenet_a.rstrip() + "\n")
+    files.write_text(artefacts.root / storage.IMAGENET_A_WNIDS, imagenet_a.rstrip() + "\n")
     return f"{len(wnids)} classes, {len(imagenet_a.split())} of them in ImageNet-A"
 
 
-def wordnet_closure(artefacts: Artefacts) -> str:
+def make_wordnet_closure(artefacts: Artefacts) -> str:
     from imagenet_errors.knowledge import hierarchy, sources, vocabulary
 
     wordnet = sources.parse_data_noun(data_noun())
     synsets = sources.needed_synsets(wordnet, vocabulary.load(artefacts).offsets).synsets
-    storage.write_csv(
+    files.write_csv(
         artefacts.root / storage.CLOSURE,
         hierarchy.COLUMNS,
         [
@@ -79,29 +78,30 @@ def data_noun() -> list[str]:
     )
 
 
-def superclasses_listing(artefacts: Artefacts) -> str:
+def make_superclasses_listing(artefacts: Artefacts) -> str:
     from imagenet_errors.knowledge import hierarchy, superclasses, vocabulary
 
     classes = vocabulary.load(artefacts)
     found = superclasses.load(artefacts, classes, hierarchy.load(artefacts, classes))
-    storage.write_text(artefacts.root / storage.SUPERCLASSES_LISTING, superclasses.listing(found, classes))
+    files.write_text(artefacts.root / storage.SUPERCLASSES_LISTING, superclasses.listing(found, classes))
     alone = sum(name in classes.ids for name in found.names)
     return f"{len(found.names) - alone} superclasses, {alone} classes without one"
 
 
-def cooccurrences(artefacts: Artefacts) -> str:
+def make_cooccurrences(artefacts: Artefacts) -> str:
     import json
 
     from imagenet_errors.knowledge import annotations, sources, vocabulary
 
     real_labels = json.loads(package_text("timm", "data/_info/imagenet_real_labels.json"))
-    ids = vocabulary.load(artefacts).ids
+    classes = vocabulary.load(artefacts)
     labels_file = package_text("tensorflow_datasets", "datasets/imagenet2012/validation_labels.txt")
-    targets = [ids[wnid] for wnid in labels_file.split()]
-    names = storage.read_json(artefacts.find(storage.ANNOTATIONS))["initial_annots"]
+    targets = [classes.ids[wnid] for wnid in labels_file.split()]
+    path = artefacts.find(storage.ANNOTATIONS)
+    names = annotations.from_json(files.read_json(path), str(path), classes, annotations.VALIDATION_PREFIX).by_file
     annotated = [f"{annotations.VALIDATION_PREFIX}{number:08d}.JPEG" in names for number in range(1, len(targets) + 1)]
     counts = sources.count_cooccurrences(real_labels, targets, annotated)
-    storage.write_csv(
+    files.write_csv(
         artefacts.root / storage.COOCCURRENCES,
         ["class_a", "class_b", "count"],
         [{"class_a": a, "class_b": b, "count": count} for (a, b), count in counts.items()],
@@ -109,11 +109,11 @@ def cooccurrences(artefacts: Artefacts) -> str:
     return f"{len(counts):,} pairs, {sum(counts.values()):,} in sum"
 
 
-def non_prototypical(artefacts: Artefacts) -> str:
+def make_non_prototypical(artefacts: Artefacts) -> str:
     from imagenet_errors.knowledge import sources
 
-    files = sources.non_prototypical(storage.read_json(artefacts.find(name)) for name in storage.MISTAKE_LISTS)
-    storage.write_text(artefacts.root / storage.NON_PROTOTYPICAL, "\n".join(files) + "\n")
+    files = sources.non_prototypical(files.read_json(artefacts.find(name)) for name in storage.MISTAKE_LISTS)
+    files.write_text(artefacts.root / storage.NON_PROTOTYPICAL, "\n".join(files) + "\n")
     return f"{len(files)} files"
 
 

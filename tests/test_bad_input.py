@@ -29,7 +29,7 @@ class TestPredictions:
     def test_damaged_or_without_top1(self, analyse, small):
         path = small / "imagenet" / "me--mine" / "preds.npz"
         path.write_bytes(path.read_bytes()[:-30])
-        assert refused(analyse(), path, "is damaged")
+        assert refused(analyse(), path, "is no readable npz archive")
         np.savez(path, top5=np.zeros((2, 5), int))
         assert refused(analyse(), path, "lacks the array 'top1'")
 
@@ -39,7 +39,7 @@ class TestPredictions:
         np.savez(small / "imagenet" / "me--mine" / "preds.npz", top1=np.array([0]))
         outcome = analyse()
         assert refused(outcome, "1 of 2 models")
-        assert "me--mine: not analysed" in outcome.stderr
+        assert "1 not analysed" in outcome.stderr
         assert "skipped me--mine" in outcome.stderr
         table = (small / "results" / "stats-imagenet" / "non_problematic_stats_all.csv").read_text()
         assert [line.split(",")[0] for line in table.splitlines()] == ["model_dir_id", "me--good"]

@@ -28,7 +28,7 @@ def test_truncated_analysis_is_taken_for_done(analyse, stored, kept):
     whole = stored.read_bytes()
     stored.write_bytes(whole[:kept])
     skipping = analyse("--collect_results")
-    assert refused(skipping, "is analysed: run --perform_error_analysis")
+    assert refused(skipping, stored, "run --perform_error_analysis")
     assert f"skipped me--mine: {stored} is damaged" in skipping.stderr
     assert "analysed again" in analyse().stderr
     assert stored.read_bytes() == whole
@@ -92,12 +92,12 @@ def test_list_that_the_open_world_test_makes_is_written_without_it(analyse, smal
 
 
 def test_interrupted_run_leaves_temporary_files(small, monkeypatch):
-    from imagenet_errors import storage
+    from imagenet_errors import files
 
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(storage.os, "replace", interrupt)
+    monkeypatch.setattr(files.os, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        storage.write_text(small / "table.csv", "half")
+        files.write_text(small / "table.csv", "half")
     assert not list(small.glob("*table*"))

@@ -79,6 +79,14 @@ def test_images_that_are_not_rgb_break_the_batch(tmp_path, mode):
     assert pixels.dtype == torch.uint8
 
 
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_deep_pixels_turn_white(tmp_path, mode):
+    Image.fromarray(np.full((50, 50), 30_000, np.uint16)).convert("I").convert(mode).save(tmp_path / "a.tiff")
+    error = ImageFiles(tmp_path, np.array(["a.tiff"]), PLAIN.to_pixels())[0]
+    assert isinstance(error, InputError)
+    assert "not 8-bit" in str(error)
+
+
 def test_png_inside_a_jpeg_name_is_refused(tmp_path):
     Image.new("RGB", (50, 50)).save(tmp_path / "a.JPEG", format="png")
     assert isinstance(ImageFiles(tmp_path, np.array(["a.JPEG"]), PLAIN.to_pixels())[0], torch.Tensor)
@@ -128,7 +136,6 @@ def test_images_are_sorted_by_locale_or_numbers(tmp_path):
     samples = find_images(tmp_path, vocabulary.load(COMMITTED))
     assert samples.files.tolist() == ["n01440764/B2.png", "n01440764/b10.png", "n01440764/b9.png", "n01443537/a.JPEG"]
     assert samples.targets.tolist() == [0, 0, 0, 1]
-    assert find_images(tmp_path, vocabulary.load(COMMITTED), limit=2).files.tolist() == samples.files[:2].tolist()
 
 
 class TestSelection:
@@ -147,6 +154,7 @@ class TestSelection:
             (["first"], None, ["a/x1", "a/x2"]),
             (["all"], None, ["a/x1", "a/x2", "b/x3"]),
             (["first"], ["*x*"], ["a/x1", "a/x2"]),
+            (["first"], ["x?"], ["a/x1", "a/x2"]),
             (["first"], ["x3"], ["b/x3"]),
             (["first"], ["b/x3", "b--x3", "a/x2"], ["a/x2", "b/x3"]),
         ],

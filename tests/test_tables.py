@@ -159,7 +159,7 @@ def with_open_world(study, model: str) -> Analysis:
 def complete(study) -> dict[str, dict]:
     """The rows of one model whose open-world test was made, by group."""
     analysis = with_open_world(study, MODEL)
-    described = study.described(MODEL, tables.arch_groups(study.artefacts))
+    described = study.described(MODEL, tables.arch_groups(study.artefacts), print)
     return {group: tables.stats_row(study.population, analysis, described, group) for group in GROUPS}
 
 
@@ -264,7 +264,7 @@ def test_imagenet_a_has_neither_missing_labels_nor_non_prototypical_images(image
 
 
 def test_imagenet_a_tables_repeat_the_accuracy_on_imagenet(imagenet_a, written):
-    described = imagenet_a.described(MODEL, {})
+    described = imagenet_a.described(MODEL, {}, print)
     on_imagenet = next(row for row in written["all"] if row["model_dir_id"] == MODEL)
     assert described["imagenet_mla_val_acc"] == pytest.approx(float(on_imagenet["mla_all"]), abs=1e-9)
     assert described["imagenet_top1_val_acc"] == float(on_imagenet["top1_val_acc"])

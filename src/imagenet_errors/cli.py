@@ -22,10 +22,12 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, description: str):
         super().__init__(description=description, formatter_class=Help)
-        self.add_argument("--dataset", default="imagenet", type=one_of("dataset", DATASETS), help=" | ".join(DATASETS))
         self.add_argument(
             "--artefacts_dir", type=Path, default=REPOSITORY / "artefacts", help="where predictions and analyses lie"
         )
+
+    def add_dataset(self) -> None:
+        self.add_argument("--dataset", default="imagenet", type=one_of("dataset", DATASETS), help=" | ".join(DATASETS))
 
     def parse_args(self, args=None, namespace=None):
         return super().parse_args([underscored(arg) for arg in (sys.argv[1:] if args is None else args)], namespace)
@@ -79,14 +81,16 @@ def say(*lines: str) -> None:
     from tqdm import tqdm
 
     for line in lines:
-        tqdm.write(line, file=sys.stderr)
+        tqdm.write(" ".join(line.split()), file=sys.stderr)
 
 
 def run(main: Callable[[], None]) -> None:
     """Run a script's main function and leave: bad input is one line and status 2, Ctrl-C one line and status 130."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.reconfigure(errors="replace")  # a terminal that cannot show ≤ shows ?
     try:
         main()
-        sys.stdout.flush()
+        print(end="", flush=True)
     except InputError as error:
         sys.exit(_complain(error, 2))
     except KeyboardInterrupt:
@@ -95,7 +99,8 @@ def run(main: Callable[[], None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:
-        sys.exit(_complain(error, 2))
+        what = f"{error.filename}: {error.strerror}" if error.filename else error
+        sys.exit(_complain(f"{what}: make room or choose another folder", 2))
 
 
 def _complain(message, status: int) -> int:

@@ -1,26 +1,22 @@
-"""Where files live and how each is read and written: the only module that opens an artefact.
+"""Where artefacts and results live, and what each must hold: nothing else opens one."""
 
-Every writer writes a temporary file beside the target and renames it, so a file that exists is complete. Every reader
-checks what it reads and raises `InputError` with one line that names what is wrong, where, and what to do.
-"""
-
-import csv
-import hashlib
-import json
-import os
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from imagenet_errors.errors import InputError, NewerSchemaError
+from imagenet_errors.errors import InputError
+from imagenet_errors.files import read_json, read_npz, write_npz
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NUM_CLASSES = 1000
-SCHEMA_VERSION = 1  # of errors_analysis.parquet
+METADATA_NUMBERS = (
+    "num_params",
+    "top1_val_acc",
+    "top1_val_acc_subset_200",
+    "multi_label_val_acc",
+    "preds_comp_time",
+)
 
 # What lies in an artefacts folder: small data committed in the repository's own ...
 WNIDS = "imagenet_wnet_id_to_target.json"
@@ -64,7 +60,7 @@ class Dataset:
 
     def extent(self, num_images: int) -> str:
         """How much of the dataset `num_images` images are, e.g. `383 of 50,000 images`."""
-        return f"{num_images:,} of {self.num_images:,} images"
+        return f"{num_images:,} of {max(num_images, self.num_images):,} images"
 
 
 DATASETS = {
@@ -143,126 +139,6 @@ def model_dir_id(model_id: str) -> str:
     return model_id.replace("/", "--")
 
 
-# --- writing ---------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` and rename it to `path` once it is completely written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        file.write(text)
-
-
-def write_json(path: Path, value) -> None:
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-
-
-def write_csv(path: Path, columns: list[str], rows: list[dict], delimiter: str = ",") -> None:
-    """Write the named columns of a table: floats with all their digits, None as empty, lists as Python prints them."""
-    with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([row[column] for column in columns] for row in rows)
-
-
-def write_npz(path: Path, **arrays: np.ndarray) -> None:
-    with atomic_write(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays)
-
-
-def write_parquet(path: Path, table, metadata: dict) -> None:
-    """Write an Arrow table; `metadata` (anything JSON holds) goes into the file's own metadata."""
-    from pyarrow import parquet
-
-    table = table.replace_schema_metadata({key: json.dumps(value) for key, value in metadata.items()})
-    with atomic_write(path) as temporary:
-        parquet.write_table(table, temporary, compression="zstd")
-
-
-# --- reading ---------------------------------------------------------------------------------------------------------
-
-
-def _unique_keys(pairs: list) -> dict:
-    unique = dict(pairs)
-    if len(unique) < len(pairs):
-        keys = [key for key, _ in pairs]
-        duplicate = next(key for key in unique if keys.count(key) > 1)
-        raise ValueError(f"{duplicate!r} stands twice")
-    return unique
-
-
-def read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no UTF-8 text ({error.reason} at byte {error.start}): fetch it again") from None
-
-
-def read_json(path: Path):
-    """Read a JSON file; a key that stands twice in an object is an error."""
-    try:
-        return json.loads(read_text(path), object_pairs_hook=_unique_keys)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is malformed JSON ({error}): correct it or fetch it again") from None
-
-
-def read_json_objects(path: Path) -> dict:
-    """Read one JSON object, or one object per line, as one dictionary; a key that stands twice is an error."""
-    text = read_text(path)
-    try:
-        try:
-            parts = [json.loads(text, object_pairs_hook=list)]
-        except json.JSONDecodeError as error:
-            if not error.msg.startswith("Extra data"):
-                raise
-            parts = [json.loads(line, object_pairs_hook=list) for line in text.splitlines() if line.strip()]
-        if not all(isinstance(part, list) and all(isinstance(pair, tuple) for pair in part) for part in parts):
-            raise ValueError("an object is expected")
-        return _unique_keys([pair for part in parts for pair in part])
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is malformed JSON ({error}): correct it or fetch it again") from None
-
-
-def read_csv(path: Path, columns: list[str], delimiter: str = ",") -> list[dict[str, str]]:
-    """Read a table whose header must be exactly `columns`."""
-    reader = csv.DictReader(read_text(path).splitlines(), delimiter=delimiter)
-    if reader.fieldnames != columns:
-        raise InputError(f"{path} has the columns {reader.fieldnames}, not {columns}: restore it from the repository")
-    rows = list(reader)
-    for line, row in enumerate(rows, start=2):
-        if None in row or None in row.values():
-            raise InputError(f"{path} line {line} does not have {len(columns)} cells: restore it from the repository")
-    return rows
-
-
-def read_npz(path: Path, *names: str) -> list[np.ndarray]:
-    """Read the named arrays of an archive. Raises `InputError` where it is missing, truncated or lacks one of them."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = [name for name in names if name not in archive]
-            if missing:
-                raise InputError(f"{path} lacks the array {missing[0]!r}: delete it and predict again")
-            return [archive[name] for name in names]
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing: run src/collect_predictions.py") from None
-    except (zipfile.BadZipFile, ValueError, EOFError, AttributeError, OSError) as error:
-        raise InputError(f"{path} is damaged ({error}): delete it and predict again") from None
-
-
 def class_ids(values: np.ndarray, where: str) -> np.ndarray:
     """`values` as int16 class ids. Raises `InputError` where they are no integers of 0 to 999."""
     values = np.asarray(values)
@@ -271,35 +147,50 @@ def class_ids(values: np.ndarray, where: str) -> np.ndarray:
     ):
         wrong = values[(values < 0) | (values >= NUM_CLASSES)] if np.issubdtype(values.dtype, np.number) else values
         example = f" ({wrong.flat[0]})" if wrong.size else ""
-        raise InputError(f"{where} holds something that is no class id of 0 to {NUM_CLASSES - 1}{example}")
+        raise InputError(
+            f"{where} holds something that is no class id of 0 to {NUM_CLASSES - 1}{example}: predict again"
+        )
     return values.astype(np.int16)
 
 
 def read_samples(artefacts: Artefacts, dataset: str) -> Samples:
     path = artefacts.samples(dataset)
-    files, targets = read_npz(path, "sample_files", "targets")
+    arrays = read_npz(path, "sample_files", "targets")
+    files, targets = arrays["sample_files"], class_ids(arrays["targets"], str(path))
     if files.shape != targets.shape or files.ndim != 1 or not len(files):
-        raise InputError(f"{path} holds {files.shape} files and {targets.shape} targets: delete it and predict again")
-    return Samples(files.astype(str), class_ids(targets, str(path)))
+        raise InputError(f"{path} holds {files.shape} files and {targets.shape} targets: predict again")
+    try:
+        files = np.char.decode(files, "utf-8") if files.dtype.kind == "S" else files.astype(str)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} holds file names that are no UTF-8 ({error}): predict again") from None
+    if len(np.unique(files)) < len(files):
+        raise InputError(f"{path} lists a file twice: predict again")
+    return Samples(files, targets)
 
 
 def claim_samples(artefacts: Artefacts, dataset: str, samples: Samples) -> None:
     """Write the images of this dataset folder, or check that they are the ones it holds predictions for."""
     path = artefacts.samples(dataset)
-    if not path.exists():
-        write_npz(path, sample_files=samples.files, targets=samples.targets)
-        return
-    known = read_samples(artefacts, dataset)
-    if not np.array_equal(known.files, samples.files):
+    predicted = [model for model in artefacts.models(dataset) if artefacts.predictions(dataset, model).exists()]
+    if predicted and not path.exists():
         raise InputError(
-            f"{path} lists {len(known.files):,} images, and these {len(samples.files):,} are not the same: every model"
-            " of a dataset must see the same images, so use another --artefacts_dir or the same images and --limit"
+            f"{path} is missing, so nobody knows which images {predicted[0]} has predictions for: restore it, or use"
+            " another --artefacts_dir"
         )
+    if predicted:
+        known = read_samples(artefacts, dataset)
+        if not np.array_equal(known.files, samples.files):
+            raise InputError(
+                f"{path} lists {len(known.files):,} images, and these {len(samples.files):,} are not the same: every"
+                " model of a dataset must see the same images, so use another --artefacts_dir, or the same images"
+            )
+    else:
+        write_npz(path, sample_files=samples.files, targets=samples.targets)
 
 
 def read_top1(path: Path, num_samples: int) -> np.ndarray:
     """The top-1 class ids, [num_samples] int16. Raises `InputError` where the file is not that."""
-    (top1,) = read_npz(path, "top1")
+    top1 = read_npz(path, "top1")["top1"]
     if top1.shape != (num_samples,):
         raise InputError(
             f"{path} holds {top1.shape} predictions for {num_samples:,} images:"
@@ -311,11 +202,12 @@ def read_top1(path: Path, num_samples: int) -> np.ndarray:
 def check_predictions(path: Path, num_samples: int, probs: bool) -> None:
     """Read all of a preds.npz. Raises `InputError` where it is damaged, of other images, or lacks wanted `probs`."""
     read_top1(path, num_samples)
-    with np.load(path) as archive:
-        names = [name for name in ("top5", "top5_probs") if name in archive]
-    for name, values in zip(names + ["probs"] * probs, read_npz(path, *names, *["probs"] * probs), strict=True):
-        if len(values) != num_samples:
-            raise InputError(f"{path}: {name} has {len(values):,} rows for {num_samples:,} images: predict again")
+    shapes = {"top5": (num_samples, 5), "top5_probs": (num_samples, 5), "probs": (num_samples, NUM_CLASSES)}
+    for name, array in read_npz(path, *["probs"] * probs, optional=("top5", "top5_probs")).items():
+        if array.shape != shapes[name]:
+            raise InputError(f"{path}: {name} has the shape {array.shape}, not {shapes[name]}: predict again")
+        if not np.isfinite(array).all():
+            raise InputError(f"{path}: {name} holds something that is no number: predict again")
 
 
 def read_metadata(path: Path) -> dict:
@@ -325,54 +217,14 @@ def read_metadata(path: Path) -> dict:
     """
     metadata = read_json(path) if path.exists() else {}
     if not isinstance(metadata, dict):
-        raise InputError(f"{path} is no JSON object: delete the folder and predict again")
+        raise InputError(f"{path} is no JSON object: predict again")
     texts = {key: metadata.get(key) or "unknown" for key in ("arch", "arch_family", "training_data")}
-    numbers = {key: metadata.get(key) for key in ("num_params", "top1_val_acc", "top1_val_acc_subset_200")}
-    numbers["multi_label_val_acc"] = metadata.get("multi_label_val_acc")
-    for key, value in numbers.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise InputError(f"{path}: {key} is {value!r}, not a number: correct it")
     extra = metadata.get("extra_annotations") or []
-    if not isinstance(extra, list) or not all(isinstance(entry, str) for entry in extra):
-        raise InputError(f"{path}: extra_annotations is {extra!r}, not a list of texts: correct it")
-    return metadata | texts | numbers | {"extra_annotations": extra}
-
-
-def read_parquet_metadata(path: Path) -> dict:
-    """What `write_parquet` was given as metadata. Raises `InputError` for a damaged file or, its kind, a newer one."""
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        stored = parquet.read_metadata(path).metadata or {}
-        metadata = {key.decode(): json.loads(value) for key, value in stored.items() if key != b"ARROW:schema"}
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({error}): run --perform_error_analysis again") from None
-    if metadata.get("schema_version", 0) > SCHEMA_VERSION:
-        raise NewerSchemaError(
-            f"{path} has schema {metadata['schema_version']}, newer than {SCHEMA_VERSION}: update this repository"
-        )
-    return metadata
-
-
-def read_parquet(path: Path, columns: list[str]):
-    """The named columns as an Arrow table."""
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        return parquet.read_table(path, columns=columns, partitioning=None)
-    except (pyarrow.ArrowException, OSError, KeyError) as error:
-        raise InputError(f"{path} is damaged ({error}): run --perform_error_analysis again") from None
-
-
-def fingerprint(*parts) -> str:
-    """A short hash of arrays and texts: equal for equal contents, whatever the machine."""
-    digest = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, np.ndarray):
-            digest.update(f"{part.dtype.str}{part.shape}".encode())
-            digest.update(np.ascontiguousarray(part).tobytes())
-        else:
-            digest.update(repr(part).encode())
-    return digest.hexdigest()[:16]
+    for text in (*texts.values(), *(extra if isinstance(extra, list) else [extra])):
+        if not isinstance(text, str) or not text.isprintable():
+            raise InputError(f"{path} holds {text!r} where a line of text is due: correct it")
+    numbers = {key: metadata.get(key) for key in METADATA_NUMBERS}
+    for key, value in numbers.items():
+        if value is not None and not (type(value) in (int, float) and 0 <= value < 1e18):
+            raise InputError(f"{path}: {key} is {value!r}, not a sensible number: correct it")
+    return metadata | texts | numbers | {"extra_annotations": list(extra)}

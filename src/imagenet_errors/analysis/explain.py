@@ -78,7 +78,8 @@ def _tests_before(image, top1, decision) -> list[str]:
 def _deciding(study: Study, image, pred: int, decision) -> str:
     name = KINDS[decision.kinds[0]].name
     matching = image.labels[0][decision.matching[0]]
-    superclasses = ", ".join(study.superclasses.names_of(pred))
+    others = matching if len(matching) else image.targets
+    superclasses = ", ".join(study.superclasses.names_shared(pred, others))
     like_target = f"shares a superclass ({superclasses}) with" if pred != image.targets[0] else "is"
     return {
         "correct": "The prediction is the original label, and that is accepted: correct.",

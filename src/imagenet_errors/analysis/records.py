@@ -7,9 +7,9 @@ import numpy as np
 
 from imagenet_errors.analysis.taxonomy import CODES, KINDS, NO_NOTE, NOTES, Decisions, Relations
 from imagenet_errors.errors import InputError
+from imagenet_errors.files import SCHEMA_VERSION, fingerprint, read_parquet, read_parquet_metadata, write_parquet
 from imagenet_errors.knowledge.annotations import NO_LABEL, AnnotatedImages
 from imagenet_errors.knowledge.superclasses import Superclasses
-from imagenet_errors.storage import SCHEMA_VERSION, fingerprint, read_parquet, read_parquet_metadata, write_parquet
 
 SKIPPED = "skipped"
 WITH_SUPERCLASSES = [CODES["fine_grained"], CODES["like_target"]]
@@ -128,14 +128,17 @@ def _lists(values, chosen: np.ndarray):
     return pa.ListArray.from_arrays(pa.array(ends), flat)
 
 
-def read(path: Path, model: str) -> Analysis:
-    """Read what tables and lists need. Raises `InputError` for a damaged file or unknown error types."""
+def read(path: Path, model: str, num_images: int) -> Analysis:
+    """Read what tables and lists need. Raises `InputError` for damage, unknown types or another number of rows."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     table = read_parquet(path, ["top1", "error_type"])
     kinds = pc.index_in(table["error_type"].cast(pa.string()), pa.array([kind.name for kind in KINDS]))
-    if kinds.null_count:
-        raise InputError(f"{path} holds an unknown error type: run --perform_error_analysis again")
+    if kinds.null_count or len(kinds) != num_images:
+        raise InputError(
+            f"{path} has {len(kinds):,} rows for {num_images:,} images, {kinds.null_count:,} of an unknown type: run"
+            " --perform_error_analysis again"
+        )
     skipped = read_parquet_metadata(path)["fingerprints"]["open_world"] == SKIPPED
     return Analysis(model, table["top1"].to_numpy(), kinds.to_numpy().astype(np.int8), skipped)

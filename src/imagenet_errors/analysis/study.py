@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -14,7 +15,15 @@ from imagenet_errors.knowledge import annotations, hierarchy, superclasses, voca
 from imagenet_errors.knowledge.annotations import AnnotatedImages
 from imagenet_errors.knowledge.superclasses import Superclasses
 from imagenet_errors.knowledge.vocabulary import Vocabulary
-from imagenet_errors.storage import DATASETS, Artefacts, Samples, read_metadata, read_samples, read_top1
+from imagenet_errors.storage import (
+    DATASETS,
+    METADATA_NUMBERS,
+    Artefacts,
+    Samples,
+    read_metadata,
+    read_samples,
+    read_top1,
+)
 
 
 @dataclass(frozen=True)
@@ -34,8 +43,9 @@ class Study:
     @classmethod
     def load(cls, artefacts: Artefacts, dataset: str, source: str = "json") -> "Study":
         """Read everything but the predictions; `source` of the multi-labels is as in `annotations.load`."""
-        samples = read_samples(artefacts, dataset)
         classes = vocabulary.load(artefacts)
+        samples = read_samples(artefacts, dataset)
+        check_targets(samples, classes, artefacts.samples(dataset))
         synsets = hierarchy.load(artefacts, classes)
         grouped = superclasses.load(artefacts, classes, synsets)
         return cls(
@@ -81,6 +91,7 @@ class Study:
         if path.exists():
             try:
                 if records.is_current(path, fingerprints):
+                    records.read(path, model, len(self.images))
                     return "kept"
                 done = "analysed again, for its inputs have changed"
             except NewerSchemaError:
@@ -91,31 +102,44 @@ class Study:
         records.write(path, self.images, top1, decisions, self.superclasses, fingerprints, self.extent)
         return done
 
-    def finished(self, say: Callable[[str], None]) -> list[Analysis]:
-        """The current analyses, in order of `model_dir_id`; a model without one is named through `say` and left out."""
-        analyses = []
+    def finished(self, say: Callable[[str], None]) -> tuple[list[Analysis], list[str]]:
+        """The current analyses, in order of `model_dir_id`; a model without one is named through `say` and left out.
+
+        Returns:
+            The analyses, and a message for every model that is left out because a file of it is damaged.
+        """
+        analyses, faults = [], []
         for model in self.models:
             path = self.artefacts.analysis(self.dataset, model)
             try:
+                self._metadata(self.dataset, model)
                 if not path.exists():
-                    raise InputError("it is not analysed: run --perform_error_analysis")
-                if not records.is_current(path, self.inputs.with_predictions(self.top1(model))):
-                    raise InputError("its analysis is of other inputs: run --perform_error_analysis")
-                analyses.append(records.read(path, model))
+                    say(f"skipped {model}: it is not analysed, run --perform_error_analysis")
+                elif not records.is_current(path, self.inputs.with_predictions(self.top1(model))):
+                    say(f"skipped {model}: its analysis is of other inputs, run --perform_error_analysis")
+                else:
+                    analyses.append(records.read(path, model, len(self.images)))
             except InputError as error:
+                faults.append(str(error))
                 say(f"skipped {model}: {error}")
         if not analyses:
-            raise InputError(
-                f"no model in {self.artefacts.dataset_dir(self.dataset)} is analysed: run --perform_error_analysis"
-            )
-        return analyses
+            folder = self.artefacts.dataset_dir(self.dataset)
+            raise InputError(faults[0] if faults else f"no model in {folder} is analysed: run --perform_error_analysis")
+        return analyses, faults
 
-    def described(self, model: str, groups: dict[str, str]) -> dict:
-        """The cells of a model's stats row that are not counted (`tables.describe`)."""
+    def described(self, model: str, groups: dict[str, str], say: Callable[[str], None]) -> dict:
+        """The cells of a model's stats row that are not counted (`tables.describe`).
+
+        Its accuracies on ImageNet are empty, and that is said, where its files there are damaged.
+        """
         metadata = self._metadata(self.dataset, model)
-        on_imagenet = self._metadata("imagenet", model)
-        if on_imagenet["multi_label_val_acc"] is None and self._has_predictions("imagenet", model):
-            on_imagenet["multi_label_val_acc"] = self._on_imagenet.multi_label_accuracy(model)
+        on_imagenet = dict.fromkeys(METADATA_NUMBERS)
+        try:
+            on_imagenet = self._metadata("imagenet", model)
+            if on_imagenet["multi_label_val_acc"] is None and self._has_predictions("imagenet", model):
+                on_imagenet["multi_label_val_acc"] = self._on_imagenet.multi_label_accuracy(model)
+        except InputError as error:
+            say(f"{model}: its accuracies on ImageNet are incomplete, for {error}")
         return tables.describe(metadata | {"model_dir_id": model}, on_imagenet, groups)
 
     def multi_label_accuracy(self, model: str) -> float | None:
@@ -136,7 +160,19 @@ class Study:
         """Metadata, with the top-1 accuracy computed from the predictions where it is not known."""
         metadata = read_metadata(self.artefacts.metadata(dataset, model))
         if metadata["top1_val_acc"] is None and self._has_predictions(dataset, model):
-            targets = read_samples(self.artefacts, dataset).targets
+            targets = (self.samples if dataset == self.dataset else read_samples(self.artefacts, dataset)).targets
             hits = read_top1(self.artefacts.predictions(dataset, model), len(targets)) == targets
             metadata["top1_val_acc"] = float(100 * hits.mean())
         return metadata
+
+
+def check_targets(samples: Samples, classes: Vocabulary, path: Path) -> None:
+    """Raises `InputError` where a target is not the class of the file's folder, by name."""
+    wnids = [file.partition("/")[0] for file in samples.files]
+    wrong = np.flatnonzero(samples.targets != np.array([classes.ids.get(wnid, -1) for wnid in wnids]))
+    if len(wrong):
+        file, target = samples.files[wrong[0]], samples.targets[wrong[0]]
+        raise InputError(
+            f"{path}: the target {target} of {file} is not the class of its folder ({len(wrong):,} such images):"
+            " number classes by sorted WordNet id, or predict again"
+        )

@@ -7,8 +7,9 @@ import numpy as np
 from imagenet_errors.analysis.records import Analysis
 from imagenet_errors.analysis.taxonomy import CODES, ERRORS, KINDS, UNTIL_OPEN_WORLD
 from imagenet_errors.errors import InputError
+from imagenet_errors.files import read_csv
 from imagenet_errors.knowledge.annotations import AnnotatedImages
-from imagenet_errors.storage import ARCH_GROUPS, NUM_CLASSES, Artefacts, read_csv
+from imagenet_errors.storage import ARCH_GROUPS, NUM_CLASSES, Artefacts
 
 COUNTS_AS_CORRECT = [CODES[name] for name in ("correct", "class_overlap", "missing_multi_label")]
 MINOR = [*COUNTS_AS_CORRECT, CODES["fine_grained"], CODES["out_of_vocabulary"]]

@@ -29,7 +29,7 @@ def locate(dataset: Dataset) -> Path:
     return path
 
 
-def find_images(root: Path, vocabulary: Vocabulary, limit: int | None = None) -> Samples:
+def find_images(root: Path, vocabulary: Vocabulary) -> Samples:
     """The images in the class folders of `root`, sorted by class folder, then file name, by code point.
 
     Hidden folders, and files beside the class folders (ImageNet-A has a README.txt there), are passed over.
@@ -37,7 +37,6 @@ def find_images(root: Path, vocabulary: Vocabulary, limit: int | None = None) ->
     Args:
         root: Holds a folder per class, named by its WordNet id.
         vocabulary: The classes there may be.
-        limit: Take only the first so many.
 
     Raises:
         InputError: for a folder that is no ImageNet class, a file in one that is no image, or no image at all.
@@ -55,9 +54,16 @@ def find_images(root: Path, vocabulary: Vocabulary, limit: int | None = None) ->
         files += [f"{folder.name}/{name}" for name in names]
     if not files:
         raise InputError(f"{root} holds no images in class folders (such as n01440764/): put them there")
-    files = files[:limit]
+    unwritable = next((file for file in files if not _is_text(file)), None)
+    if unwritable:
+        raise InputError(f"{root / unwritable!r} has a name that is no UTF-8: rename it")
     targets = [vocabulary.ids[file.partition("/")[0]] for file in files]
     return Samples(np.array(files), np.array(targets, dtype=np.int16))
+
+
+def _is_text(name: str) -> bool:
+    """Whether the name of a file can be written in UTF-8; undecodable bytes of a name cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,8 @@ class ImageFiles(torch.utils.data.Dataset):
         path = self.root / self.files[index]
         try:
             with Image.open(path) as image:
+                if image.mode.startswith(("I", "F")):
+                    raise ValueError(f"its pixels, of mode {image.mode}, are not 8-bit")
                 return self.to_pixels(image.convert("RGB"))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             return InputError(f"{path} cannot be read ({error}): fetch it again or remove it")

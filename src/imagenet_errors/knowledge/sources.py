@@ -74,6 +74,6 @@ def non_prototypical(mistake_lists: Iterable[dict[str, dict]]) -> list[str]:
             file
             for mistakes in mistake_lists
             for file, mistake in mistakes.items()
-            if mistake["failure category"] == "Non-prototypical"
+            if mistake.get("failure category") == "Non-prototypical"
         }
     )

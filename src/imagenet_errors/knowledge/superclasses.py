@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from imagenet_errors.errors import InputError
+from imagenet_errors.files import read_json_objects
 from imagenet_errors.knowledge.hierarchy import Hierarchy
 from imagenet_errors.knowledge.vocabulary import Vocabulary
-from imagenet_errors.storage import NUM_CLASSES, SUPERCLASSES, Artefacts, read_json_objects
+from imagenet_errors.storage import NUM_CLASSES, SUPERCLASSES, Artefacts
 
 
 @dataclass(frozen=True)
@@ -33,20 +34,26 @@ class Superclasses:
     def names_of(self, class_id: int) -> list[str]:
         return [self.names[column] for column in np.flatnonzero(self.members[class_id])]
 
+    def names_shared(self, class_id: int, others: np.ndarray) -> list[str]:
+        """The superclasses that the class has in common with any of `others` ([k] class ids)."""
+        return [self.names[column] for column in np.flatnonzero(self.members[others].any(0) & self.members[class_id])]
+
 
 def load(artefacts: Artefacts, vocabulary: Vocabulary, hierarchy: Hierarchy) -> Superclasses:
     """Read the definitions `{name: [[lemma, ...], ...]}`, one object or one per line, and apply them."""
     path = artefacts.find(SUPERCLASSES)
     definitions = read_json_objects(path)
-    check(definitions, path)
+    check(definitions, vocabulary, path)
     return define(definitions, vocabulary, hierarchy)
 
 
-def check(definitions: dict, path: Path) -> None:
+def check(definitions: dict, vocabulary: Vocabulary, path: Path) -> None:
     """Raises `InputError` for definitions that are not non-empty lists of non-empty lists of lemma names."""
     if not definitions:
         raise InputError(f"{path} defines no superclass: restore it from the repository")
     for name, alternatives in definitions.items():
+        if name in vocabulary.ids:
+            raise InputError(f"{path}: the superclass {name!r} has the name of a class: rename it")
         well_formed = isinstance(alternatives, list) and all(
             isinstance(lemmas, list) and lemmas and all(isinstance(lemma, str) for lemma in lemmas)
             for lemmas in alternatives

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from imagenet_errors.errors import InputError
-from imagenet_errors.storage import DESCRIPTIONS, IMAGENET_A_WNIDS, NUM_CLASSES, WNIDS, Artefacts, read_json, read_text
+from imagenet_errors.files import read_json, read_text
+from imagenet_errors.storage import DESCRIPTIONS, IMAGENET_A_WNIDS, NUM_CLASSES, WNIDS, Artefacts
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imagenet_errors.storage import atomic_write
+from imagenet_errors.files import atomic_write
 
 COLORS = ("#56B4E9", "#0072B2", "#009E73", "#F0E442", "#E69F00", "#CC79A7", "#444444")  # Okabe and Ito 2008
 
@@ -47,7 +47,8 @@ def draw(
             hatch="////" if remark else None,
             label=f"{title} ({remark})" if remark else title,
         )
-    labels = [f"{model}  ({total:,} errors)" for model, total in zip(models, totals[:, 0], strict=True)]
+    names = [model.replace("$", r"\$") for model in models]  # not a formula
+    labels = [f"{name}  ({total:,} errors)" for name, total in zip(names, totals[:, 0], strict=True)]
     axes.set(yticks=range(len(models)), yticklabels=labels, xlim=(0, 100), xlabel="share of top-1 errors [%]")
     axes.invert_yaxis()
     axes.spines[["top", "right", "left"]].set_visible(False)

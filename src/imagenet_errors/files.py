@@ -1,0 +1,188 @@
+"""How files are written and read: completely or not at all, and with every fault told in one line.
+
+Every writer writes a temporary file beside the target and renames it, so a file that exists is complete. Every reader
+raises `InputError` for a file that is missing, damaged or malformed.
+"""
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from imagenet_errors.errors import InputError, NewerSchemaError
+
+SCHEMA_VERSION = 1  # of errors_analysis.parquet
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` and rename it to `path` once it is completely written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        file.write(text)
+
+
+def write_json(path: Path, value) -> None:
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_csv(path: Path, columns: list[str], rows: list[dict], delimiter: str = ",") -> None:
+    """Write the named columns of a table: floats with all their digits, None as empty, lists as Python prints them."""
+    with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([row[column] for column in columns] for row in rows)
+
+
+def write_npz(path: Path, **arrays: np.ndarray) -> None:
+    with atomic_write(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def write_parquet(path: Path, table, metadata: dict) -> None:
+    """Write an Arrow table; `metadata` (anything JSON holds) goes into the file's own metadata."""
+    from pyarrow import parquet
+
+    table = table.replace_schema_metadata({key: json.dumps(value) for key, value in metadata.items()})
+    with atomic_write(path) as temporary:
+        parquet.write_table(table, temporary, compression="zstd")
+
+
+def _refuse_constant(name: str):
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _unique_keys(pairs: list) -> dict:
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        keys = [key for key, _ in pairs]
+        duplicate = next(key for key in unique if keys.count(key) > 1)
+        raise ValueError(f"{duplicate!r} stands twice")
+    return unique
+
+
+def read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no UTF-8 text ({error.reason} at byte {error.start}): fetch it again") from None
+
+
+def read_json(path: Path):
+    """Read a JSON file; a key that stands twice in an object is an error."""
+    try:
+        return json.loads(read_text(path), object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is malformed JSON ({error}): correct it or fetch it again") from None
+
+
+def read_json_objects(path: Path) -> dict:
+    """Read one JSON object, or one object per line, as one dictionary; a key that stands twice is an error."""
+    text = read_text(path)
+    try:
+        try:
+            parts = [json.loads(text, object_pairs_hook=list)]
+        except json.JSONDecodeError as error:
+            if not error.msg.startswith("Extra data"):
+                raise
+            parts = [json.loads(line, object_pairs_hook=list) for line in text.splitlines() if line.strip()]
+        if not all(isinstance(part, list) and all(isinstance(pair, tuple) for pair in part) for part in parts):
+            raise ValueError("an object is expected")
+        return _unique_keys([pair for part in parts for pair in part])
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is malformed JSON ({error}): correct it or fetch it again") from None
+
+
+def read_csv(path: Path, columns: list[str], delimiter: str = ",") -> list[dict[str, str]]:
+    """Read a table whose header must be exactly `columns`."""
+    reader = csv.DictReader(read_text(path).splitlines(), delimiter=delimiter)
+    if reader.fieldnames != columns:
+        raise InputError(f"{path} has the columns {reader.fieldnames}, not {columns}: restore it from the repository")
+    rows = list(reader)
+    for line, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise InputError(f"{path} line {line} does not have {len(columns)} cells: restore it from the repository")
+    return rows
+
+
+def read_npz(path: Path, *names: str, optional: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+    """Read the named arrays of an archive, and the optional ones where they are there.
+
+    Raises:
+        InputError: where the file is missing, no such archive, damaged in any way, or lacks one of `names`.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [name for name in names if name not in archive]
+            if missing:
+                raise InputError(f"{path} lacks the array {missing[0]!r}: predict again")
+            arrays = {name: archive[name] for name in (*names, *optional) if name in archive}
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: run src/collect_predictions.py") from None
+    except InputError:
+        raise
+    except Exception as error:  # NumPy, zipfile and zlib raise a dozen different kinds for damaged bytes
+        raise InputError(f"{path} is no readable npz archive ({error}): predict again") from None
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        raise InputError(f"{path} holds something that is no array: predict again")
+    return arrays
+
+
+def read_parquet_metadata(path: Path) -> dict:
+    """What `write_parquet` was given as metadata. Raises `InputError` for a damaged file or, its kind, a newer one."""
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        stored = parquet.read_metadata(path).metadata or {}
+        metadata = {key.decode(): json.loads(value) for key, value in stored.items() if key != b"ARROW:schema"}
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({error}): run --perform_error_analysis again") from None
+    if type(metadata.get("schema_version")) is not int:
+        raise InputError(f"{path} is no analysis of ours: run --perform_error_analysis again")
+    if metadata["schema_version"] > SCHEMA_VERSION:
+        raise NewerSchemaError(
+            f"{path} has schema {metadata['schema_version']}, newer than {SCHEMA_VERSION}: update this repository"
+        )
+    return metadata
+
+
+def read_parquet(path: Path, columns: list[str]):
+    """The named columns as an Arrow table."""
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        return parquet.read_table(path, columns=columns, partitioning=None)
+    except (pyarrow.ArrowException, OSError, KeyError) as error:
+        raise InputError(f"{path} is damaged ({error}): run --perform_error_analysis again") from None
+
+
+def fingerprint(*parts) -> str:
+    """A short hash of arrays and texts: equal for equal contents, whatever the machine."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype.str}{part.shape}".encode())
+            digest.update(np.ascontiguousarray(part).tobytes())
+        else:
+            digest.update(repr(part).encode())
+    return digest.hexdigest()[:16]
