@@ -73,9 +73,12 @@ def main() -> None:
     fingerprints = records.Inputs.of(images, relations, grouped).with_predictions(top1[0])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "errors_analysis.parquet"
-        write = lambda: records.write(path, images, top1[0], decisions, grouped, fingerprints, "")  # noqa: E731
+        columns, lists = records.image_columns(images), records.superclass_lists(grouped)
+        write = lambda: records.write(  # noqa: E731
+            path, columns, images.labels, lists, top1[0], decisions, fingerprints, ""
+        )
         written = timed("write one model's errors_analysis.parquet", write)
-        read = timed("read what tables need of it", lambda: records.read(path, "model"))
+        read = timed("read what tables need of it", lambda: records.read(path, "model", NUM_IMAGES))
     print(f"{'deciding against writing and reading':58} {fast / (written + read):9.2f} x")
     timed("fingerprint the inputs", lambda: records.Inputs.of(images, relations, grouped))
 

@@ -83,7 +83,7 @@ def _deciding(study: Study, image, pred: int, decision) -> str:
     like_target = f"shares a superclass ({superclasses}) with" if pred != image.targets[0] else "is"
     return {
         "correct": "The prediction is the original label, and that is accepted: correct.",
-        "class_overlap": "The prediction names the same things as the original label: class overlap, no real error.",
+        "class_overlap": "The prediction overlaps with the original label: class overlap, no real error.",
         "missing_multi_label": "The prediction is another accepted label of the image: missing multi-label.",
         "fine_grained": f"The prediction shares a superclass ({superclasses}) with {_classes(study, matching)}.",
         "like_target": f"The prediction {like_target} the original label, which is not accepted.",

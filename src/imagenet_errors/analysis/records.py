@@ -10,6 +10,7 @@ from imagenet_errors.errors import InputError
 from imagenet_errors.files import SCHEMA_VERSION, fingerprint, read_parquet, read_parquet_metadata, write_parquet
 from imagenet_errors.knowledge.annotations import NO_LABEL, AnnotatedImages
 from imagenet_errors.knowledge.superclasses import Superclasses
+from imagenet_errors.storage import NUM_CLASSES
 
 SKIPPED = "skipped"
 WITH_SUPERCLASSES = [CODES["fine_grained"], CODES["like_target"]]
@@ -64,12 +65,32 @@ def is_current(path: Path, fingerprints: dict[str, str]) -> bool:
     return read_parquet_metadata(path).get("fingerprints") == fingerprints
 
 
+def image_columns(images: AnnotatedImages) -> dict:
+    """The columns that are the same for every model, as Arrow arrays."""
+    import pyarrow as pa
+
+    return {
+        "img_rel_path": pa.array(images.files),
+        "target": pa.array(images.targets),
+        "multi_label": _lists(images.labels, images.labels != NO_LABEL),
+        "wrong_multi_label": _lists(images.wrong_labels, images.wrong_labels != NO_LABEL),
+        "is_problematic": pa.array(images.problematic),
+    }
+
+
+def superclass_lists(superclasses: Superclasses):
+    """The superclasses of every class by name, as an Arrow array of 1001 lists; the last, of no class, is empty."""
+    members = np.vstack([superclasses.members, np.zeros_like(superclasses.members[:1])])
+    return _lists(superclasses.names, members)
+
+
 def write(
     path: Path,
-    images: AnnotatedImages,
+    columns: dict,
+    labels: np.ndarray,
+    superclasses,
     top1: np.ndarray,
     decisions: Decisions,
-    superclasses: Superclasses,
     fingerprints: dict[str, str],
     extent: str,
 ) -> None:
@@ -77,31 +98,28 @@ def write(
 
     Args:
         path: The parquet file.
-        images: The n annotated images.
+        columns: `image_columns` of the n annotated images.
+        labels: [n, L] int16, their accepted labels.
+        superclasses: `superclass_lists`.
         top1: [n] int16 class ids.
         decisions: Those of this model.
-        superclasses: For the superclasses of the predictions.
         fingerprints: Of the inputs, for `is_current`.
         extent: How much of the dataset the predictions cover, e.g. `383 of 50,000 images`.
     """
     import pyarrow as pa
 
-    n = len(images)
+    n = len(top1)
     has_superclasses = np.isin(decisions.kinds, WITH_SUPERCLASSES)
     proposal = pa.struct([("offset", pa.int32()), ("lemma", pa.string()), ("score", pa.float32())])
     table = pa.table(
-        {
-            "img_rel_path": pa.array(images.files),
-            "target": images.targets,
-            "multi_label": _lists(images.labels, images.labels != NO_LABEL),
-            "wrong_multi_label": _lists(images.wrong_labels, images.wrong_labels != NO_LABEL),
-            "is_problematic": images.problematic,
+        columns
+        | {
             "top1": top1,
             "note": _names(decisions.notes, NOTES),
             "error_type": _names(decisions.kinds, KINDS),
             "provisional": decisions.provisional,
-            "matching": _lists(images.labels, decisions.matching),
-            "superclasses": _lists(superclasses.names, superclasses.members[top1] & has_superclasses[:, None]),
+            "matching": _lists(labels, decisions.matching),
+            "superclasses": superclasses.take(pa.array(np.where(has_superclasses, top1, NUM_CLASSES))),
             "num_prompts": pa.nulls(n, pa.int32()),
             "top5": pa.nulls(n, pa.list_(proposal)),
         }

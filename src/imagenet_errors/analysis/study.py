@@ -68,6 +68,11 @@ class Study:
     def inputs(self) -> Inputs:
         return Inputs.of(self.images, self.relations, self.superclasses)
 
+    @cached_property
+    def _columns(self) -> tuple:
+        """What is stored of every model alike."""
+        return records.image_columns(self.images), records.superclass_lists(self.superclasses)
+
     @property
     def models(self) -> list[str]:
         return self.artefacts.models(self.dataset)
@@ -99,7 +104,9 @@ class Study:
             except InputError as error:
                 done = f"analysed again, for {error}"
         decisions = decide(self.images, top1, self.relations)
-        records.write(path, self.images, top1, decisions, self.superclasses, fingerprints, self.extent)
+        columns, superclass_lists = self._columns
+        labels = self.images.labels
+        records.write(path, columns, labels, superclass_lists, top1, decisions, fingerprints, self.extent)
         return done
 
     def finished(self, say: Callable[[str], None]) -> tuple[list[Analysis], list[str]]:
