@@ -8,6 +8,12 @@ from imagenet_errors.analysis.taxonomy import BY_FLAG, CODES, ERRORS, KINDS, UNT
 from imagenet_errors.errors import InputError
 from imagenet_errors.storage import REPOSITORY, Artefacts
 
+STEPS = (
+    "perform_error_analysis",
+    "collect_results",
+    "count_spurious_correlation_pairs",
+    "list_most_common_errors",
+)
 SKIPPED = (
     "the open-world test is skipped: counts of out-of-vocabulary errors are missing and those after it provisional"
 )
@@ -46,20 +52,9 @@ def parse_args():
         parser.error("--error_type goes with --list_most_common_errors")
     if args.multi_label_source == "tfds" and args.dataset != "imagenet":
         parser.error("--multi_label_source tfds goes with --dataset imagenet")
-    if not args.explain and not wants_results(args):
-        parser.error("nothing to do: give --explain or one of the steps, such as --perform_error_analysis")
+    if not args.explain and not any(getattr(args, step) for step in STEPS):
+        parser.error(f"nothing to do: give --explain or one of --{', --'.join(STEPS)}")
     return args
-
-
-def wants_results(args) -> bool:
-    return any(
-        (
-            args.perform_error_analysis,
-            args.collect_results,
-            args.count_spurious_correlation_pairs,
-            args.list_most_common_errors,
-        )
-    )
 
 
 def main() -> None:
@@ -72,7 +67,7 @@ def main() -> None:
     cli.say(f"{args.dataset}: {study.extent}, {len(study.images):,} of them annotated; {SKIPPED}")
     if args.perform_error_analysis:
         analyse(study)
-    if wants_results(args):
+    if any(getattr(args, step) for step in STEPS):
         analyses, faults = study.finished(cli.say)
         rows = collect(study, analyses)
         if args.collect_results:

@@ -14,9 +14,12 @@ import pytest
 from hypothesis import settings
 
 from imagenet_errors import cli
+from imagenet_errors.knowledge import hierarchy, vocabulary
+from imagenet_errors.storage import Artefacts
 from tests.shared_predictions import SHARED, convert
 
 ROOT = Path(__file__).resolve().parents[1]
+COMMITTED = Artefacts(ROOT / "artefacts")
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
 
@@ -99,6 +102,18 @@ def analyse(call, small):
         return call("evaluation", "--artefacts_dir", small, "--results_dir", small / "results", *flags)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def classes():
+    """The committed classes."""
+    return vocabulary.load(COMMITTED)
+
+
+@pytest.fixture(scope="session")
+def synsets(classes):
+    """The committed hierarchy."""
+    return hierarchy.load(COMMITTED, classes)
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,8 @@ from imagenet_errors.inference import zoo
 from imagenet_errors.inference.datasets import ImageFiles, Preprocessing, find_images
 from imagenet_errors.inference.predict import predict
 from imagenet_errors.knowledge import vocabulary
-from imagenet_errors.storage import REPOSITORY, Artefacts
+from tests.conftest import COMMITTED
 
-COMMITTED = Artefacts(REPOSITORY / "artefacts")
 PLAIN = Preprocessing(40, 32, "bilinear", (0.5,) * 3, (0.25,) * 3)
 
 

@@ -10,20 +10,9 @@ import pytest
 from imagenet_errors.errors import InputError
 from imagenet_errors.knowledge import annotations, hierarchy, superclasses, vocabulary
 from imagenet_errors.storage import ANNOTATIONS, REPOSITORY, WHERE_TO_GET, Artefacts, Samples
-from tests.conftest import run_script
+from tests.conftest import COMMITTED, run_script
 
-COMMITTED = Artefacts(REPOSITORY / "artefacts")
 FILES = [f"ILSVRC2012_val_{number:08d}.JPEG" for number in (293, 2138, 3014)]  # three tenches
-
-
-@pytest.fixture(scope="module")
-def classes():
-    return vocabulary.load(COMMITTED)
-
-
-@pytest.fixture(scope="module")
-def synsets(classes):
-    return hierarchy.load(COMMITTED, classes)
 
 
 def samples_of(names: list[str], target: int = 0, wnid: str = "n01440764") -> Samples:

@@ -10,20 +10,9 @@ import numpy as np
 import pytest
 
 from imagenet_errors.knowledge import annotations, hierarchy, sources, superclasses, vocabulary
-from imagenet_errors.storage import REPOSITORY, Artefacts
+from imagenet_errors.storage import REPOSITORY
+from tests.conftest import COMMITTED
 from tests.test_taxonomy import plain_superclasses
-
-COMMITTED = Artefacts(REPOSITORY / "artefacts")
-
-
-@pytest.fixture(scope="module")
-def classes():
-    return vocabulary.load(COMMITTED)
-
-
-@pytest.fixture(scope="module")
-def synsets(classes):
-    return hierarchy.load(COMMITTED, classes)
 
 
 @pytest.fixture(scope="module")

@@ -42,15 +42,19 @@ def explain(study: Study, file: str, model: str) -> list[str]:
 
 def find_image(study: Study, file: str) -> int:
     """The position of the image among the annotated ones. Raises `InputError` where it is unknown or not annotated."""
-    for files, position in ((study.images.files, lambda found: found), (study.samples.files, None)):
-        found = [row for row, path in enumerate(files) if file in (path, path.rpartition("/")[2])]
-        if len(found) > 1:
-            raise InputError(f"--explain {file}: {len(found)} images have this name, give the class folder too")
-        if found and position is None:
-            raise InputError(f"--explain {file}: this image is predicted but not annotated, so it has no error type")
-        if found:
-            return found[0]
+    found = _named(file, study.images.files)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InputError(f"--explain {file}: {len(found)} images have this name, give the class folder too")
+    if _named(file, study.samples.files):
+        raise InputError(f"--explain {file}: this image is predicted but not annotated, so it has no error type")
     raise InputError(f"--explain {file}: not among the {len(study.samples.files):,} images of {study.dataset}")
+
+
+def _named(file: str, files: np.ndarray) -> list[int]:
+    """The positions of a file by name, or by class folder and name."""
+    return [row for row, path in enumerate(files) if file in (path, path.rpartition("/")[2])]
 
 
 def find_model(study: Study, model: str) -> str:

@@ -28,7 +28,19 @@ from imagenet_errors.storage import (
 
 @dataclass(frozen=True)
 class Study:
-    """What the analysis of any model of a dataset needs, loaded once."""
+    """What the analysis of any model of a dataset needs, loaded once.
+
+    Attributes:
+        artefacts: Where everything was read from.
+        dataset: A name of storage.DATASETS.
+        source: Where ImageNet's multi-labels are from, `json` or `tfds`.
+        vocabulary: The 1000 classes.
+        class_groups: {group: [1000] bool}.
+        superclasses: Which class is in which.
+        relations: Which classes share, which are spurious pairs.
+        samples: The N images predicted.
+        images: The n of them that are annotated.
+    """
 
     artefacts: Artefacts
     dataset: str
