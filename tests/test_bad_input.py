@@ -16,10 +16,14 @@ def test_sound_input_is_refused(analyse):
 
 
 class TestPredictions:
-    def test_of_other_images(self, analyse, small):
+    @pytest.mark.parametrize("metadata", [{}, {"top1_val_acc": 50.0}])
+    def test_of_other_images(self, analyse, small, metadata):
         path = small / "imagenet" / "me--mine" / "preds.npz"
+        path.with_name("metadata.json").write_text(json.dumps(metadata))
         np.savez(path, top1=np.array([0, 5, 7]))
         assert refused(analyse(), path, "2 images", "predict again")
+        path.unlink()
+        assert refused(analyse(), path, "is missing")
 
     def test_out_of_range(self, analyse, small):
         for wrong in ([0, 1000], [-1, 0], [0.5, 1.0]):
@@ -62,6 +66,11 @@ class TestPredictions:
         np.savez(path, sample_files=[FILES[0], FILES[0]], targets=[0, 0])
         assert refused(analyse(), path, "lists a file twice")
 
+    def test_files_without_class_folders(self, analyse, small):
+        path = small / "imagenet" / "samples_info.npz"
+        np.savez(path, sample_files=[file.split("/")[1] for file in FILES], targets=[0, 1])
+        assert refused(analyse(), path, "is not <WordNet id>/<file name>")
+
     def test_none_yet(self, call, tmp_path):
         outcome = call("evaluation", "--artefacts_dir", tmp_path, "--collect_results")
         assert refused(outcome, tmp_path / "imagenet" / "samples_info.npz", "collect_predictions.py")
@@ -98,11 +107,18 @@ class TestAnnotations:
         path.unlink()
         assert refused(analyse(), path, "is missing: download it from https://")
 
-    @pytest.mark.parametrize("content", ["{", "[]", '{"initial_annots": []}', '{"initial_annots": {"a": 1}}', "\xff"])
+    @pytest.mark.parametrize("content", ["{", "[]", '{"initial_annots": []}', "\xff"])
     def test_malformed(self, analyse, small, content):
         path = small / "annotations" / "human_accuracy_v3.0.0.json"
         path.write_bytes(content.encode("latin-1"))
         assert refused(analyse(), path)
+
+    @pytest.mark.parametrize("entry", ["1", '{"correct": {"n01440764": 1}}', '{"correct": ["n0"]}'])
+    def test_entry_of_another_shape(self, analyse, small, entry):
+        path = small / "annotations" / "human_accuracy_v3.0.0.json"
+        name = FILES[0].split("/")[1]
+        path.write_text('{"initial_annots": {"' + name + '": ' + entry + '}, "problematic_images": {}}')
+        assert refused(analyse(), path, name, "label")
 
     def test_file_twice(self, analyse, small):
         path = small / "annotations" / "human_accuracy_v3.0.0.json"
@@ -126,7 +142,7 @@ class TestAnnotations:
 
     def test_all_problematic(self, analyse, small):
         annotate(small, {FILES[0]: {}}, [FILES[0].split("/")[1]])
-        assert refused(analyse(), "problematic")
+        assert refused(analyse(), "all 1 annotated images are problematic", "nothing to count")
 
 
 class TestKnowledge:

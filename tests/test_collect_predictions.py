@@ -164,7 +164,50 @@ def test_images_are_claimed_before_anything_is_predicted(call, tmp_path, monkeyp
     (tmp_path / "a" / "imagenet" / "samples_info.npz").unlink()
     refused = call("collect_predictions", *flags)
     assert refused.status == 2
-    assert "nobody knows which images efficientnet_lite--lite0 has predictions for" in refused.stderr
+    assert "it said which images efficientnet_lite--lite0 has predictions for" in refused.stderr
+
+
+@pytest.mark.parametrize("lost", ["num_params", "top1_val_acc", None])
+def test_predictions_without_metadata_are_kept(sample, lost):
+    sample("--model", "lite0")
+    path = sample.predictions.with_name("metadata.json")
+    whole = json.loads(path.read_text())
+    if lost:
+        path.write_text(json.dumps({key: value for key, value in whole.items() if key != lost}))
+    else:
+        path.unlink()
+    assert "predicted again" in sample("--model", "lite0").stderr
+    assert json.loads(path.read_text()).keys() == whole.keys()
+
+
+def test_samples_are_compared_by_number(sample):
+    """Predictions are of other images, in another order, or of images that nobody knows any more: all refused."""
+    sample("--model", "lite0")
+    path = sample.folder / "sample" / "samples_info.npz"
+    with np.load(path) as archive:
+        files, targets = archive["sample_files"], archive["targets"]
+    np.savez(path, sample_files=np.char.add(files, "x"), targets=targets)
+    assert "are not the same" in sample("--model", "lite1").stderr
+    np.savez(path, sample_files=files[::-1], targets=targets[::-1])
+    assert "are in another order" in sample("--model", "lite1").stderr
+    path.write_bytes(path.read_bytes()[:100])
+    outcome = sample("--model", "lite1")
+    assert outcome.status == 2
+    assert "it said which images efficientnet_lite--lite0 has predictions for: restore it" in outcome.stderr
+    np.savez(path, sample_files=files, targets=targets[::-1])
+    assert sample("--model", "lite0").status == 0
+    with np.load(path) as archive:
+        np.testing.assert_array_equal(archive["targets"], targets)
+
+
+def test_failure_while_predicting_ends_in_a_traceback(sample, monkeypatch):
+    def run_out_of_memory(*_, **__):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(predict, "predict", run_out_of_memory)
+    outcome = sample("--model", "lite0")
+    assert outcome.status == 2
+    assert "efficientnet_lite/lite0: out of memory: try a smaller --batch_size" in outcome.stderr
 
 
 def test_killed_run_starts_from_the_beginning(tmp_path):

@@ -15,18 +15,42 @@ def decided(study):
     return decide(study.images, study.top1(MODEL), study.relations)
 
 
-@pytest.mark.parametrize("code", [code for code, kind in enumerate(KINDS) if kind.name != "out_of_vocabulary"])
-def test_explanation_contradicts_the_decision(study, decided, code):
-    for row in np.flatnonzero(decided.kinds == code)[:20]:
-        file = study.images.files[row]
-        lines = explain(study, file.partition("/")[2], MODEL)
+OVERLAP = "The prediction is none of the classes that overlap with the original label."
+NO_LABEL = "The prediction is not among the accepted labels."
+NOT_SHARED = "The prediction shares a superclass with no accepted label."
+SKIPPED = "The open-world test was skipped, so what follows is provisional."
+NO_PAIR = "The prediction makes a spurious pair with no accepted label."
+TYPICAL = "The image is not on the experts' list of non-prototypical images."
+SAID = {  # of unproblematic images: the sentences after the prediction, and how the last begins
+    "correct": ([], "The prediction is the original label, and that is accepted"),
+    "class_overlap": ([], "The prediction overlaps with the original label"),
+    "missing_multi_label": ([OVERLAP], "The prediction is another accepted label"),
+    "fine_grained": ([OVERLAP, NO_LABEL], "The prediction shares a superclass ("),
+    "spurious_correlation": ([OVERLAP, NO_LABEL, NOT_SHARED, SKIPPED], "The prediction often co-occurs with"),
+    "non_prototypical": ([OVERLAP, NO_LABEL, NOT_SHARED, SKIPPED, NO_PAIR], "Experts call this image"),
+    "model_failure": ([OVERLAP, NO_LABEL, NOT_SHARED, SKIPPED, NO_PAIR, TYPICAL], "Nothing explains the error."),
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_explanation_contradicts_the_decision(study, decided, name):
+    before, last = SAID[name]
+    for row in np.flatnonzero((decided.kinds == CODES[name]) & ~study.images.problematic)[:20]:
+        lines = explain(study, study.images.files[row], MODEL)
+        assert lines[0] == f"{study.images.files[row]}, {MODEL}: {KINDS[CODES[name]].title}"
+        assert lines[3] == f"The prediction is {study.vocabulary.describe(study.top1(MODEL)[row])}."
+        assert lines[4:-1] == before
+        assert lines[-1].startswith(last)
         matching = study.images.labels[row][decided.matching[row]]
-        assert lines[0] == f"{file}, {MODEL}: {KINDS[code].title}"
-        assert f"The prediction is {study.vocabulary.describe(study.top1(MODEL)[row])}." in lines
         assert all(study.vocabulary.describe(label) in lines[-1] for label in matching)
-        assert any("problematic" in line for line in lines) == study.images.problematic[row]
-        assert any("provisional" in line for line in lines) == decided.provisional[row]
-        noted = [note.title for note in NOTES if any(f"type: {note.title}." in line for line in lines)]
+
+
+@pytest.mark.parametrize("name", ["like_target", "co_occurs_with_target", "fine_grained", "model_failure"])
+def test_explanation_forgets_that_the_image_is_problematic(study, decided, name):
+    for row in np.flatnonzero((decided.kinds == CODES[name]) & study.images.problematic)[:20]:
+        lines = explain(study, study.images.files[row].partition("/")[2], MODEL.replace("--", "/"))
+        assert lines[4].startswith("The image is problematic")
+        noted = [note.title for note in NOTES if f"Noted before its type: {note.title}." in lines]
         assert noted == ([NOTES[decided.notes[row]].title] if decided.notes[row] != NO_NOTE else [])
 
 

@@ -1,4 +1,4 @@
-"""The architecture: who may import whom, who may open files, what a user's --help costs."""
+"""The architecture: who may import whom, how long files grow, what a user's --help costs."""
 
 import ast
 import subprocess

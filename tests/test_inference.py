@@ -1,5 +1,7 @@
 """From image files to predictions: pixels, weights, the loop."""
 
+import os
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -47,10 +49,18 @@ def test_weights_end_up_in_another_layer(record):
     """Every tensor of the package is in the network, in its order, and the parameters are as many as the table says."""
     model, _ = zoo.build(record)
     (file,) = Path(find_spec(record.weights).submodule_search_locations[0]).rglob("*.pth")
-    tensors = torch.load(file, weights_only=True).values()
-    assert all(torch.equal(ours, theirs) for ours, theirs in zip(model.state_dict().values(), tensors, strict=True))
+    weights = torch.load(file, weights_only=True)
+    for ours, theirs in zip(model.state_dict(), weights, strict=True):
+        assert ours.rpartition(".")[2] == theirs.rpartition(".")[2]
+        assert torch.equal(model.state_dict()[ours], weights[theirs])
     assert zoo.count_parameters(model) == record.num_params
     assert not model.training
+
+
+def test_weights_of_another_size_are_forced_in():
+    record = replace(zoo.load_records(COMMITTED)[0], builder="tf_efficientnet_lite1")
+    with pytest.raises(InputError, match="does not fit timm's tf_efficientnet_lite1"):
+        zoo.build(record)
 
 
 def test_preprocessing_drifts_from_pil(shared):
@@ -124,6 +134,14 @@ def test_subset_accuracy_sees_classes_outside_the_subset(photograph):
 def test_not_a_number_is_stored_as_a_prediction(photograph):
     with pytest.raises(InputError, match="not-a-number"):
         say(Constant(np.full(1000, np.nan)), photograph)
+
+
+def test_name_that_no_table_can_hold_is_taken(tmp_path):
+    folder = tmp_path / "n01440764"
+    folder.mkdir()
+    (folder / os.fsdecode(b"\xff.png")).touch()
+    with pytest.raises(InputError, match="no UTF-8: rename it"):
+        find_images(tmp_path, vocabulary.load(COMMITTED))
 
 
 def test_images_are_sorted_by_locale_or_numbers(tmp_path):

@@ -1,6 +1,7 @@
 """What all scripts share: flags, errors as one line, progress."""
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -100,7 +101,7 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(141)
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else error
-        sys.exit(_complain(f"{what}: make room or choose another folder", 2))
+        sys.exit(_complain(f"{what}: {'make room' if error.errno == errno.ENOSPC else 'choose another folder'}", 2))
 
 
 def _complain(message, status: int) -> int:

@@ -136,7 +136,7 @@ def read_npz(path: Path, *names: str, optional: tuple[str, ...] = ()) -> dict[st
                 raise InputError(f"{path} lacks the array {missing[0]!r}: predict again")
             arrays = {name: archive[name] for name in (*names, *optional) if name in archive}
     except FileNotFoundError:
-        raise InputError(f"{path} is missing: run src/collect_predictions.py") from None
+        raise InputError(f"{path} is missing: run collect_predictions.py") from None
     except InputError:
         raise
     except Exception as error:  # NumPy, zipfile and zlib raise a dozen different kinds for damaged bytes

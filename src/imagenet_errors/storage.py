@@ -169,23 +169,26 @@ def read_samples(artefacts: Artefacts, dataset: str) -> Samples:
 
 
 def claim_samples(artefacts: Artefacts, dataset: str, samples: Samples) -> None:
-    """Write the images of this dataset folder, or check that they are the ones it holds predictions for."""
+    """Write the images of this dataset folder, unless it holds predictions for others: that is refused."""
     path = artefacts.samples(dataset)
     predicted = [model for model in artefacts.models(dataset) if artefacts.predictions(dataset, model).exists()]
-    if predicted and not path.exists():
-        raise InputError(
-            f"{path} is missing, so nobody knows which images {predicted[0]} has predictions for: restore it, or use"
-            " another --artefacts_dir"
-        )
     if predicted:
-        known = read_samples(artefacts, dataset)
-        if not np.array_equal(known.files, samples.files):
+        try:
+            known = read_samples(artefacts, dataset)
+        except InputError as error:
             raise InputError(
-                f"{path} lists {len(known.files):,} images, and these {len(samples.files):,} are not the same: every"
-                " model of a dataset must see the same images, so use another --artefacts_dir, or the same images"
+                f"{error}; it said which images {predicted[0]} has predictions for: restore it, or use another"
+                " --artefacts_dir"
+            ) from None
+        if not np.array_equal(known.files, samples.files):
+            others = "in another order" if np.array_equal(np.sort(known.files), samples.files) else "not the same"
+            raise InputError(
+                f"{path} lists {len(known.files):,} images, and these {len(samples.files):,} are {others}: every model"
+                " of a dataset must see the same images, sorted by class folder and file name; use another --artefacts_dir"
             )
-    else:
-        write_npz(path, sample_files=samples.files, targets=samples.targets)
+        if np.array_equal(known.targets, samples.targets):
+            return
+    write_npz(path, sample_files=samples.files, targets=samples.targets)
 
 
 def read_top1(path: Path, num_samples: int) -> np.ndarray:
@@ -206,7 +209,7 @@ def check_predictions(path: Path, num_samples: int, probs: bool) -> None:
     for name, array in read_npz(path, *["probs"] * probs, optional=("top5", "top5_probs")).items():
         if array.shape != shapes[name]:
             raise InputError(f"{path}: {name} has the shape {array.shape}, not {shapes[name]}: predict again")
-        if not np.isfinite(array).all():
+        if not (np.issubdtype(array.dtype, np.number) and np.isfinite(array).all()):
             raise InputError(f"{path}: {name} holds something that is no number: predict again")
 
 
@@ -227,6 +230,6 @@ def read_metadata(path: Path) -> dict:
             raise InputError(f"{path} holds {text!r} where a line of text is due: correct it")
     numbers = {key: metadata.get(key) for key in METADATA_NUMBERS}
     for key, value in numbers.items():
-        if value is not None and not (type(value) in (int, float) and 0 <= value < 1e18):
+        if value is not None and not (type(value) in (int, float) and 0 <= value < 1e12):
             raise InputError(f"{path}: {key} is {value!r}, not a sensible number: correct it")
     return metadata | texts | numbers | {"extra_annotations": extra}

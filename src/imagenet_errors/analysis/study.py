@@ -132,9 +132,10 @@ class Study:
             path = self.artefacts.analysis(self.dataset, model)
             try:
                 self._metadata(self.dataset, model)
+                fingerprints = self.inputs.with_predictions(self.top1(model))
                 if not path.exists():
                     say(f"skipped {model}: it is not analysed, run --perform_error_analysis")
-                elif not records.is_current(path, self.inputs.with_predictions(self.top1(model))):
+                elif not records.is_current(path, fingerprints):
                     say(f"skipped {model}: its analysis is of other inputs, run --perform_error_analysis")
                 else:
                     analyses.append(records.read(path, model, len(self.images)))
@@ -188,7 +189,10 @@ class Study:
 def check_targets(samples: Samples, classes: Vocabulary, path: Path) -> None:
     """Raises `InputError` where a target is not the class of the file's folder, by name."""
     wnids = [file.partition("/")[0] for file in samples.files]
-    wrong = np.flatnonzero(samples.targets != np.array([classes.ids.get(wnid, -1) for wnid in wnids]))
+    strange = next((file for file, wnid in zip(samples.files, wnids, strict=True) if wnid not in classes.ids), None)
+    if strange:
+        raise InputError(f"{path}: {strange} is not <WordNet id>/<file name>, e.g. n01440764/a.JPEG: name files so")
+    wrong = np.flatnonzero(samples.targets != np.array([classes.ids[wnid] for wnid in wnids]))
     if len(wrong):
         file, target = samples.files[wrong[0]], samples.targets[wrong[0]]
         raise InputError(

@@ -113,7 +113,7 @@ def predict(
     make_deterministic()
     loader = torch.utils.data.DataLoader(
         ImageFiles(root, files, preprocessing.to_pixels()),
-        batch_size,
+        min(batch_size, len(files)),
         num_workers=min(workers, -(-len(files) // batch_size)),
         collate_fn=stack,
         pin_memory=device.type == "cuda",
