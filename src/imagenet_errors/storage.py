@@ -184,7 +184,7 @@ def claim_samples(artefacts: Artefacts, dataset: str, samples: Samples) -> None:
             others = "in another order" if np.array_equal(np.sort(known.files), samples.files) else "not the same"
             raise InputError(
                 f"{path} lists {len(known.files):,} images, and these {len(samples.files):,} are {others}: every model"
-                " of a dataset must see the same images, sorted by class folder and file name; use another --artefacts_dir"
+                " of a dataset must see the same images, sorted by class folder and name; use another --artefacts_dir"
             )
         if np.array_equal(known.targets, samples.targets):
             return
