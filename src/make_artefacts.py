@@ -112,9 +112,9 @@ def make_cooccurrences(artefacts: Artefacts) -> str:
 def make_non_prototypical(artefacts: Artefacts) -> str:
     from imagenet_errors.knowledge import sources
 
-    files = sources.non_prototypical(files.read_json(artefacts.find(name)) for name in storage.MISTAKE_LISTS)
-    files.write_text(artefacts.root / storage.NON_PROTOTYPICAL, "\n".join(files) + "\n")
-    return f"{len(files)} files"
+    names = sources.non_prototypical(files.read_json(artefacts.find(name)) for name in storage.MISTAKE_LISTS)
+    files.write_text(artefacts.root / storage.NON_PROTOTYPICAL, "\n".join(names) + "\n")
+    return f"{len(names)} files"
 
 
 def package_text(package: str, file: str) -> str:
