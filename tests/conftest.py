@@ -136,7 +136,6 @@ def twelve(shared, tmp_path_factory) -> Path:
 def study(twelve):
     """The ImageNet study of the twelve models."""
     from imagenet_errors.analysis.study import Study
-    from imagenet_errors.storage import Artefacts
 
     return Study.load(Artefacts(twelve), "imagenet")
 

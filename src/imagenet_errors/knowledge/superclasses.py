@@ -32,7 +32,7 @@ class Superclasses:
         return members @ members.T > 0
 
     def names_of(self, class_id: int) -> list[str]:
-        return [self.names[column] for column in np.flatnonzero(self.members[class_id])]
+        return self.names_shared(class_id, np.array([class_id]))
 
     def names_shared(self, class_id: int, others: np.ndarray) -> list[str]:
         """The superclasses that the class has in common with any of `others` ([k] class ids)."""
