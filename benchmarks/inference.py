@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 
 from imagenet_errors.inference import zoo
-from imagenet_errors.inference.datasets import ImageFiles
+from imagenet_errors.inference.catalogue import load_records
+from imagenet_errors.inference.datasets import ImageFiles, Images
 from imagenet_errors.inference.predict import choose_device, default_workers, keep_freed_memory, predict
-from imagenet_errors.storage import REPOSITORY, Artefacts
+from imagenet_errors.storage import MODELS_BEYOND, REPOSITORY, Artefacts
 
 NUM_IMAGES = 256
 
@@ -41,25 +42,23 @@ def bare_network(model, crop: int, batch_size: int, device: torch.device) -> flo
 def main() -> None:
     device = choose_device(None)
     workers = default_workers(device)
-    record = zoo.load_records(Artefacts(REPOSITORY / "artefacts"))[0]
+    record = load_records(Artefacts(REPOSITORY / "artefacts"), MODELS_BEYOND)[0]
     model, preprocessing = zoo.build(record)
     print(f"{record.model_id} on {device}, {workers} workers, {NUM_IMAGES} images")
     with tempfile.TemporaryDirectory() as folder:
         files = write_images(Path(folder))
-        images = ImageFiles(Path(folder), files, preprocessing.to_pixels())
+        images = ImageFiles(Path(folder), files, preprocessing.geometry.to_pixels())
         start = time.perf_counter()
         for index in range(NUM_IMAGES):
             images[index]
         print(f"decode and resize, one process   {NUM_IMAGES / (time.perf_counter() - start):7.0f} images/s")
         for batch_size in (1, 8, 32, 64, 128):
-            bare = bare_network(model, preprocessing.crop, batch_size, device)
+            bare = bare_network(model, preprocessing.geometry.crop, batch_size, device)
             done = predict(
                 model,
                 preprocessing,
-                Path(folder),
-                files,
+                Images(Path(folder), files, workers),
                 batch_size=batch_size,
-                workers=workers,
                 device=device,
             )
             loop = NUM_IMAGES / done.seconds

@@ -1,5 +1,8 @@
 """Run image classifiers over a dataset and store what they predict."""
 
+import sys
+from pathlib import Path
+
 from imagenet_errors import cli
 from imagenet_errors.errors import InputError
 from imagenet_errors.storage import DATASETS, Artefacts
@@ -8,18 +11,32 @@ from imagenet_errors.storage import DATASETS, Artefacts
 def parse_args():
     parser = cli.Parser(__doc__)
     parser.add_dataset()
-    parser.add_argument("--modules", nargs="+", default=["efficientnet_lite"], help="groups of models, or all")
-    parser.add_argument("--model", nargs="+", help="models by name or wildcard; default: all of the modules")
-    parser.add_argument("--list_modules", action="store_true", help="print the modules and leave")
-    parser.add_argument("--list_models", action="store_true", help="print the chosen models and leave")
-    parser.add_argument(
-        "--get_computation_time", action="store_true", help="print how long the stored predictions took and leave"
+    which = parser.add_argument_group("which models")
+    which.add_argument("--modules", nargs="+", default=["efficientnet_lite"], help="groups of models, or all")
+    which.add_argument(
+        "--model",
+        nargs="+",
+        help="names, wildcards within the modules, files with a name a line, timm/NAME of any model of timm, or"
+        " path/to/file.py:function that returns (model, transform); default: all of the modules",
     )
-    parser.add_argument("--batch_size", type=cli.positive, default=32, help="images per batch")
-    parser.add_argument("--workers", type=cli.natural, help="processes that decode images; default: as fits the device")
-    parser.add_argument("--device", help="where to compute, e.g. cuda:0; default: a GPU where there is one, else cpu")
-    parser.add_argument("--limit", type=cli.positive, help="run only the first so many images")
-    parser.add_argument("--save_probs", action="store_true", help="store all 1000 probabilities per image as well")
+    which.add_argument("--list_modules", action="store_true", help="print the modules and leave")
+    which.add_argument("--list_models", action="store_true", help="print the chosen models and leave")
+    own = parser.add_argument_group("a model of your own")
+    own.add_argument("--checkpoint", type=Path, help="weights for the timm architecture that --model names")
+    own.add_argument("--model_name", help="what to call it; default: after its file")
+    own.add_argument("--arch", help="its architecture, e.g. resnet")
+    own.add_argument("--training_data", help="its corpus, e.g. 'ImageNet-21k (14M)'")
+    run = parser.add_argument_group("how to run them")
+    run.add_argument("--batch_size", type=cli.positive, default=32, help="images per batch")
+    run.add_argument("--workers", type=cli.natural, help="processes that decode images; default: as fits the device")
+    run.add_argument("--device", help="where to compute, e.g. cuda:0; default: a GPU where there is one, else cpu")
+    run.add_argument("--limit", type=cli.positive, help="run only the first so many images")
+    run.add_argument("--amp", action="store_true", help="half precision and TF32: faster, not the same to the bit")
+    run.add_argument("--use_test_size", action="store_true", help="timm's test size instead of its train size")
+    run.add_argument("--pixel_cache", type=Path, help="a fast folder: decode once for all models of one geometry")
+    run.add_argument("--save_probs", action="store_true", help="store all 1000 probabilities per image as well")
+    run.add_argument("--download_only", action="store_true", help="fetch the weights, note them, and leave")
+    run.add_argument("--get_computation_time", action="store_true", help="print what predictions took and leave")
     return parser.parse_args()
 
 
@@ -28,30 +45,51 @@ def main() -> None:
     artefacts = Artefacts(args.artefacts_dir)
     if args.get_computation_time:
         return print_computation_time(artefacts, args.dataset)
-
-    from imagenet_errors.inference import zoo
-
-    records = zoo.load_records(artefacts)
-    chosen = zoo.select(records, args.modules, args.model)
     if args.list_modules:
-        return list_modules(records)
+        return list_modules(artefacts)
+    records = choose(artefacts, args)
     if args.list_models:
-        return list_models(chosen)
-    root, samples, classes = find_samples(artefacts, DATASETS[args.dataset], args.limit)
-    cli.say(f"{args.dataset}: {DATASETS[args.dataset].extent(len(samples.files))} in {root}")
-    collect(artefacts, args, chosen, root, samples, classes if args.dataset == "imagenet-a" else None)
+        return list_models(records)
+    if args.download_only:
+        from imagenet_errors.inference.downloads import download
+
+        return finish(download(records, artefacts, cli.say, cli.progress), len(records), "downloaded")
+    failures = collect(artefacts, args, records)
+    finish(failures, len(records), f"predicted, see {artefacts.failures(args.dataset)}")
 
 
-def list_modules(records) -> None:
+def choose(artefacts: Artefacts, args) -> list:
+    """The records that the flags ask for."""
+    from imagenet_errors.inference import own, registry
+    from imagenet_errors.storage import read_archs
+
+    return own.describe(
+        registry.choose(artefacts, args.modules, args.model),
+        read_archs(artefacts),
+        {record.dir_id for record in registry.all_records(artefacts)},
+        checkpoint=args.checkpoint,
+        model_name=args.model_name,
+        arch=args.arch,
+        training_data=args.training_data,
+    )
+
+
+def list_modules(artefacts: Artefacts) -> None:
     from collections import Counter
 
-    for module, count in sorted(Counter(record.module for record in records).items()):
+    from imagenet_errors.inference import registry
+
+    for module, count in sorted(Counter(record.module for record in registry.all_records(artefacts)).items()):
         print(f"{module}  {count} models")
 
 
 def list_models(records) -> None:
+    from imagenet_errors.inference import zoo
+
     for record in records:
-        print(f"{record.model_id}  {record.num_params / 1e6:.1f}M parameters  {record.training_data}")
+        params = "unknown" if record.num_params is None else f"{record.num_params / 1e6:.1f}M"
+        state = "cached" if zoo.is_cached(record) else "not cached"
+        print(f"{record.model_id}  {params} parameters  {record.training_data}  {state}")
 
 
 def print_computation_time(artefacts: Artefacts, dataset: str) -> None:
@@ -89,52 +127,45 @@ def find_samples(artefacts: Artefacts, dataset, limit: int | None):
     return root, samples, sorted(set(found.targets.tolist()))
 
 
-def collect(artefacts: Artefacts, args, records, root, samples, subset) -> None:
-    """Run every model that has no valid predictions yet, one at a time, and store each as soon as it is done.
+def collect(artefacts: Artefacts, args, records) -> dict[str, str]:
+    """Run the models; returns {model id: reason} of those that failed."""
+    from imagenet_errors.inference import predict
+    from imagenet_errors.inference.collect import Collector, sort_by_geometry
+    from imagenet_errors.inference.datasets import Images
 
-    A model that cannot be built is named and does not stop the others; an image that cannot be read does.
-    """
-    from imagenet_errors.inference import predict, stored, zoo
-
+    if args.pixel_cache and not args.pixel_cache.is_dir():
+        raise InputError(f"{args.pixel_cache} is no folder: --pixel_cache takes one on a fast disk")
     device = predict.choose_device(args.device)
+    dataset = DATASETS[args.dataset]
+    root, samples, classes = find_samples(artefacts, dataset, args.limit)
+    cli.say(f"{dataset.name}: {dataset.extent(len(samples.files))} in {root}")
     workers = predict.default_workers(device) if args.workers is None else args.workers
-    failures = []
-    for record in records:
-        try:
-            if stored.keep(artefacts, args.dataset, record, len(samples.files), args.save_probs):
-                cli.say(f"{record.model_id}: kept, it has valid predictions")
-                continue
-        except InputError as error:
-            cli.say(f"{record.model_id}: predicted again, for {error}")
-        try:
-            model, preprocessing = zoo.build(record)
-        except InputError as error:
-            failures.append(str(error))
-            cli.say(f"{record.model_id}: not predicted, {error}")
-            continue
-        try:
-            predictions = predict.predict(
-                model,
-                preprocessing,
-                root,
-                samples.files,
-                batch_size=args.batch_size,
-                workers=workers,
-                device=device,
-                subset=subset,
-                save_probs=args.save_probs,
-                progress=lambda batches, name=record.model_id: cli.progress(batches, name),
-            )
-        except RuntimeError as error:  # out of memory, a killed worker
-            raise InputError(f"{record.model_id}: {error}: try a smaller --batch_size or fewer --workers") from error
-        num_params = zoo.count_parameters(model)
-        metadata = stored.store(artefacts, args.dataset, record, samples, predictions, num_params, args.batch_size)
-        print(
-            f"{record.model_id}: top-1 {metadata['top1_val_acc']:.2f} % on"
-            f" {DATASETS[args.dataset].extent(len(samples.files))}, {predictions.seconds:.1f} s on {device}"
-        )
+    collector = Collector(
+        artefacts,
+        dataset,
+        samples,
+        Images(root, samples.files, workers, args.pixel_cache, pin_memory=device.type == "cuda"),
+        device,
+        args.batch_size,
+        classes if dataset.name == "imagenet-a" else None,
+        args.save_probs,
+        args.amp,
+        args.use_test_size,
+        cli.say,
+        cli.progress,
+    )
+    for record in sort_by_geometry(records, args.use_test_size) if args.pixel_cache else records:
+        line = collector.collect(record)
+        if line:
+            print(line, flush=True)
+    return collector.failures
+
+
+def finish(failures: dict[str, str], num_models: int, done: str) -> None:
+    """Leave with status 1 where a model failed."""
     if failures:
-        raise InputError(f"{len(failures)} of {len(records)} models could not be built: {failures[0]}")
+        cli.say(f"{len(failures)} of {num_models} models were not {done}")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

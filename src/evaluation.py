@@ -102,9 +102,10 @@ def analyse(study) -> None:
 def collect(study, analyses) -> dict[str, list[dict]]:
     """The rows of the stats tables, by group."""
     from imagenet_errors.analysis import tables
+    from imagenet_errors.storage import read_archs
 
-    arch_groups = tables.arch_groups(study.artefacts)
-    described = [study.described(analysis.model, arch_groups, cli.say) for analysis in analyses]
+    archs = read_archs(study.artefacts)
+    described = [study.described(analysis.model, archs, cli.say) for analysis in analyses]
     return {
         group: [tables.stats_row(study.population, *model, group) for model in zip(analyses, described, strict=True)]
         for group in study.population.groups

@@ -14,6 +14,7 @@ def main() -> None:
         "superclasses": make_superclasses_listing,
         "cooccurrences": make_cooccurrences,
         "non_prototypical": make_non_prototypical,
+        "models": make_models,
     }
     parser = cli.Parser(__doc__)
     parser.add_argument(
@@ -23,7 +24,8 @@ def main() -> None:
         type=cli.one_of("artefact", makers),
         help="vocabulary: class lists, from timm | wordnet: the hierarchy, from NLTK's or Debian's WordNet 3.0 |"
         " superclasses: superclasses.txt from superclasses.json | cooccurrences: from timm's ReaL labels, the"
-        " validation labels in tensorflow-datasets and the annotations | non_prototypical: from the mistake lists",
+        " validation labels in tensorflow-datasets and the annotations | non_prototypical: from the mistake lists |"
+        " models: the paper's and newer ones, from published/models.csv in the artefacts folder and timm",
     )
     args = parser.parse_args()
     for name in args.what:
@@ -115,6 +117,18 @@ def make_non_prototypical(artefacts: Artefacts) -> str:
     names = sources.non_prototypical(files.read_json(artefacts.find(name)) for name in storage.MISTAKE_LISTS)
     files.write_text(artefacts.root / storage.NON_PROTOTYPICAL, "\n".join(names) + "\n")
     return f"{len(names)} files"
+
+
+def make_models(artefacts: Artefacts) -> str:
+    from imagenet_errors.inference import catalogue, facts
+
+    published = files.read_csv(artefacts.find(storage.PUBLISHED_MODELS), facts.PUBLISHED_COLUMNS)
+    archs = facts.arch_rows(published)
+    files.write_csv(artefacts.root / storage.ARCHS, list(archs[0]), archs)
+    files.write_csv(artefacts.root / storage.MODELS, catalogue.COLUMNS, facts.paper_rows(published))
+    beyond = facts.beyond_rows(artefacts, cli.progress)
+    files.write_csv(artefacts.root / storage.MODELS_BEYOND, catalogue.COLUMNS, beyond)
+    return f"{len(published)} of the paper, {len(beyond)} beyond it"
 
 
 def package_text(package: str, file: str) -> str:

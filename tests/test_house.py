@@ -16,12 +16,14 @@ LAYERS = {
     "files": ("errors",),
     "storage": ("errors", "files"),
     "cli": ("errors", "storage"),
+    "download": (),
+    "latex": ("errors", "files", "storage", "knowledge"),
     "knowledge": ("errors", "files", "storage"),
     "analysis": ("errors", "files", "storage", "knowledge"),
-    "inference": ("errors", "files", "storage", "knowledge.vocabulary"),
+    "inference": ("errors", "files", "storage", "download", "knowledge.vocabulary"),
     "plots": ("errors", "files", "storage"),
 }
-HEAVY = {"torch", "torchvision", "timm", "open_clip", "PIL"}
+HEAVY = {"torch", "torchvision", "timm", "transformers", "open_clip", "PIL"}
 
 
 def imports(path) -> set[str]:
@@ -65,7 +67,7 @@ def test_files_grow_beyond_one_subject(path):
     assert not long, "functions of more than 65 lines, docstrings included"
 
 
-@pytest.mark.parametrize("script", ["evaluation", "collect_predictions", "make_artefacts"])
+@pytest.mark.parametrize("script", ["evaluation", "collect_predictions", "list_latex", "make_artefacts"])
 def test_help_pays_for_what_it_does_not_use(script):
     code = (
         f"import sys, runpy; sys.argv = ['{script}.py', '--help']\n"

@@ -14,7 +14,7 @@ from imagenet_errors.analysis.records import Analysis
 from imagenet_errors.analysis.study import Study
 from imagenet_errors.analysis.taxonomy import decide
 from imagenet_errors.knowledge import annotations
-from imagenet_errors.storage import REPOSITORY, Artefacts
+from imagenet_errors.storage import REPOSITORY, Artefacts, read_archs
 from tests.test_taxonomy import images_of, plain_lemmas
 
 GROUPS = ("all", "organism", "artifact", "other")
@@ -159,7 +159,7 @@ def with_open_world(study, model: str) -> Analysis:
 def complete(study) -> dict[str, dict]:
     """The rows of one model whose open-world test was made, by group."""
     analysis = with_open_world(study, MODEL)
-    described = study.described(MODEL, tables.arch_groups(study.artefacts), print)
+    described = study.described(MODEL, read_archs(study.artefacts), print)
     return {group: tables.stats_row(study.population, analysis, described, group) for group in GROUPS}
 
 

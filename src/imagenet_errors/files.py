@@ -42,10 +42,12 @@ def write_json(path: Path, value) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
-def write_csv(path: Path, columns: list[str], rows: list[dict], delimiter: str = ",") -> None:
+def write_csv(
+    path: Path, columns: list[str], rows: list[dict], delimiter: str = ",", lineterminator: str = "\n"
+) -> None:
     """Write the named columns of a table: floats with all their digits, None as empty, lists as Python prints them."""
     with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
+        writer = csv.writer(file, delimiter=delimiter, lineterminator=lineterminator)
         writer.writerow(columns)
         writer.writerows([row[column] for column in columns] for row in rows)
 

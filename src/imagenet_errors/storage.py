@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from imagenet_errors.errors import InputError
-from imagenet_errors.files import read_json, read_npz, write_npz
+from imagenet_errors.files import read_csv, read_json, read_npz, write_npz
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NUM_CLASSES = 1000
@@ -28,9 +28,12 @@ SUPERCLASSES_LISTING = "superclasses.txt"
 COOCCURRENCES = "cooccurrence_counts.csv"
 NON_PROTOTYPICAL = "non_prototypical_files.txt"
 SAMPLE_ANNOTATIONS = "sample/annotations.json"
-ARCH_GROUPS = "arch_groups.csv"
+ARCHS = "archs.csv"
 MODELS = "models.csv"
+MODELS_BEYOND = "models_beyond.csv"
+WEIGHT_TAGS = "weight_tags.csv"
 # ... and what is downloaded.
+PUBLISHED_MODELS = "published/models.csv"
 ANNOTATIONS = "annotations/human_accuracy_v3.0.0.json"
 MISTAKE_LISTS = ("annotations/vit3b_mistakes.json", "annotations/greedy_soups_mistakes.json")
 WHERE_TO_GET = {
@@ -115,11 +118,36 @@ class Artefacts:
     def analysis(self, dataset: str, model: str) -> Path:
         return self.root / dataset / model / "errors_analysis.parquet"
 
+    def failures(self, dataset: str) -> Path:
+        return self.root / dataset / "failures.csv"
+
+    def weights(self) -> Path:
+        return self.root / "weights.csv"
+
     def models(self, dataset: str) -> list[str]:
         """The `model_dir_id` of every model that the dataset's folder holds something of, sorted."""
         paths = (self.predictions, self.metadata, self.analysis)
         folders = sorted(path.name for path in self.dataset_dir(dataset).glob("*/"))
         return [model for model in folders if any(path(dataset, model).is_file() for path in paths)]
+
+
+@dataclass(frozen=True)
+class Arch:
+    """What the paper says of an architecture (artefacts/archs.csv).
+
+    Attributes:
+        group: For its figures, e.g. `ResNet`.
+        family: `cnn`, `transformer`, `mlp` or `hybrid`.
+    """
+
+    group: str = "unknown"
+    family: str = "unknown"
+
+
+def read_archs(artefacts: Artefacts) -> dict[str, Arch]:
+    """{arch: Arch} of the paper's architectures; any other is `Arch()`."""
+    rows = read_csv(artefacts.find(ARCHS), ["arch", "arch_group", "arch_family"])
+    return {row["arch"]: Arch(row["arch_group"], row["arch_family"]) for row in rows}
 
 
 def stats_table(results_dir: Path, dataset: str, group: str) -> Path:
@@ -129,6 +157,10 @@ def stats_table(results_dir: Path, dataset: str, group: str) -> Path:
 def common_errors_list(results_dir: Path, dataset: str, error_type: str) -> Path:
     folder = "common_error_samples" + ("" if dataset == "imagenet" else f"-{dataset}")
     return results_dir / folder / f"most_common_{error_type}.txt"
+
+
+def models_summary(results_dir: Path) -> Path:
+    return results_dir / "models_summary.csv"
 
 
 def error_types_picture(results_dir: Path, dataset: str) -> Path:

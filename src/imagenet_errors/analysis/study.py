@@ -18,6 +18,7 @@ from imagenet_errors.knowledge.vocabulary import Vocabulary
 from imagenet_errors.storage import (
     DATASETS,
     METADATA_NUMBERS,
+    Arch,
     Artefacts,
     Samples,
     read_metadata,
@@ -147,7 +148,7 @@ class Study:
             raise InputError(faults[0] if faults else f"no model in {folder} is analysed: run --perform_error_analysis")
         return analyses, faults
 
-    def described(self, model: str, groups: dict[str, str], say: Callable[[str], None]) -> dict:
+    def described(self, model: str, archs: dict[str, Arch], say: Callable[[str], None]) -> dict:
         """The cells of a model's stats row that are not counted (`tables.describe`).
 
         Its accuracies on ImageNet are empty, and that is said, where its files there are damaged.
@@ -160,7 +161,7 @@ class Study:
                 on_imagenet["multi_label_val_acc"] = self._on_imagenet.multi_label_accuracy(model)
         except InputError as error:
             say(f"{model}: its accuracies on ImageNet are incomplete, for {error}")
-        return tables.describe(metadata | {"model_dir_id": model}, on_imagenet, groups)
+        return tables.describe(metadata | {"model_dir_id": model}, on_imagenet, archs)
 
     def multi_label_accuracy(self, model: str) -> float | None:
         """MLA in percent over all unproblematic images; no open-world test is needed for it."""

@@ -7,9 +7,8 @@ import numpy as np
 from imagenet_errors.analysis.records import Analysis
 from imagenet_errors.analysis.taxonomy import CODES, ERRORS, KINDS, UNTIL_OPEN_WORLD
 from imagenet_errors.errors import InputError
-from imagenet_errors.files import read_csv
 from imagenet_errors.knowledge.annotations import AnnotatedImages
-from imagenet_errors.storage import ARCH_GROUPS, NUM_CLASSES, Artefacts
+from imagenet_errors.storage import NUM_CLASSES, Arch
 
 COUNTS_AS_CORRECT = [CODES[name] for name in ("correct", "class_overlap", "missing_multi_label")]
 MINOR = [*COUNTS_AS_CORRECT, CODES["fine_grained"], CODES["out_of_vocabulary"]]
@@ -141,22 +140,17 @@ def _imagenet_m(population: Population, analysis: Analysis, group: str) -> dict:
     }
 
 
-def arch_groups(artefacts: Artefacts) -> dict[str, str]:
-    """{arch: arch_group}, the paper's grouping of architectures."""
-    return {row["arch"]: row["arch_group"] for row in read_csv(artefacts.find(ARCH_GROUPS), ["arch", "arch_group"])}
-
-
-def describe(metadata: dict, on_imagenet: dict, groups: dict[str, str]) -> dict:
+def describe(metadata: dict, on_imagenet: dict, archs: dict[str, Arch]) -> dict:
     """The cells of a model's row that are not counted: who it is, and its accuracies.
 
     Args:
         metadata: Those of the model on the table's dataset, with `model_dir_id`.
         on_imagenet: Its metadata on ImageNet; accuracies that are not known may be None.
-        groups: `arch_groups`; an architecture outside it has the group `unknown`.
+        archs: What is known of architectures; one outside it has the group `unknown`.
     """
     known = ("model_dir_id", "num_params", "training_data", "arch", "arch_family", "extra_annotations")
     return {key: metadata[key] for key in (*known, "top1_val_acc", "top1_val_acc_subset_200")} | {
-        "arch_group": groups.get(metadata["arch"], "unknown"),
+        "arch_group": archs.get(metadata["arch"], Arch()).group,
         "imagenet_top1_val_acc": on_imagenet["top1_val_acc"],
         "imagenet_mla_val_acc": on_imagenet["multi_label_val_acc"],
     }

@@ -5,17 +5,23 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from imagenet_errors.errors import InputError
-from imagenet_errors.inference.datasets import ImageFiles, Preprocessing, stack
+from imagenet_errors.errors import InputError, ModelError, one_line
+from imagenet_errors.inference.datasets import Images
+from imagenet_errors.inference.preprocessing import OwnTransform, Preprocessing
+from imagenet_errors.storage import NUM_CLASSES
 
 TOP = 5
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+
+
+class OutOfMemoryError(ModelError):
+    """A batch that does not fit; a smaller one may."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +67,15 @@ def default_workers(device: torch.device) -> int:
     return cores // 4 if device.type == "cpu" else min(16, cores)
 
 
-def make_deterministic() -> None:
-    """Seed everything with 0, and compute in plain float32: no TF32, no autotuned convolutions."""
+def settle_arithmetic(amp: bool) -> None:
+    """Seed everything with 0, and compute in plain float32: no TF32, no autotuned convolutions; with `amp`, both."""
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.benchmark = amp
+    torch.backends.cudnn.deterministic = not amp
+    torch.backends.cudnn.allow_tf32 = amp
+    torch.backends.cuda.matmul.allow_tf32 = amp
 
 
 def keep_freed_memory() -> None:
@@ -82,45 +88,39 @@ def keep_freed_memory() -> None:
 
 def predict(
     model: torch.nn.Module,
-    preprocessing: Preprocessing,
-    root: Path,
-    files: np.ndarray,
+    preprocessing: Preprocessing | OwnTransform,
+    images: Images,
     *,
     batch_size: int,
-    workers: int,
     device: torch.device,
+    amp: bool = False,
     subset: list[int] | None = None,
     save_probs: bool = False,
     progress: Callable = iter,
 ) -> Predictions:
-    """Run a model over image files.
+    """Run a model over images.
 
     Args:
-        model: Gives logits [B, 1000]; moved to `device`.
+        model: Gives logits [B, 1000], or an object that has them as `logits`; moved to `device`.
         preprocessing: The model's.
-        root: Folder that `files` are relative to.
-        files: [N] str.
+        images: What to run it on.
         batch_size: Images per batch.
-        workers: Processes that decode images; 0 decodes in this one.
         device: Where to compute.
+        amp: Compute in half precision where PyTorch's autocast deems it safe: faster, not the same to the bit.
         subset: Class ids among which `top1_of_subset` is taken.
         save_probs: Keep all probabilities.
         progress: Wraps the iterable of batches.
 
     Raises:
-        InputError: for an image that cannot be read, or logits that are no numbers.
+        InputError: for an image that cannot be read.
+        OutOfMemoryError: where a batch does not fit.
+        ModelError: for output that is no 1000 numbers an image, or any exception of the model's.
     """
-    make_deterministic()
-    loader = torch.utils.data.DataLoader(
-        ImageFiles(root, files, preprocessing.to_pixels()),
-        min(batch_size, len(files)),
-        num_workers=min(workers, -(-len(files) // batch_size)),
-        collate_fn=stack,
-        pin_memory=device.type == "cuda",
-    )
+    settle_arithmetic(amp)
     start = time.perf_counter()
     batches = []
-    for probs in probabilities(model, preprocessing, progress(loader), device):
+    loader = progress(images.batches(preprocessing.geometry, batch_size))
+    for probs in probabilities(model, preprocessing, loader, device, amp):
         values, classes = probs.sort(dim=1, descending=True, stable=True)
         batch = {"top5": classes[:, :TOP].short(), "top5_probs": values[:, :TOP]}
         if subset is not None:
@@ -135,17 +135,40 @@ def predict(
 
 @torch.inference_mode()
 def probabilities(
-    model: torch.nn.Module, preprocessing: Preprocessing, batches: Iterable, device: torch.device
+    model: torch.nn.Module,
+    preprocessing: Preprocessing | OwnTransform,
+    batches: Iterable,
+    device: torch.device,
+    amp: bool = False,
 ) -> Iterator[torch.Tensor]:
     """The softmax of the model's logits, [B, 1000] float32 on `device`, of every batch of pixels."""
-    model = model.to(device)
+    with model_errors():
+        model = model.to(device)
     if device.type == "cpu":
         keep_freed_memory()
         model = model.to(memory_format=torch.channels_last)
     for pixels in batches:
         if isinstance(pixels, InputError):
             raise pixels
-        probs = model(preprocessing.normalise(pixels.to(device, non_blocking=True))).softmax(dim=1)
-        if not probs.isfinite().all():
-            raise InputError("the model gives not-a-number: its weights or its preprocessing are wrong")
+        with model_errors(), torch.autocast(device.type, enabled=amp):
+            output = model(preprocessing.normalise(pixels.to(device, non_blocking=True)))
+            logits = getattr(output, "logits", output)
+            if logits.shape != (len(pixels), NUM_CLASSES):
+                raise ModelError(f"it gives {tuple(logits.shape)} for {len(pixels)} images, not {NUM_CLASSES} each")
+            probs = logits.float().softmax(dim=1)
+            if not probs.isfinite().all():
+                raise ModelError("it gives not-a-number: its weights or its preprocessing are wrong")
         yield probs
+
+
+@contextmanager
+def model_errors() -> Iterator[None]:
+    """Tell what a model raises as `OutOfMemoryError` or `ModelError`."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
+            raise OutOfMemoryError("it runs out of memory") from error
+        raise ModelError(f"it fails on an image ({one_line(error)})") from error

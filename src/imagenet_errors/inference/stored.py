@@ -4,12 +4,14 @@ import numpy as np
 
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import read_json, write_json, write_npz
+from imagenet_errors.inference.catalogue import ModelRecord
 from imagenet_errors.inference.predict import Predictions
-from imagenet_errors.inference.zoo import ModelRecord
 from imagenet_errors.storage import Artefacts, Samples, check_predictions, read_metadata
 
 
-def keep(artefacts: Artefacts, dataset: str, record: ModelRecord, num_samples: int, probs: bool) -> bool:
+def keep(
+    artefacts: Artefacts, dataset: str, record: ModelRecord, num_samples: int, probs: bool, made_with: dict
+) -> bool:
     """Whether valid predictions are there already; if so, the descriptive part of their metadata is brought up to date.
 
     Args:
@@ -18,6 +20,7 @@ def keep(artefacts: Artefacts, dataset: str, record: ModelRecord, num_samples: i
         record: The model.
         num_samples: How many predictions there must be.
         probs: Whether all probabilities must be there too.
+        made_with: Entries of the metadata that decide what is predicted; one that is not there is False.
 
     Raises:
         InputError: where there is something that is not valid: it names why they must be made again.
@@ -33,6 +36,9 @@ def keep(artefacts: Artefacts, dataset: str, record: ModelRecord, num_samples: i
         if measured[key] is None:
             raise InputError(f"{metadata} lacks {key}")
     known = read_json(metadata)
+    for key, value in made_with.items():
+        if known.get(key, False) != value:
+            raise InputError(f"{metadata} has {key} {known.get(key, False)}, not {value}")
     if known != (refreshed := known | description(record)):
         write_json(metadata, refreshed)
     return True
@@ -46,9 +52,11 @@ def store(
     predictions: Predictions,
     num_params: int,
     batch_size: int,
+    made_with: dict,
 ) -> dict:
     """Write metadata, then predictions: where the latter are, the former are too. Returns the metadata."""
-    metadata = description(record) | {
+    metadata = description(record) | {key: value for key, value in made_with.items() if value}
+    metadata |= {
         "eval_batch_size": batch_size,
         "num_params": num_params,
         "top1_val_acc": accuracy(predictions.top1, samples.targets),

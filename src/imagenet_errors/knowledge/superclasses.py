@@ -31,6 +31,15 @@ class Superclasses:
         members = self.members.astype(np.float32)  # exact for such counts, and a fast matrix product
         return members @ members.T > 0
 
+    def defined(self, vocabulary: Vocabulary) -> list[tuple[str, np.ndarray]]:
+        """Name and class ids of every superclass that is no single class, in the order of the definitions."""
+        columns = (column for column, name in enumerate(self.names) if name not in vocabulary.ids)
+        return [(self.names[column], np.flatnonzero(self.members[:, column])) for column in columns]
+
+    def alone(self, vocabulary: Vocabulary) -> np.ndarray:
+        """The ids of the classes that are in none of these."""
+        return np.array([vocabulary.ids[name] for name in self.names if name in vocabulary.ids], dtype=int)
+
     def names_of(self, class_id: int) -> list[str]:
         return self.names_shared(class_id, np.array([class_id]))
 
@@ -80,11 +89,8 @@ def define(definitions: dict[str, list[list[str]]], vocabulary: Vocabulary, hier
 
 def listing(superclasses: Superclasses, vocabulary: Vocabulary) -> str:
     """The text of superclasses.txt: the classes of every superclass, then those without one."""
-    defined = [column for column, name in enumerate(superclasses.names) if name not in vocabulary.ids]
-    blocks = [(superclasses.names[column], superclasses.members[:, column]) for column in defined]
-    blocks.append(("no superclass", ~superclasses.members[:, defined].any(axis=1)))
     return "\n".join(
-        f"{name}: {members.sum()} wnet classes\n"
-        + "".join(f"{vocabulary.wnids[i]} {vocabulary.descriptions[i]}\n" for i in np.flatnonzero(members))
-        for name, members in blocks
+        f"{name}: {len(members)} wnet classes\n"
+        + "".join(f"{vocabulary.wnids[i]} {vocabulary.descriptions[i]}\n" for i in members)
+        for name, members in (*superclasses.defined(vocabulary), ("no superclass", superclasses.alone(vocabulary)))
     )

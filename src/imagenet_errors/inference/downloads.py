@@ -1,0 +1,54 @@
+"""The weights of many models, fetched before they are needed, and what was fetched."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from imagenet_errors.download import file_sha256
+from imagenet_errors.errors import ModelError
+from imagenet_errors.files import read_csv, write_csv
+from imagenet_errors.inference import zoo
+from imagenet_errors.inference.catalogue import ModelRecord
+from imagenet_errors.inference.weights import revision
+from imagenet_errors.storage import Artefacts
+
+COLUMNS = ["model_id", "file", "revision", "sha256", "bytes"]
+
+
+def download(
+    records: list[ModelRecord], artefacts: Artefacts, say: Callable[[str], None], progress: Callable
+) -> dict[str, str]:
+    """Fetch what is missing of every model's weights, and note each file in weights.csv as soon as it is there.
+
+    Args:
+        records: The models.
+        artefacts: Where weights.csv lies.
+        say: Takes remarks, one line each.
+        progress: Wraps (models, description).
+
+    Returns:
+        {model id: reason} of those that failed.
+    """
+    path, failures = artefacts.weights(), {}
+    noted = {(row["model_id"], row["file"]): row for row in (read_csv(path, COLUMNS) if path.exists() else [])}
+    for record in progress(records, "weights"):
+        try:
+            files = [file for file in zoo.fetch(record) if file.is_file()]
+        except ModelError as error:
+            failures[record.model_id] = str(error)
+            say(f"{record.model_id}: not downloaded, {error}")
+            continue
+        before = dict(noted)
+        noted |= {(record.model_id, file.name): row(record, file, before) for file in files}
+        if noted != before:
+            write_csv(path, COLUMNS, list(noted.values()))
+    return failures
+
+
+def row(record: ModelRecord, file: Path, noted: dict) -> dict[str, str]:
+    """The row of a file; its hash is computed once."""
+    key = {"model_id": record.model_id, "file": file.name}
+    found = key | {"revision": revision(file), "bytes": str(file.stat().st_size)}
+    known = noted.get((record.model_id, file.name), {})
+    if found.items() <= known.items():
+        return known
+    return found | {"sha256": file_sha256(file)}

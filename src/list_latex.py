@@ -1,0 +1,72 @@
+"""Tables of models and superclasses for papers."""
+
+import sys
+from pathlib import Path
+
+from imagenet_errors import cli
+from imagenet_errors.storage import REPOSITORY, Artefacts
+
+
+def parse_args():
+    parser = cli.Parser(__doc__)
+    parser.add_argument("--models_summary_csv", action="store_true", help="write models_summary.csv")
+    parser.add_argument("--models_summary_latex", action="store_true", help="print it as the rows of a LaTeX table")
+    parser.add_argument("--superclasses", action="store_true", help="print every superclass as an item of a LaTeX list")
+    parser.add_argument(
+        "--collected", action="store_true", help="the models that have predictions or analyses, not the paper's 962"
+    )
+    parser.add_argument("--results_dir", type=Path, default=REPOSITORY, help="where models_summary.csv goes")
+    args = parser.parse_args()
+    if not (args.models_summary_csv or args.models_summary_latex or args.superclasses):
+        parser.error("nothing to do: give --models_summary_csv, --models_summary_latex or --superclasses")
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    artefacts = Artefacts(args.artefacts_dir)
+    if args.models_summary_csv or args.models_summary_latex:
+        rows = models(artefacts, args.collected)
+        if args.models_summary_csv:
+            write_csv(rows, args.results_dir)
+        if args.models_summary_latex:
+            from imagenet_errors import latex
+
+            sys.stdout.write(latex.models(rows))
+    if args.superclasses:
+        print_superclasses(artefacts)
+
+
+def models(artefacts: Artefacts, collected: bool) -> list[dict]:
+    from imagenet_errors.errors import InputError
+    from imagenet_errors.inference import catalogue, summary
+    from imagenet_errors.storage import MODELS, read_archs
+
+    if not collected:
+        return summary.of_records(catalogue.load_records(artefacts, MODELS), read_archs(artefacts))
+    rows = summary.of_collected(artefacts)
+    if not rows:
+        raise InputError(f"{artefacts.dataset_dir('imagenet')} holds no models: run collect_predictions.py")
+    return rows
+
+
+def write_csv(rows: list[dict], results_dir: Path) -> None:
+    from imagenet_errors import files
+    from imagenet_errors.inference import summary
+    from imagenet_errors.storage import models_summary
+
+    files.write_csv(models_summary(results_dir), summary.COLUMNS, rows, lineterminator="\r\n")
+    cli.say(f"wrote {models_summary(results_dir)}: {len(rows)} models")
+
+
+def print_superclasses(artefacts: Artefacts) -> None:
+    from imagenet_errors import latex
+    from imagenet_errors.knowledge import hierarchy, superclasses, vocabulary
+
+    classes = vocabulary.load(artefacts)
+    found = superclasses.load(artefacts, classes, hierarchy.load(artefacts, classes))
+    sys.stdout.write(latex.superclasses(found, classes))
+
+
+if __name__ == "__main__":
+    cli.run(main)
