@@ -122,7 +122,7 @@ def make_non_prototypical(artefacts: Artefacts) -> str:
 def make_models(artefacts: Artefacts) -> str:
     from imagenet_errors.inference import catalogue, facts
 
-    published = files.read_csv(artefacts.find(storage.PUBLISHED_MODELS), facts.PUBLISHED_COLUMNS)
+    published = files.read_csv(artefacts.root / storage.PUBLISHED_MODELS, facts.PUBLISHED_COLUMNS)
     archs = facts.arch_rows(published)
     files.write_csv(artefacts.root / storage.ARCHS, list(archs[0]), archs)
     files.write_csv(artefacts.root / storage.MODELS, catalogue.COLUMNS, facts.paper_rows(published))

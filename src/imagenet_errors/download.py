@@ -1,6 +1,7 @@
 """Downloads that go on where they were broken off, and are there completely or not at all."""
 
 import hashlib
+import http.client
 import os
 import re
 import urllib.error
@@ -49,8 +50,11 @@ def _fetch(url: str, part: Path) -> None:
             return
         part.unlink()
         return _fetch(url, part)
-    with response, open(part, "ab" if response.status == 206 else "wb") as file:
-        _copy(response, file, part.stem)
+    try:
+        with response, open(part, "ab" if response.status == 206 else "wb") as file:
+            _copy(response, file, part.stem)
+    except http.client.HTTPException as error:
+        raise OSError(f"{url} broke off ({type(error).__name__}): run it again to go on") from error
 
 
 def _copy(response, file, name: str) -> None:

@@ -5,14 +5,19 @@ import re
 from imagenet_errors.knowledge.superclasses import Superclasses
 from imagenet_errors.knowledge.vocabulary import Vocabulary
 
-ESCAPES = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
-    character: f"\\{character}" for character in "&%$#_{}"
+ESCAPES = {character: f"\\{character}" for character in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
 }
 
 
 def escape(text: str) -> str:
     """`text` as LaTeX prints it."""
-    return re.sub(r"[\\~^&%$#_{}]", lambda match: ESCAPES[match[0]], text)
+    return re.sub(r"[\\~^&%$#_{}<>|]", lambda match: ESCAPES[match[0]], text)
 
 
 def models(rows: list[dict]) -> str:

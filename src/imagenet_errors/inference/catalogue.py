@@ -105,7 +105,7 @@ def read_names(arguments: list[str]) -> list[str]:
         if not Path(argument).is_file():
             names.append(argument)
             continue
-        lines = [line.partition("#")[0].strip() for line in read_text(Path(argument)).splitlines()]
+        lines = [line.partition("#")[0].strip() for line in read_text(Path(argument)).lstrip("\ufeff").splitlines()]
         if not any(lines):
             raise InputError(f"{argument} names no model: write one name a line")
         names += filter(None, lines)

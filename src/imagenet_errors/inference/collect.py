@@ -72,7 +72,7 @@ class Collector:
         made_with = {"amp": self.amp, "use_test_size": self.use_test_size}
         built = None
         if record.module == own.MODULE:
-            built = zoo.build(record)
+            built = zoo.build(record, self.use_test_size)
             made_with["weights_fingerprint"] = own.fingerprint_of(record, built[0])
         if self._is_kept(record, made_with):
             self.say(f"{record.model_id}: kept, it has valid predictions")
@@ -134,15 +134,3 @@ class Collector:
             after[model_id] = self.failures[model_id]
         if after != before:
             write_csv(path, FAILURE_COLUMNS, [{"model_id": key, "reason": value} for key, value in after.items()])
-
-
-def sort_by_geometry(records: list[ModelRecord], use_test_size: bool) -> list[ModelRecord]:
-    """Models of one geometry next to each other, the order of the table apart from that."""
-    groups = {}
-    for record in records:
-        try:
-            geometry = zoo.source(record).preprocessing(record, use_test_size).geometry
-        except Exception:  # said when it is built
-            geometry = None
-        groups.setdefault(geometry, []).append(record)
-    return [record for group in groups.values() for record in group]

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from imagenet_errors.errors import InputError
+from imagenet_errors.errors import InputError, ModelError, one_line
 from imagenet_errors.inference.preprocessing import Geometry
 from imagenet_errors.knowledge.vocabulary import Vocabulary
 from imagenet_errors.storage import Dataset, Samples
@@ -70,7 +70,8 @@ def _is_text(name: str) -> bool:
 class ImageFiles(torch.utils.data.Dataset):
     """Image files as pixels.
 
-    An unreadable file comes back as the `InputError` that names it: raised in a worker, it would arrive as a traceback.
+    An unreadable file comes back as the `InputError` that names it, a transform's failure as a `ModelError`: raised in
+    a worker, they would arrive as a traceback.
     """
 
     def __init__(self, root: Path, files: np.ndarray, to_pixels: Callable[[Image.Image], torch.Tensor]):
@@ -79,20 +80,30 @@ class ImageFiles(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, index: int) -> torch.Tensor | InputError:
+    def __getitem__(self, index: int) -> torch.Tensor | InputError | ModelError:
         path = self.root / self.files[index]
         try:
             with Image.open(path) as image:
                 if image.mode.startswith(("I", "F")):
                     raise ValueError(f"its pixels, of mode {image.mode}, are not 8-bit")
-                return self.to_pixels(image.convert("RGB"))
+                image = image.convert("RGB")
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             return InputError(f"{path} cannot be read ({error}): fetch it again or remove it")
+        try:
+            return self.to_pixels(image)
+        except Exception as error:
+            return ModelError(f"its transform fails on {path} ({one_line(error)})")
 
 
-def stack(batch: list) -> torch.Tensor | InputError:
-    """One uint8 tensor [B, 3, H, W], or the first error."""
-    return next((item for item in batch if isinstance(item, InputError)), None) or torch.stack(batch)
+def stack(batch: list) -> torch.Tensor | InputError | ModelError:
+    """One tensor [B, 3, H, W], or the first error."""
+    error = next((item for item in batch if isinstance(item, InputError | ModelError)), None)
+    if error:
+        return error
+    try:
+        return torch.stack(batch)
+    except (TypeError, RuntimeError) as error:
+        return ModelError(f"its transform gives no tensors of one size ({one_line(error)})")
 
 
 class Images:
@@ -116,7 +127,7 @@ class Images:
         self.cached: tuple[Geometry, np.ndarray] | None = None
 
     def batches(self, geometry: Geometry, batch_size: int) -> "torch.utils.data.DataLoader | Slices | Recorder":
-        """A sized iterable of [B, 3, H, W] tensors, or of an `InputError` for an image that cannot be read."""
+        """A sized iterable of [B, 3, H, W] tensors, or of the error that stands for one."""
         if self.cached and self.cached[0] == geometry:
             return Slices(self.cached[1], batch_size)
         loader = torch.utils.data.DataLoader(
@@ -141,11 +152,12 @@ class Recorder:
     def __len__(self) -> int:
         return len(self.loader)
 
-    def __iter__(self) -> Iterator[torch.Tensor | InputError]:
+    def __iter__(self) -> Iterator[torch.Tensor | InputError | ModelError]:
         with tempfile.TemporaryFile(dir=self.images.cache_dir) as file:
             for batch in self.loader:
+                if isinstance(batch, torch.Tensor):
+                    file.write(batch.numpy())
                 yield batch
-                file.write(batch.numpy())
             file.flush()
             shape = (len(self.images.files), *batch.shape[1:])
             self.images.cached = self.geometry, np.memmap(file, batch.numpy().dtype, "r+", shape=shape)

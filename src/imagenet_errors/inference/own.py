@@ -14,9 +14,10 @@ from imagenet_errors.errors import InputError, ModelError, one_line
 from imagenet_errors.files import fingerprint
 from imagenet_errors.inference.catalogue import ModelRecord
 from imagenet_errors.inference.preprocessing import OwnTransform
-from imagenet_errors.storage import Arch
+from imagenet_errors.storage import Arch, model_dir_id
 
 MODULE = "own"
+_entered: list[str] = []  # the folder whose files imports find
 FUNCTION = re.compile(r"(?P<file>.+\.py):(?P<name>\w+)")
 
 
@@ -40,7 +41,7 @@ def describe(
     archs: dict[str, Arch],
     taken: set[str],
     *,
-    checkpoint: Path | None,
+    checkpoint: Path | None = None,
     model_name: str | None,
     arch: str | None,
     training_data: str | None,
@@ -61,18 +62,20 @@ def describe(
             that would not fit a line, a name that is taken or no name of a folder, or a checkpoint that does not exist.
     """
     flags = {"--model_name": model_name, "--arch": arch, "--training_data": training_data}
-    if checkpoint is None and not any(flags.values()):
+    if checkpoint is None and not any(value is not None for value in flags.values()):
         return records
     if len(records) != 1:
         raise InputError(f"--checkpoint, {', '.join(flags)} are for one model, and --model names {len(records)}")
     for flag, text in flags.items():
         if text is not None and not (text.strip() and text.isprintable()):
             raise InputError(f"{flag} {text!r} is no line of text: give another")
-    if model_name and (model_name.startswith(".") or "\\" in model_name or len(model_name) > 200):
+    if model_name and (
+        model_name.startswith(".") or "\\" in model_name or len(model_dir_id(model_name).encode()) > 200
+    ):
         raise InputError(f"--model_name {model_name!r} is no name of a folder: give another, e.g. me/my-resnet50")
     record = with_checkpoint(records[0], checkpoint) if checkpoint else records[0]
     if record.module != MODULE:
-        raise InputError(f"{record.model_id} is described in our tables: {', '.join(flags)} are for models of your own")
+        raise InputError(f"{record.model_id} is no model of your own, which {', '.join(flags)} are for")
     arch = arch or record.arch
     family = archs.get(arch, Arch()).family
     record = replace(record, arch=arch, arch_family=family, training_data=training_data or record.training_data)
@@ -80,6 +83,15 @@ def describe(
     if record.dir_id in taken:
         raise InputError(f"{record.model_id} is another model's name: give one of your own with --model_name")
     return [record]
+
+
+def _too_long(model_name: str) -> bool:
+    return len(model_dir_id(model_name).encode()) > 200
+
+
+def from_logits(file: Path) -> ModelRecord:
+    """A model of which only logits are known."""
+    return ModelRecord(f"{MODULE}/{file.stem}", MODULE, "logits", str(file))
 
 
 def with_checkpoint(record: ModelRecord, checkpoint: Path) -> ModelRecord:
@@ -110,19 +122,31 @@ def call_function(builder: str) -> tuple[Module, OwnTransform]:
     file = Path(match["file"]).resolve()
     spec = importlib.util.spec_from_file_location(f"own_{file.stem}", file)
     module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(file.parent))
+    _enter(str(file.parent))
     sys.modules[spec.name] = module  # where its dataclasses look for it
     try:
         spec.loader.exec_module(module)
         result = getattr(module, match["name"])()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         raise ModelError(f"{builder} fails ({one_line(error)}, {where.filename} line {where.lineno})") from error
-    finally:
-        sys.path.remove(str(file.parent))
     if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], Module) and callable(result[1])):
         raise ModelError(f"{builder} returns {type(result).__name__}, not (torch.nn.Module, transform)")
     return result[0], OwnTransform(result[1])
+
+
+def _enter(folder: str) -> None:
+    """Let imports find what lies in `folder` (until another is entered), and not what lay in the folder before."""
+    while _entered:
+        before = _entered.pop()
+        if before in sys.path:
+            sys.path.remove(before)
+        for name, module in list(sys.modules.items()):
+            file = Path(getattr(module, "__file__", None) or "/")
+            if file.match(f"{before}/*.py") or file.match(f"{before}/*/__init__.py"):
+                del sys.modules[name]
+    sys.path.insert(0, folder)
+    _entered.append(folder)
 
 
 def fingerprint_of(record: ModelRecord, model: Module) -> str:
@@ -130,5 +154,11 @@ def fingerprint_of(record: ModelRecord, model: Module) -> str:
     state = model.state_dict()
     match = FUNCTION.fullmatch(record.builder)
     code = Path(match["file"]).read_bytes() if match else record.builder
-    bytes_of = (tensor.detach().cpu().flatten().view(torch.uint8).numpy() for tensor in state.values())
-    return fingerprint(code, list(state), *bytes_of)
+    return fingerprint(code, list(state), *map(_content, state.values()))
+
+
+def _content(value):
+    """What a state dict holds, as what `fingerprint` takes."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    return value.detach().cpu().flatten().view(torch.uint8).numpy()

@@ -41,6 +41,14 @@ class ResizeAndCrop:
     mode: str = "center"
     fill: tuple[int, ...] = ()
 
+    def __str__(self) -> str:
+        return f"resize {self.resize}, crop {self.crop}, {self.interpolation}, {self.mode}"
+
+    @property
+    def num_bytes(self) -> int:
+        """Of the pixels of one image."""
+        return 3 * self.crop**2
+
     def to_pixels(self) -> transforms.Compose:
         """A transform from a PIL image in RGB to uint8 [3, crop, crop]."""
         interpolation = transforms.InterpolationMode(self.interpolation)
@@ -67,6 +75,14 @@ class ConvNextGeometry:
     size: int
     crop_pct: float
     resample: int
+
+    def __str__(self) -> str:
+        return f"ConvNextImageProcessor, size {self.size}, crop_pct {self.crop_pct:g}, resample {self.resample}"
+
+    @property
+    def num_bytes(self) -> int:
+        """Of the pixels of one image."""
+        return 3 * self.size**2
 
     def to_pixels(self) -> Callable[[Image], torch.Tensor]:
         """A transform from a PIL image in RGB to uint8 [3, size, size]."""
@@ -117,4 +133,4 @@ class OwnTransform:
         return self.transform
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
-        return pixels.float()
+        return pixels.to(torch.float32, copy=True)  # a model may write into its input

@@ -20,6 +20,9 @@ def choose(artefacts: Artefacts, modules: list[str], names: list[str] | None) ->
         return select(list(records.values()), modules, None)
     exact = []
     for name in read_names(names):
+        if name in records:
+            exact.append(name)
+            continue
         record = own.from_function(name) or find_architecture(artefacts, name)
         if record and records.setdefault(record.model_id, record).builder != record.builder:
             raise InputError(f"{name} would be named {record.model_id}, like another model: use --model_name")
@@ -34,7 +37,7 @@ def all_records(artefacts: Artefacts) -> list[ModelRecord]:
 
 
 def new_records(artefacts: Artefacts, known: list[ModelRecord]) -> list[ModelRecord]:
-    """The pretrained weights of timm for 1000 classes that are not `known`, sorted; their metadata is in their names."""
+    """The weights of timm for 1000 classes that are not `known`, sorted; their metadata is in their names."""
     import timm
 
     names = {record.builder for record in known if record.source == "timm"}

@@ -162,7 +162,12 @@ class HuggingFace(Source):
     def load(self, record, paths):
         from transformers import ConvNextForImageClassification
 
-        return ConvNextForImageClassification.from_pretrained(record.builder, local_files_only=True)
+        model, found = ConvNextForImageClassification.from_pretrained(
+            record.builder, local_files_only=True, output_loading_info=True
+        )
+        if found["missing_keys"]:
+            raise ModelError(f"its weights lack {', '.join(sorted(found['missing_keys']))}: delete the file")
+        return model
 
     def preprocessing(self, record, use_test_size=False):
         from transformers.models.convnext.image_processing_pil_convnext import ConvNextImageProcessorPil

@@ -3,7 +3,7 @@
 import numpy as np
 
 from imagenet_errors.errors import InputError
-from imagenet_errors.files import read_json, write_json, write_npz
+from imagenet_errors.files import atomic_write, read_json, write_json
 from imagenet_errors.inference.catalogue import ModelRecord
 from imagenet_errors.inference.predict import Predictions
 from imagenet_errors.storage import Artefacts, Samples, check_predictions, read_metadata
@@ -50,25 +50,28 @@ def store(
     record: ModelRecord,
     samples: Samples,
     predictions: Predictions,
-    num_params: int,
-    batch_size: int,
-    made_with: dict,
+    num_params: int | None = None,
+    batch_size: int | None = None,
+    made_with: dict | None = None,
 ) -> dict:
-    """Write metadata, then predictions: where the latter are, the former are too. Returns the metadata."""
-    metadata = description(record) | {key: value for key, value in made_with.items() if value}
+    """Write predictions and metadata, or neither where there is no room for both. Returns the metadata."""
+    metadata = description(record) | {key: value for key, value in (made_with or {}).items() if value}
     metadata |= {
         "eval_batch_size": batch_size,
         "num_params": num_params,
         "top1_val_acc": accuracy(predictions.top1, samples.targets),
         "preds_comp_time": predictions.seconds,
     }
+    metadata = {key: value for key, value in metadata.items() if value is not None}
     if predictions.top1_of_subset is not None:
         metadata["top1_val_acc_subset_200"] = accuracy(predictions.top1_of_subset, samples.targets)
-    write_json(artefacts.metadata(dataset, record.dir_id), metadata)
     arrays = {"top1": predictions.top1, "top5": predictions.top5, "top5_probs": predictions.top5_probs}
     if predictions.probs is not None:
         arrays["probs"] = predictions.probs
-    write_npz(artefacts.predictions(dataset, record.dir_id), **arrays)
+    with atomic_write(artefacts.predictions(dataset, record.dir_id)) as temporary:
+        with open(temporary, "wb") as file:
+            np.savez(file, **arrays)
+        write_json(artefacts.metadata(dataset, record.dir_id), metadata)
     return metadata
 
 

@@ -83,5 +83,5 @@ class Rules:
 
 
 def stem(architecture: str) -> str:
-    """The first word of an architecture's name without a version or size at its end: `regnet` of `regnetv_040`."""
+    """The first word of an architecture's name without a version or size at its end: `mobilenet` of `mobilenetv4`."""
     return VERSION_OR_SIZE.sub("", architecture.partition("_")[0])

@@ -188,5 +188,4 @@ def reachable(host: str) -> bool:
 
 def revision(path: Path) -> str:
     """The commit of a file in Hugging Face's cache; empty for others."""
-    parts = path.parts
-    return parts[parts.index("snapshots") + 1] if "snapshots" in parts else ""
+    return path.parent.name if path.parents[1].name == "snapshots" else ""

@@ -7,7 +7,7 @@ from torch.nn import Module
 from imagenet_errors.errors import ModelError, one_line, unknown
 from imagenet_errors.inference import own, weights
 from imagenet_errors.inference.catalogue import ModelRecord
-from imagenet_errors.inference.preprocessing import OwnTransform, Preprocessing
+from imagenet_errors.inference.preprocessing import Geometry, OwnTransform, Preprocessing
 from imagenet_errors.inference.sources import SOURCES, Source
 
 
@@ -29,23 +29,39 @@ def build(record: ModelRecord, use_test_size: bool = False) -> tuple[Module, Pre
             model, transform = own.call_function(record.builder)
             return model.eval(), transform
         return source(record).load(record, fetch(record)).eval(), source(record).preprocessing(record, use_test_size)
-    except (ModelError, MemoryError):
+    except ModelError:
         raise
+    except MemoryError as error:
+        raise ModelError("it runs out of memory while it is built") from error
     except Exception as error:  # libraries raise everything for weights that are damaged or do not fit
         raise ModelError(f"it cannot be built ({one_line(error)})") from error
 
 
 def fetch(record: ModelRecord) -> list[Path]:
     """The files that building it needs, downloaded where they were missing. Raises `ModelError` where that fails."""
-    return weights.fetch(source(record).files(record))
+    return [] if record.source == "function" else weights.fetch(source(record).files(record))
 
 
 def is_cached(record: ModelRecord) -> bool:
     """Whether building it needs no download."""
+    if record.module == own.MODULE:
+        return True
     try:
         return not weights.missing(source(record).files(record))
     except ModelError:
         return False
+
+
+def by_geometry(records: list[ModelRecord], use_test_size: bool) -> dict[Geometry | None, list[ModelRecord]]:
+    """Models that see the same pixels; under None those whose geometry is not known before they are built."""
+    groups = {}
+    for record in records:
+        try:
+            geometry = source(record).preprocessing(record, use_test_size).geometry
+        except Exception:  # will be said when it is built
+            geometry = None
+        groups.setdefault(geometry, []).append(record)
+    return groups
 
 
 def count_parameters(model: Module) -> int:
