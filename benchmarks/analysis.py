@@ -11,8 +11,11 @@ import numpy as np
 from tests.plain_taxonomy import decide as decide_plainly
 
 from imagenet_errors.analysis import records, taxonomy
+from imagenet_errors.analysis.open_world import OpenWorld
+from imagenet_errors.analysis.proposals import Proposer
+from imagenet_errors.embeddings import Embeddings, Neighbours
 from imagenet_errors.knowledge import annotations, hierarchy, superclasses, vocabulary
-from imagenet_errors.storage import REPOSITORY, Artefacts
+from imagenet_errors.storage import NUM_CLASSES, REPOSITORY, Artefacts
 
 NUM_IMAGES, NUM_MODELS = 20_000, 12
 
@@ -39,6 +42,26 @@ def made_up_images(generator: np.random.Generator) -> annotations.AnnotatedImage
     none = np.zeros(NUM_IMAGES, bool)
     files = np.array([f"n{target:08d}/{row:08d}.JPEG" for row, target in enumerate(targets)])
     return annotations.AnnotatedImages(np.arange(NUM_IMAGES), files, targets, labels, labels[:, :1], none, none, None)
+
+
+def made_up_world(proposer: Proposer, images: annotations.AnnotatedImages) -> OpenWorld:
+    """Embeddings at random; every image has a neighbour of its own class."""
+    generator = np.random.default_rng(1)
+
+    def unit(count: int) -> np.ndarray:
+        vectors = generator.normal(size=(count, 768)).astype(np.float32)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    texts = np.array(proposer.all_prompts())
+    near = generator.integers(0, 1000, (NUM_IMAGES, 50), np.int16)
+    near[:, 0] = images.targets
+    return OpenWorld.of(
+        proposer,
+        images,
+        Embeddings(Path("images"), images.files, unit(NUM_IMAGES), None),
+        Neighbours(Path("neighbours"), near.astype(np.int32), near, None),
+        Embeddings(Path("texts"), texts, unit(len(texts)), None),
+    )
 
 
 def main() -> None:
@@ -69,13 +92,20 @@ def main() -> None:
     timed(f"decide {NUM_MODELS} models, whole arrays", lambda: taxonomy.decide(images, top1, relations))
     print(f"{'whole arrays against plain Python':58} {slow / fast:9.0f} x")
 
+    proposer = Proposer(classes, synsets, grouped)
+    world = made_up_world(proposer, images)
+    model, row = taxonomy.decide(images, top1, relations).provisional.nonzero()
+    keys = np.unique(row * NUM_CLASSES + top1[model, row])
+    opened = world.gate(*np.divmod(keys, NUM_CLASSES)).sum()
+    timed(f"open-world test of {len(keys):,} pairs, {opened:,} of which pass the gate", lambda: world.test_all(keys))
+
     decisions = taxonomy.decide(images, top1[0], relations)
     fingerprints = records.Inputs.of(images, relations, grouped).with_predictions(top1[0])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "errors_analysis.parquet"
         columns, lists = records.image_columns(images), records.superclass_lists(grouped)
         write = lambda: records.write(  # noqa: E731
-            path, columns, images.labels, lists, top1[0], decisions, fingerprints, ""
+            path, columns, images.labels, lists, top1[0], decisions, None, fingerprints, ""
         )
         written = timed("write one model's errors_analysis.parquet", write)
         read = timed("read what tables need of it", lambda: records.read(path, "model", NUM_IMAGES))

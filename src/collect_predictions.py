@@ -21,8 +21,10 @@ def parse_args():
     )
     which.add_argument("--list_modules", action="store_true", help="print the modules and leave")
     which.add_argument("--list_models", action="store_true", help="print the chosen models and leave")
+    which.add_argument("--list_geometries", action="store_true", help="print how they resize and crop, and leave")
     own = parser.add_argument_group("a model of your own")
     own.add_argument("--checkpoint", type=Path, help="weights for the timm architecture that --model names")
+    own.add_argument("--logits", type=Path, help="take these logits, by number of the validation file; no model is run")
     own.add_argument("--model_name", help="what to call it; default: after its file")
     own.add_argument("--arch", help="its architecture, e.g. resnet")
     own.add_argument("--training_data", help="its corpus, e.g. 'ImageNet-21k (14M)'")
@@ -45,11 +47,15 @@ def main() -> None:
     artefacts = Artefacts(args.artefacts_dir)
     if args.get_computation_time:
         return print_computation_time(artefacts, args.dataset)
+    if args.logits:
+        return store_logits(artefacts, args)
     if args.list_modules:
         return list_modules(artefacts)
     records = choose(artefacts, args)
     if args.list_models:
         return list_models(records)
+    if args.list_geometries:
+        return list_geometries(records, args.use_test_size, DATASETS[args.dataset].num_images)
     if args.download_only:
         from imagenet_errors.inference.downloads import download
 
@@ -66,12 +72,44 @@ def choose(artefacts: Artefacts, args) -> list:
     return own.describe(
         registry.choose(artefacts, args.modules, args.model),
         read_archs(artefacts),
-        {record.dir_id for record in registry.all_records(artefacts)},
+        taken_names(artefacts),
         checkpoint=args.checkpoint,
         model_name=args.model_name,
         arch=args.arch,
         training_data=args.training_data,
     )
+
+
+def store_logits(artefacts: Artefacts, args) -> None:
+    """Predictions from a file of logits, for the images that other models of the folder were run on."""
+    from imagenet_errors.inference import logits, own, stored
+    from imagenet_errors.inference.sample import find_samples
+    from imagenet_errors.storage import read_archs, read_samples
+
+    dataset = DATASETS[args.dataset]
+    if dataset.name != "imagenet" or not args.model_name or args.checkpoint or args.model:
+        raise InputError("--logits goes with --dataset imagenet and --model_name, and with no --model")
+    known = artefacts.samples(dataset.name).exists()
+    samples = read_samples(artefacts, dataset.name) if known else find_samples(artefacts, dataset, args.limit)[1]
+    (record,) = own.describe(
+        [own.from_logits(args.logits)],
+        read_archs(artefacts),
+        taken_names(artefacts),
+        model_name=args.model_name,
+        arch=args.arch,
+        training_data=args.training_data,
+    )
+    predictions = logits.to_predictions(logits.read(args.logits), samples, args.logits, args.save_probs)
+    metadata = stored.store(artefacts, dataset.name, record, samples, predictions)
+    extent = dataset.extent(len(samples.files))
+    print(f"{record.model_id}: top-1 {metadata['top1_val_acc']:.2f} % on {extent}, from {args.logits}")
+
+
+def taken_names(artefacts: Artefacts) -> set[str]:
+    """The folders of the models in our tables."""
+    from imagenet_errors.inference import registry
+
+    return {record.dir_id for record in registry.all_records(artefacts)}
 
 
 def list_modules(artefacts: Artefacts) -> None:
@@ -92,6 +130,17 @@ def list_models(records) -> None:
         print(f"{record.model_id}  {params} parameters  {record.training_data}  {state}")
 
 
+def list_geometries(records, use_test_size: bool, num_images: int) -> None:
+    from imagenet_errors.inference import zoo
+
+    groups = zoo.by_geometry(records, use_test_size)
+    unknown = groups.pop(None, [])
+    for geometry, group in sorted(groups.items(), key=lambda item: -len(item[1])):
+        print(f"{geometry}: {len(group)} models, {geometry.num_bytes * num_images / 1e9:.1f} GB of pixels")
+    if unknown:
+        print(f"not known before they are built: {len(unknown)} models")
+
+
 def print_computation_time(artefacts: Artefacts, dataset: str) -> None:
     """The sum of the stored `preds_comp_time`; models without one are named."""
     from datetime import timedelta
@@ -109,29 +158,14 @@ def print_computation_time(artefacts: Artefacts, dataset: str) -> None:
     print(f"{dataset}: {len(times) - len(without)} models took {timedelta(seconds=round(total))} ({total:.1f} s)")
 
 
-def find_samples(artefacts: Artefacts, dataset, limit: int | None):
-    """The folder of images, those to run, and the classes that have any; claims the artefacts folder for them."""
-    from imagenet_errors.inference import datasets, sample
-    from imagenet_errors.knowledge import vocabulary
-    from imagenet_errors.storage import Samples, claim_samples
-
-    classes = vocabulary.load(artefacts)
-    root = datasets.locate(dataset) if dataset.variable else sample.write_images(artefacts, classes)
-    found = datasets.find_images(root, classes)
-    if dataset.name == "imagenet-a":
-        strange = set(found.files.astype("<U9")) - vocabulary.imagenet_a_classes(artefacts)
-        if strange:
-            raise InputError(f"{root / min(strange)} is no class of ImageNet-A: remove it")
-    samples = Samples(found.files[:limit], found.targets[:limit])
-    claim_samples(artefacts, dataset.name, samples)
-    return root, samples, sorted(set(found.targets.tolist()))
-
-
 def collect(artefacts: Artefacts, args, records) -> dict[str, str]:
     """Run the models; returns {model id: reason} of those that failed."""
-    from imagenet_errors.inference import predict
-    from imagenet_errors.inference.collect import Collector, sort_by_geometry
+    from itertools import chain
+
+    from imagenet_errors.inference import predict, zoo
+    from imagenet_errors.inference.collect import Collector
     from imagenet_errors.inference.datasets import Images
+    from imagenet_errors.inference.sample import find_samples
 
     if args.pixel_cache and not args.pixel_cache.is_dir():
         raise InputError(f"{args.pixel_cache} is no folder: --pixel_cache takes one on a fast disk")
@@ -154,7 +188,9 @@ def collect(artefacts: Artefacts, args, records) -> dict[str, str]:
         cli.say,
         cli.progress,
     )
-    for record in sort_by_geometry(records, args.use_test_size) if args.pixel_cache else records:
+    if args.pixel_cache:
+        records = chain.from_iterable(zoo.by_geometry(records, args.use_test_size).values())
+    for record in records:
         line = collector.collect(record)
         if line:
             print(line, flush=True)

@@ -14,9 +14,7 @@ STEPS = (
     "count_spurious_correlation_pairs",
     "list_most_common_errors",
 )
-SKIPPED = (
-    "the open-world test is skipped: counts of out-of-vocabulary errors are missing and those after it provisional"
-)
+SKIPPED = "counts of out-of-vocabulary errors are missing and those after it provisional"
 
 
 def parse_args():
@@ -30,19 +28,28 @@ def parse_args():
     )
     steps.add_argument("--list_most_common_errors", action="store_true", help="list them, per type, over all models")
     steps.add_argument("--explain", metavar="FILE", help="say why this image got its type; needs --model")
+    steps.add_argument(
+        "--compare_with_experts", action="store_true", help="type the mistakes that experts typed, and compare"
+    )
     parser.add_argument("--error_type", type=cli.one_of("error type", BY_FLAG), help=f"list only {' | '.join(BY_FLAG)}")
     parser.add_argument("--model", help="the model whose prediction is explained")
     parser.add_argument(
         "--open_world",
-        choices=["auto", "skip"],
+        choices=["auto", "clip", "skip"],
         default="auto",
-        help="the open-world test; it is not built in yet, so auto skips it too",
+        help="the open-world test: auto runs it where compute_clip_embeddings.py has written its files",
+    )
+    parser.add_argument(
+        "--without_neighbours", action="store_true", help="do not store each image's ten nearest training images"
     )
     parser.add_argument(
         "--multi_label_source",
         choices=["json", "tfds"],
         default="json",
         help="ImageNet's multi-labels: the official JSON file, or tensorflow-datasets where it is prepared",
+    )
+    parser.add_argument(
+        "--with_reference_models", action="store_true", help="tables and lists count vit3b and greedysoups as well"
     )
     parser.add_argument("--results_dir", type=Path, default=REPOSITORY, help="where tables, lists and pictures go")
     args = parser.parse_args()
@@ -52,8 +59,10 @@ def parse_args():
         parser.error("--error_type goes with --list_most_common_errors")
     if args.multi_label_source == "tfds" and args.dataset != "imagenet":
         parser.error("--multi_label_source tfds goes with --dataset imagenet")
-    if not args.explain and not any(getattr(args, step) for step in STEPS):
-        parser.error(f"nothing to do: give --explain or one of --{', --'.join(STEPS)}")
+    if args.compare_with_experts and args.dataset != "imagenet":
+        parser.error("--compare_with_experts goes with --dataset imagenet")
+    if not (args.explain or args.compare_with_experts or any(getattr(args, step) for step in STEPS)):
+        parser.error(f"nothing to do: give --explain, --compare_with_experts or one of --{', --'.join(STEPS)}")
     return args
 
 
@@ -61,14 +70,16 @@ def main() -> None:
     args = parse_args()
     from imagenet_errors.analysis.study import Study
 
-    study = Study.load(Artefacts(args.artefacts_dir), args.dataset, args.multi_label_source)
-    if not study.models:
+    study = Study.load(Artefacts(args.artefacts_dir), args.dataset, args.multi_label_source, args.open_world)
+    if not study.models and not args.compare_with_experts:
         raise InputError(f"{study.artefacts.dataset_dir(study.dataset)} has no predictions: run collect_predictions.py")
-    cli.say(f"{args.dataset}: {study.extent}, {len(study.images):,} of them annotated; {SKIPPED}")
+    cli.say(f"{args.dataset}: {study.extent}, {len(study.images):,} of them annotated")
+    if study.open_world is None:
+        cli.say(f"the open-world test is skipped{why(study)}: {SKIPPED}")
     if args.perform_error_analysis:
-        analyse(study)
+        analyse(study, not args.without_neighbours)
     if any(getattr(args, step) for step in STEPS):
-        analyses, faults = study.finished(cli.say)
+        analyses, faults = study.finished(cli.say, args.with_reference_models)
         rows = collect(study, analyses)
         if args.collect_results:
             write_tables(study.dataset, rows, args.results_dir)
@@ -79,24 +90,37 @@ def main() -> None:
         summarise(study, analyses, rows["all"], args.results_dir)
         if faults:
             raise InputError(f"{len(faults)} of {len(study.models)} models are left out: {faults[0]}")
+    if args.compare_with_experts:
+        compare_with_experts(study, args.results_dir)
     if args.explain:
         from imagenet_errors.analysis.explain import explain
 
         print("\n".join(explain(study, args.explain, args.model)))
 
 
-def analyse(study) -> None:
+def why(study) -> str:
+    """For want of which file the open-world test is skipped, and what writes it."""
+    if not study.skipped_for:
+        return ""
+    command = f"run compute_clip_embeddings.py --dataset {study.dataset}"
+    return f" (there is no {study.skipped_for[0]}: {command}; outcomes stored earlier stand)"
+
+
+def analyse(study, neighbours: bool) -> None:
     """Type every model's errors; one whose predictions are unusable is named later and does not stop the others."""
+    from imagenet_errors.analysis.experts import check_imagenet_m
+
     outcomes = Counter()
+    columns, tested = study.image_columns(neighbours), study.test_open_world(study.models)
     for model in cli.progress(study.models, "analysing"):
         try:
-            outcome = study.analyse(model)
+            outcome = study.analyse(model, columns, tested)
         except InputError:
             outcome = "not analysed"
         outcomes[outcome] += 1
         if outcome.startswith("analysed again"):
             cli.say(f"{model}: {outcome}")
-    cli.say("; ".join(f"{count} {outcome}" for outcome, count in outcomes.items()))
+    cli.say("; ".join(f"{count} {outcome}" for outcome, count in outcomes.items()), *check_imagenet_m(study))
 
 
 def collect(study, analyses) -> dict[str, list[dict]]:
@@ -145,10 +169,29 @@ def list_common_errors(study, analyses, error_type: str | None, results_dir: Pat
             stale = f"; {path} is of another run" if path.exists() else ""
             cli.say(f"{flag}: not listed, for the open-world test was skipped{stale}")
             continue
-        texts[path] = listing(study.population, analyses, BY_FLAG[flag], study.vocabulary)
+        proposals = study.stored_proposals if BY_FLAG[flag] == CODES["out_of_vocabulary"] else None
+        texts[path] = listing(study.population, analyses, BY_FLAG[flag], study.vocabulary, proposals)
         write_text(path, texts[path])
         cli.say(f"wrote {path}{': provisional' if skipped and BY_FLAG[flag] in UNTIL_OPEN_WORLD else ''}")
     print("".join(texts.values()), end="")
+
+
+def compare_with_experts(study, results_dir: Path) -> None:
+    """Print how far we agree with the experts, and write who differs where."""
+    from imagenet_errors.analysis import experts
+    from imagenet_errors.files import write_csv
+    from imagenet_errors.storage import expert_table
+
+    comparison = experts.compare(study)
+    print(*experts.report(comparison), sep="\n")
+    rows = {
+        "confusion": experts.confusion_rows(comparison),
+        "differences": experts.difference_rows(comparison, study),
+    }
+    for name, columns in experts.COLUMNS.items():
+        path = expert_table(results_dir, study.dataset, name)
+        write_csv(path, columns, rows[name])
+        cli.say(f"wrote {path}: {len(rows[name])} rows")
 
 
 def summarise(study, analyses, rows: list[dict], results_dir: Path) -> None:

@@ -178,7 +178,7 @@ class TestFlags:
             ("evaluation", ["--list_most_common_errors", "--error_type", "fine"], ["unknown error type 'fine'"]),
             ("evaluation", ["--collect_results", "--error_type", "fg"], ["goes with --list_most_common_errors"]),
             ("evaluation", ["--explain", "a.JPEG"], ["--model"]),
-            ("evaluation", ["--open_world", "clip"], ["clip"]),
+            ("evaluation", ["--open_world", "always"], ["always"]),
             ("evaluation", ["--dataset", "sample", "--collect_results", "--multi_label_source", "tfds"], ["imagenet"]),
             ("collect_predictions", ["--get_computation_time"], ["has no predictions"]),
             ("collect_predictions", ["--dataset", "sample", "--device", "meta"], ["--device meta", "try cpu"]),

@@ -99,7 +99,7 @@ def test_ties_keep_the_order_of_first_appearance(models):
         for model in models
     ]
     expected = Counter((row, pred) for model in models for row, (pred, error) in enumerate(model) if error)
-    found = list(zip(*(column.tolist() for column in ranked(population, analyses, code)), strict=True))
+    found = list(zip(*(column.tolist() for column in ranked(population, analyses, code)[:3]), strict=True))
     assert found == [(*triple, times) for triple, times in expected.most_common()]
 
 

@@ -19,8 +19,9 @@ LAYERS = {
     "download": (),
     "latex": ("errors", "files", "storage", "knowledge"),
     "knowledge": ("errors", "files", "storage"),
-    "analysis": ("errors", "files", "storage", "knowledge"),
-    "inference": ("errors", "files", "storage", "download", "knowledge.vocabulary"),
+    "embeddings": ("errors", "files", "storage"),
+    "analysis": ("errors", "files", "storage", "embeddings", "knowledge"),
+    "inference": ("errors", "files", "storage", "download", "embeddings", "knowledge.vocabulary"),
     "plots": ("errors", "files", "storage"),
 }
 HEAVY = {"torch", "torchvision", "timm", "transformers", "open_clip", "PIL"}

@@ -10,6 +10,7 @@ from imagenet_errors.files import read_csv, read_json, read_npz, write_npz
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NUM_CLASSES = 1000
+REFERENCE_MODELS = ("greedysoups", "vit3b")  # of Vasudevan et al. 2022; not among the paper's 962
 METADATA_NUMBERS = (
     "num_params",
     "top1_val_acc",
@@ -32,6 +33,9 @@ ARCHS = "archs.csv"
 MODELS = "models.csv"
 MODELS_BEYOND = "models_beyond.csv"
 WEIGHT_TAGS = "weight_tags.csv"
+# ... what compute_clip_embeddings.py writes ...
+TRAIN_EMBEDDINGS = "train_clip_embeddings.npz"
+TEXT_EMBEDDINGS = "clip_text_embeddings.npz"
 # ... and what is downloaded.
 PUBLISHED_MODELS = "published/models.csv"
 ANNOTATIONS = "annotations/human_accuracy_v3.0.0.json"
@@ -124,6 +128,12 @@ class Artefacts:
     def weights(self) -> Path:
         return self.root / "weights.csv"
 
+    def image_embeddings(self, dataset: str) -> Path:
+        return self.root / dataset / "clip_image_embeddings.npz"
+
+    def neighbours(self, dataset: str) -> Path:
+        return self.root / dataset / "valid_clip_knn.npz"
+
     def models(self, dataset: str) -> list[str]:
         """The `model_dir_id` of every model that the dataset's folder holds something of, sorted."""
         paths = (self.predictions, self.metadata, self.analysis)
@@ -157,6 +167,10 @@ def stats_table(results_dir: Path, dataset: str, group: str) -> Path:
 def common_errors_list(results_dir: Path, dataset: str, error_type: str) -> Path:
     folder = "common_error_samples" + ("" if dataset == "imagenet" else f"-{dataset}")
     return results_dir / folder / f"most_common_{error_type}.txt"
+
+
+def expert_table(results_dir: Path, dataset: str, name: str) -> Path:
+    return results_dir / f"stats-{dataset}" / f"expert_{name}.csv"
 
 
 def models_summary(results_dir: Path) -> Path:
@@ -257,7 +271,8 @@ def read_metadata(path: Path) -> dict:
     extra = metadata.get("extra_annotations") or []
     if not isinstance(extra, list):
         raise InputError(f"{path}: extra_annotations is {extra!r}, not a list of texts: correct it")
-    for text in (*texts.values(), *extra):
+    others = [metadata[key] for key in ("model_id", "source") if metadata.get(key) is not None]
+    for text in (*texts.values(), *extra, *others):
         if not isinstance(text, str) or not text.isprintable():
             raise InputError(f"{path} holds {text!r} where a line of text is due: correct it")
     numbers = {key: metadata.get(key) for key in METADATA_NUMBERS}

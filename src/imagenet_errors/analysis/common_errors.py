@@ -1,10 +1,13 @@
 """The most common errors of each type, and the pairs that appear as mistakes, over all models."""
 
+from collections.abc import Callable
+
 import numpy as np
 
+from imagenet_errors.analysis.open_world import Proposal
 from imagenet_errors.analysis.records import Analysis
 from imagenet_errors.analysis.tables import Population
-from imagenet_errors.analysis.taxonomy import CODES
+from imagenet_errors.analysis.taxonomy import CODES, KINDS
 from imagenet_errors.knowledge.annotations import NO_LABEL, AnnotatedImages
 from imagenet_errors.knowledge.vocabulary import Vocabulary
 from imagenet_errors.storage import NUM_CLASSES
@@ -12,34 +15,73 @@ from imagenet_errors.storage import NUM_CLASSES
 MOST_COMMON = 1000  # triples considered for a list
 
 
-def ranked(population: Population, analyses: list[Analysis], code: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def ranked(population: Population, analyses: list[Analysis], code: int) -> tuple[np.ndarray, ...]:
     """Every (image, prediction) of one error type on unproblematic images, the most common first.
 
     Ties go by first appearance: in the order of the models and, within a model, of the images.
 
     Returns:
-        images, predictions, counts: [t] int each; images are positions among the annotated ones.
+        images, predictions, counts, first: [t] int each; images are positions among the annotated ones, `first` those
+        of the first analysis with the triple.
     """
-    keys = []
-    for analysis in analyses:
+    keys, owners = [np.empty(0, int)], [np.empty(0, int)]
+    for owner, analysis in enumerate(analyses):
         of_type = np.flatnonzero(population.counted & (analysis.kinds == code))
         keys.append(of_type * NUM_CLASSES + analysis.top1[of_type])
-    triples, first, counts = np.unique(np.concatenate([*keys, np.empty(0, int)]), return_index=True, return_counts=True)
+        owners.append(np.full(len(of_type), owner))
+    triples, first, counts = np.unique(np.concatenate(keys), return_index=True, return_counts=True)
     order = np.lexsort((first, -counts))
-    return *np.divmod(triples[order].astype(int), NUM_CLASSES), counts[order]
+    return *np.divmod(triples[order], NUM_CLASSES), counts[order], np.concatenate(owners)[first[order]]
 
 
-def listing(population: Population, analyses: list[Analysis], code: int, vocabulary: Vocabulary) -> str:
-    """The text of most_common_<error type>.txt: of the first 1000 triples the first of each image, by its rank."""
-    images, predictions, counts = (column[:MOST_COMMON] for column in ranked(population, analyses, code))
-    _, ranks = np.unique(images, return_index=True)
+def listing(
+    population: Population,
+    analyses: list[Analysis],
+    code: int,
+    vocabulary: Vocabulary,
+    proposals: Callable[[str, np.ndarray], list] | None = None,
+) -> str:
+    """The text of most_common_<error type>.txt: of the first 1000 triples the first of each image, by its rank.
+
+    Args:
+        population: The images.
+        analyses: Those of all models.
+        code: The error type.
+        vocabulary: The classes.
+        proposals: Gives what `records.read_open_world` does for a model and positions of images; for
+            out-of-vocabulary errors, which are listed with them.
+    """
+    images, predictions, counts, first = (column[:MOST_COMMON] for column in ranked(population, analyses, code))
+    ranks = np.sort(np.unique(images, return_index=True)[1])
+    details = {}
+    if proposals is not None:
+        for owner in np.unique(first[ranks]):
+            owned = ranks[first[ranks] == owner]
+            found = proposals(analyses[owner].model, images[owned])
+            details |= {rank: archived(code, *said) for rank, said in zip(owned.tolist(), found, strict=True)}
     return "".join(
-        _entry(rank + 1, counts[rank], population.images, images[rank], predictions[rank], vocabulary)
-        for rank in np.sort(ranks)
+        _entry(
+            rank + 1, counts[rank], population.images, images[rank], predictions[rank], vocabulary, details.get(rank)
+        )
+        for rank in ranks.tolist()
     )
 
 
-def _entry(number: int, count: int, images: AnnotatedImages, row: int, prediction: int, vocabulary: Vocabulary) -> str:
+def archived(code: int, num_prompts: int, proposals: list[Proposal]) -> str:
+    """An out-of-vocabulary error as the paper's archives and lists have it."""
+    best = [(offset, lemma, f"{score:.2%}") for offset, lemma, score in proposals]
+    return str([KINDS[code].archived, f"Top-5 alternative proposals: {best} | out of {num_prompts}"])
+
+
+def _entry(
+    number: int,
+    count: int,
+    images: AnnotatedImages,
+    row: int,
+    prediction: int,
+    vocabulary: Vocabulary,
+    details: str | None,
+) -> str:
     labels = images.labels[row][images.labels[row] != NO_LABEL]
     lines = [
         f"{number}) cnt mistakes = {count}, file = {images.files[row]}",
@@ -47,6 +89,7 @@ def _entry(number: int, count: int, images: AnnotatedImages, row: int, predictio
         "multi_labels:",
         *map(vocabulary.describe, labels),
         f"pred = {vocabulary.describe(prediction)}",
+        *([details] if details else []),
     ]
     return "\n".join(lines) + "\n\n"
 

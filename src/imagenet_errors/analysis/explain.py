@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from imagenet_errors.analysis.open_world import Outcome
 from imagenet_errors.analysis.study import Study
 from imagenet_errors.analysis.taxonomy import CODES, KINDS, NO_NOTE, NOTES, decide
 from imagenet_errors.errors import InputError, unknown
@@ -15,7 +16,7 @@ SAID_NO = {
     "fine_grained": "The prediction shares a superclass with no accepted label.",
     "like_target": "The prediction neither is the original label nor shares a superclass with it.",
     "co_occurs_with_target": "The prediction and the original label are no spurious pair.",
-    "out_of_vocabulary": "The open-world test was skipped, so what follows is provisional.",
+    "out_of_vocabulary": "",  # said by _open_world
     "spurious_correlation": "The prediction makes a spurious pair with no accepted label.",
     "non_prototypical": "The image is not on the experts' list of non-prototypical images.",
 }
@@ -25,8 +26,12 @@ def explain(study: Study, file: str, model: str) -> list[str]:
     """The lines to print for a file, by name or by class folder and name, and a model, by id or folder."""
     row = np.array([find_image(study, file)])
     image = study.images[row]
-    top1 = study.top1(find_model(study, model))[row]
+    folder = find_model(study, model)
+    top1 = study.top1(folder)[row]
     decision = decide(image, top1, study.relations)
+    says = study.open_world_on(folder, int(row[0])) if decision.provisional[0] else None
+    if says is not None:
+        decision = decide(image, top1, study.relations, np.array([says.out_of_vocabulary]))
     accepted = image.labels[0][image.labels[0] != NO_LABEL]
     return [
         f"{image.files[0]}, {model}: {KINDS[decision.kinds[0]].title}",
@@ -35,7 +40,7 @@ def explain(study: Study, file: str, model: str) -> list[str]:
         f"The prediction is {study.vocabulary.describe(top1[0])}.",
         *(["The image is problematic: it is typed, but neither counted nor listed."] if image.problematic[0] else []),
         *([f"Noted before its type: {NOTES[decision.notes[0]].title}."] if decision.notes[0] != NO_NOTE else []),
-        *_tests_before(image, top1, decision),
+        *_tests_before(image, top1, decision, _open_world(study, says)),
         _deciding(study, image, int(top1[0]), decision),
     ]
 
@@ -67,7 +72,18 @@ def _classes(study: Study, class_ids) -> str:
     return "; ".join(map(study.vocabulary.describe, class_ids))
 
 
-def _tests_before(image, top1, decision) -> list[str]:
+def _open_world(study: Study, says: Outcome | None) -> str:
+    """What the open-world test said, with its best proposals."""
+    if says is None:
+        return "The open-world test was skipped, so what follows is provisional."
+    if not says.num_prompts:
+        return "The open-world test says no: no near training image is of a class that shares with the prediction."
+    best = ", ".join(f"{lemma} {score:.2%}" for _, lemma, score in says.proposals)
+    verdict = "no ImageNet class" if says.out_of_vocabulary else "an ImageNet class"
+    return f"Of {says.num_prompts} names for what the image shows the best fits are {best}; the first is {verdict}."
+
+
+def _tests_before(image, top1, decision, open_world: str) -> list[str]:
     """A sentence for every test that could have decided before the one that did."""
     if KINDS[decision.kinds[0]].name == "correct":
         return []
@@ -76,7 +92,11 @@ def _tests_before(image, top1, decision) -> list[str]:
     mute = set() if has_labels else {"class_overlap", "missing_multi_label", "fine_grained", "spurious_correlation"}
     mute |= {"like_target", "co_occurs_with_target"} if target_accepted else set()
     mute |= {"class_overlap", "missing_multi_label"} if top1[0] == image.targets[0] else set()
-    return [sentence for name, sentence in SAID_NO.items() if CODES[name] < decision.kinds[0] and name not in mute]
+    sentences = SAID_NO | {"out_of_vocabulary": open_world}
+    asked = [name for name in sentences if CODES[name] < decision.kinds[0] and name not in mute]
+    if decision.kinds[0] == CODES["out_of_vocabulary"]:
+        asked.append("out_of_vocabulary")
+    return [sentences[name] for name in asked]
 
 
 def _deciding(study: Study, image, pred: int, decision) -> str:
@@ -92,6 +112,7 @@ def _deciding(study: Study, image, pred: int, decision) -> str:
         "fine_grained": f"The prediction shares a superclass ({superclasses}) with {_classes(study, matching)}.",
         "like_target": f"The prediction {like_target} the original label, which is not accepted.",
         "co_occurs_with_target": "The prediction often co-occurs with the original label, which is not accepted.",
+        "out_of_vocabulary": "So it shows something beside the prediction that ImageNet has no class for.",
         "spurious_correlation": f"The prediction often co-occurs with {_classes(study, matching)}.",
         "non_prototypical": "Experts call this image a non-prototypical one of its class.",
         "model_failure": "Nothing explains the error.",

@@ -7,10 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from imagenet_errors.analysis import open_world as open_world_test
 from imagenet_errors.analysis import records, tables
-from imagenet_errors.analysis.records import Analysis, Inputs
-from imagenet_errors.analysis.taxonomy import Relations, decide
+from imagenet_errors.analysis.open_world import OpenWorld, Outcome, Tested
+from imagenet_errors.analysis.proposals import Proposer
+from imagenet_errors.analysis.records import SKIPPED, UNKNOWN, Analysis, Inputs
+from imagenet_errors.analysis.taxonomy import CODES, Decisions, Relations, decide
 from imagenet_errors.errors import InputError, NewerSchemaError
+from imagenet_errors.files import read_npz
 from imagenet_errors.knowledge import annotations, hierarchy, superclasses, vocabulary
 from imagenet_errors.knowledge.annotations import AnnotatedImages
 from imagenet_errors.knowledge.superclasses import Superclasses
@@ -18,6 +22,9 @@ from imagenet_errors.knowledge.vocabulary import Vocabulary
 from imagenet_errors.storage import (
     DATASETS,
     METADATA_NUMBERS,
+    NUM_CLASSES,
+    REFERENCE_MODELS,
+    TRAIN_EMBEDDINGS,
     Arch,
     Artefacts,
     Samples,
@@ -41,6 +48,8 @@ class Study:
         relations: Which classes share, which are spurious pairs.
         samples: The N images predicted.
         images: The n of them that are annotated.
+        open_world: The open-world test; None where it is skipped.
+        skipped_for: The files for want of which it is skipped; none where that was asked for.
     """
 
     artefacts: Artefacts
@@ -52,15 +61,29 @@ class Study:
     relations: Relations
     samples: Samples
     images: AnnotatedImages
+    open_world: OpenWorld | None
+    skipped_for: list[Path]
 
     @classmethod
-    def load(cls, artefacts: Artefacts, dataset: str, source: str = "json") -> "Study":
-        """Read everything but the predictions; `source` of the multi-labels is as in `annotations.load`."""
+    def load(cls, artefacts: Artefacts, dataset: str, source: str = "json", open_world: str = "auto") -> "Study":
+        """Read everything but the predictions.
+
+        Args:
+            artefacts: Where it lies.
+            dataset: A name of storage.DATASETS.
+            source: Of the multi-labels, as in `annotations.load`.
+            open_world: `clip` for the test, `skip` for none, `auto` for the test where its files are there.
+        """
         classes = vocabulary.load(artefacts)
         samples = read_samples(artefacts, dataset)
         check_targets(samples, classes, artefacts.samples(dataset))
         synsets = hierarchy.load(artefacts, classes)
         grouped = superclasses.load(artefacts, classes, synsets)
+        images = annotations.load(artefacts, dataset, samples, classes, source)
+        missing = open_world_test.missing(artefacts, dataset)
+        test = None
+        if open_world == "clip" or (open_world == "auto" and not missing):
+            test = open_world_test.load(artefacts, dataset, samples, images, Proposer(classes, synsets, grouped))
         return cls(
             artefacts,
             dataset,
@@ -70,7 +93,9 @@ class Study:
             grouped,
             Relations(grouped.share, annotations.spurious_pairs(artefacts, grouped.share)),
             samples,
-            annotations.load(artefacts, dataset, samples, classes, source),
+            images,
+            test,
+            missing if open_world == "auto" else [],
         )
 
     @cached_property
@@ -79,12 +104,73 @@ class Study:
 
     @cached_property
     def inputs(self) -> Inputs:
-        return Inputs.of(self.images, self.relations, self.superclasses)
+        without = UNKNOWN if self.skipped_for else SKIPPED
+        open_world = self.open_world.fingerprint if self.open_world else without
+        return Inputs.of(self.images, self.relations, self.superclasses, open_world)
 
     @cached_property
-    def _columns(self) -> tuple:
-        """What is stored of every model alike."""
-        return records.image_columns(self.images), records.superclass_lists(self.superclasses)
+    def _superclass_lists(self):
+        return records.superclass_lists(self.superclasses)
+
+    def image_columns(self, neighbours: bool = True) -> dict:
+        """What is stored of every model alike: `records.image_columns`, with the nearest training images if wanted."""
+        if self.open_world is None or not neighbours:
+            return records.image_columns(self.images)
+        path = self.artefacts.root / TRAIN_EMBEDDINGS
+        files = read_npz(path, "train_files")["train_files"] if path.exists() else None
+        return records.image_columns(self.images, self.open_world.nearest, files)
+
+    def test_open_world(self, models: list[str]) -> Tested | None:
+        """The verdicts on every distinct (image, prediction) of these models that needs one; None where skipped."""
+        if self.open_world is None:
+            return None
+        keys = [np.empty(0, int)]
+        for model in models:
+            try:
+                top1 = self.top1(model)
+                if not self._is_current(model, top1):
+                    rows = self._to_test(top1)
+                    keys.append(rows * NUM_CLASSES + top1[rows])
+            except InputError:  # said when it is analysed
+                continue
+        return self.open_world.test_all(np.unique(np.concatenate(keys)))
+
+    def decide(self, rows: np.ndarray, predictions: np.ndarray) -> Decisions:
+        """The types of single (image, prediction) pairs: [p] positions of images and class ids."""
+        images = self.images[rows]
+        decisions = decide(images, predictions, self.relations)
+        if self.open_world is None:
+            return decisions
+        asked = np.flatnonzero(decisions.provisional)
+        says = np.zeros(len(rows), bool)
+        says[asked] = self.open_world.test(rows[asked], predictions[asked]).out_of_vocabulary
+        return decide(images, predictions, self.relations, says)
+
+    def open_world_on(self, model: str, row: int) -> Outcome | None:
+        """What the test says of a model's prediction on one image; without embeddings what is stored of it, if any."""
+        top1 = self.top1(model)
+        if self.open_world is not None:
+            return self.open_world.test_one(row, int(top1[row]))
+        path = self.artefacts.analysis(self.dataset, model)
+        if not self._is_current(model, top1):
+            return None
+        analysis = records.read(path, model, len(self.images))
+        ((num_prompts, proposals),) = self.stored_proposals(model, np.array([row]))
+        if analysis.open_world_skipped or num_prompts is None:
+            return None
+        return Outcome(analysis.kinds[row] == CODES["out_of_vocabulary"], num_prompts, proposals)
+
+    def stored_proposals(self, model: str, rows: np.ndarray) -> list:
+        """`records.read_open_world` of a model."""
+        return records.read_open_world(self.artefacts.analysis(self.dataset, model), rows)
+
+    def _to_test(self, top1: np.ndarray) -> np.ndarray:
+        """Positions of the images whose type depends on the open-world test."""
+        return np.flatnonzero(decide(self.images, top1, self.relations).provisional)
+
+    def _is_current(self, model: str, top1: np.ndarray) -> bool:
+        path = self.artefacts.analysis(self.dataset, model)
+        return path.exists() and records.is_current(path, self.inputs.with_predictions(top1))
 
     @property
     def models(self) -> list[str]:
@@ -100,8 +186,14 @@ class Study:
         path = self.artefacts.predictions(self.dataset, model)
         return read_top1(path, len(self.samples.files))[self.images.rows]
 
-    def analyse(self, model: str) -> str:
-        """Decide and store one model's errors, unless a current analysis is there; says which in one word or more."""
+    def analyse(self, model: str, columns: dict, tested: Tested | None) -> str:
+        """Decide and store one model's errors, unless a current analysis is there; says which in one word or more.
+
+        Args:
+            model: Its `model_dir_id`.
+            columns: `image_columns`.
+            tested: `test_open_world` of models this one is among.
+        """
         path = self.artefacts.analysis(self.dataset, model)
         top1 = self.top1(model)
         fingerprints = self.inputs.with_predictions(top1)
@@ -116,20 +208,33 @@ class Study:
                 raise
             except InputError as error:
                 done = f"analysed again, for {error}"
-        decisions = decide(self.images, top1, self.relations)
-        columns, superclass_lists = self._columns
-        labels = self.images.labels
-        records.write(path, columns, labels, superclass_lists, top1, decisions, fingerprints, self.extent)
+        says = stored = None
+        if tested is not None:
+            rows = self._to_test(top1)
+            verdicts = tested.of(rows, top1[rows]) or self.open_world.test(rows, top1[rows])
+            stored = records.open_world_columns(rows, verdicts, self.open_world.names, len(top1))
+            says = np.zeros(len(top1), bool)
+            says[rows] = verdicts.out_of_vocabulary
+        decisions = decide(self.images, top1, self.relations, says)
+        labels, lists = self.images.labels, self._superclass_lists
+        records.write(path, columns, labels, lists, top1, decisions, stored, fingerprints, self.extent)
         return done
 
-    def finished(self, say: Callable[[str], None]) -> tuple[list[Analysis], list[str]]:
+    def finished(self, say: Callable[[str], None], reference: bool = False) -> tuple[list[Analysis], list[str]]:
         """The current analyses, in order of `model_dir_id`; a model without one is named through `say` and left out.
+
+        So are the reference models, unless they are wanted: they are not among those that the paper counts.
 
         Returns:
             The analyses, and a message for every model that is left out because a file of it is damaged.
         """
         analyses, faults = [], []
+        left_out = [] if reference else [model for model in self.models if model in REFERENCE_MODELS]
+        if left_out:
+            say(f"left out {', '.join(left_out)}: give --with_reference_models to count them")
         for model in self.models:
+            if model in left_out:
+                continue
             path = self.artefacts.analysis(self.dataset, model)
             try:
                 self._metadata(self.dataset, model)

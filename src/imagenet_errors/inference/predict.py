@@ -3,6 +3,7 @@
 import ctypes
 import os
 import random
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from imagenet_errors.inference.preprocessing import OwnTransform, Preprocessing
 from imagenet_errors.storage import NUM_CLASSES
 
 TOP = 5
+OUT_OF_MEMORY = re.compile("allocate memory|out of memory|ALLOC_FAILED")  # as torch, MPS and cuBLAS say it
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
@@ -31,14 +33,14 @@ class Predictions:
     Attributes:
         top5: [N, 5] int16.
         top5_probs: [N, 5] float32, of the softmax over all 1000 classes.
-        seconds: Wall time of the loop, data loading included.
+        seconds: Wall time of the loop, data loading included; None where somebody else computed.
         top1_of_subset: [N] int16, the most probable of the classes asked for, or None.
         probs: [N, 1000] float32, or None.
     """
 
     top5: np.ndarray
     top5_probs: np.ndarray
-    seconds: float
+    seconds: float | None
     top1_of_subset: np.ndarray | None = None
     probs: np.ndarray | None = None
 
@@ -121,8 +123,7 @@ def predict(
     batches = []
     loader = progress(images.batches(preprocessing.geometry, batch_size))
     for probs in probabilities(model, preprocessing, loader, device, amp):
-        values, classes = probs.sort(dim=1, descending=True, stable=True)
-        batch = {"top5": classes[:, :TOP].short(), "top5_probs": values[:, :TOP]}
+        batch = best(probs)
         if subset is not None:
             columns = torch.tensor(subset, device=device)
             batch["top1_of_subset"] = columns[probs[:, columns].argmax(dim=1)].short()
@@ -131,6 +132,12 @@ def predict(
         batches.append({name: values.cpu().numpy() for name, values in batch.items()})
     arrays = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
     return Predictions(**arrays, seconds=time.perf_counter() - start)
+
+
+def best(probs: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The five most probable classes of each row and their probabilities; of equal ones the lower id first."""
+    values, classes = probs.sort(dim=1, descending=True, stable=True)
+    return {"top5": classes[:, :TOP].short(), "top5_probs": values[:, :TOP]}
 
 
 @torch.inference_mode()
@@ -148,7 +155,7 @@ def probabilities(
         keep_freed_memory()
         model = model.to(memory_format=torch.channels_last)
     for pixels in batches:
-        if isinstance(pixels, InputError):
+        if isinstance(pixels, InputError | ModelError):
             raise pixels
         with model_errors(), torch.autocast(device.type, enabled=amp):
             output = model(preprocessing.normalise(pixels.to(device, non_blocking=True)))
@@ -169,6 +176,6 @@ def model_errors() -> Iterator[None]:
     except ModelError:
         raise
     except Exception as error:
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or OUT_OF_MEMORY.search(str(error)):
             raise OutOfMemoryError("it runs out of memory") from error
         raise ModelError(f"it fails on an image ({one_line(error)})") from error

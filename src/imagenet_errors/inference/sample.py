@@ -1,4 +1,7 @@
-"""The embedded sample: the photographs of scikit-image that show ImageNet classes (annotated in artefacts/sample/)."""
+"""The images of a run, and the embedded sample: photographs of scikit-image that show ImageNet classes.
+
+The sample's annotations are in artefacts/sample/.
+"""
 
 import shutil
 from importlib.util import find_spec
@@ -6,11 +9,27 @@ from pathlib import Path
 
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import atomic_write, read_json
+from imagenet_errors.inference.datasets import find_images, locate
+from imagenet_errors.knowledge import vocabulary
 from imagenet_errors.knowledge.vocabulary import Vocabulary
-from imagenet_errors.storage import SAMPLE_ANNOTATIONS, Artefacts
+from imagenet_errors.storage import SAMPLE_ANNOTATIONS, Artefacts, Dataset, Samples, claim_samples
 
 
-def write_images(artefacts: Artefacts, vocabulary: Vocabulary) -> Path:
+def find_samples(artefacts: Artefacts, dataset: Dataset, limit: int | None) -> tuple[Path, Samples, list[int]]:
+    """The folder of images, those to run, and the classes that have any; claims the artefacts folder for them."""
+    classes = vocabulary.load(artefacts)
+    root = locate(dataset) if dataset.variable else write_images(artefacts, classes)
+    found = find_images(root, classes)
+    if dataset.name == "imagenet-a":
+        strange = set(found.files.astype("<U9")) - vocabulary.imagenet_a_classes(artefacts)
+        if strange:
+            raise InputError(f"{root / min(strange)} is no class of ImageNet-A: remove it")
+    samples = Samples(found.files[:limit], found.targets[:limit])
+    claim_samples(artefacts, dataset.name, samples)
+    return root, samples, sorted(set(found.targets.tolist()))
+
+
+def write_images(artefacts: Artefacts, classes: Vocabulary) -> Path:
     """Copy the photographs that are not there yet into class folders; returns the folder that holds these."""
     package = find_spec("skimage")
     if package is None:
@@ -19,7 +38,7 @@ def write_images(artefacts: Artefacts, vocabulary: Vocabulary) -> Path:
     root = artefacts.dataset_dir("sample") / "images"
     for file, target in targets(artefacts).items():
         source, path = photographs / Path(file).name, root / target / Path(file).name
-        if target not in vocabulary.wnids or not source.is_file():
+        if target not in classes.wnids or not source.is_file():
             raise InputError(f"{SAMPLE_ANNOTATIONS}: {file} of class {target} is no such photograph: correct it")
         if not path.exists():
             with atomic_write(path) as temporary:

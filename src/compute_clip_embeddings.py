@@ -1,0 +1,133 @@
+"""Embed images, training images and prompts with CLIP, and find every image's nearest training images."""
+
+import os
+from pathlib import Path
+
+from imagenet_errors import cli
+from imagenet_errors.errors import InputError
+from imagenet_errors.storage import DATASETS, Artefacts
+
+WHAT = ("texts", "train", "images", "neighbours")
+
+
+def parse_args():
+    parser = cli.Parser(__doc__)
+    parser.add_dataset()
+    parser.add_argument("--what", nargs="+", default=list(WHAT), type=cli.one_of("part", WHAT), help=" | ".join(WHAT))
+    parser.add_argument("--clip_model", default="ViT-L-14-336", help="a model of open_clip")
+    parser.add_argument("--clip_pretrained", default="openai", help="a tag of its weights, or a file of them")
+    parser.add_argument("--train_dir", type=Path, help="the training images; default: $IMAGENET_DIR/train")
+    parser.add_argument("--batch_size", type=cli.positive, default=64, help="images or prompts per batch")
+    parser.add_argument("--block", type=cli.positive, default=4096, help="how many are stored at once, to resume from")
+    parser.add_argument("--workers", type=cli.natural, help="processes that decode images; default: as fits the device")
+    parser.add_argument("--device", help="where to compute, e.g. cuda:0; default: a GPU where there is one, else cpu")
+    parser.add_argument("--memory_gb", type=float, default=2.0, help="for similarities of images, on the device")
+    parser.add_argument("--limit", type=cli.positive, help="embed only the first so many images of the dataset")
+    args = parser.parse_args()
+    if not args.memory_gb > 0:
+        parser.error(f"argument --memory_gb: {args.memory_gb} is not more than 0")
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    artefacts, dataset = Artefacts(args.artefacts_dir), DATASETS[args.dataset]
+    if set(args.what) - {"neighbours"}:
+        embed(artefacts, dataset, args)
+    if "neighbours" in args.what:
+        find_neighbours(artefacts, args)
+
+
+def embed(artefacts: Artefacts, dataset, args) -> None:
+    from imagenet_errors.inference import predict
+    from imagenet_errors.inference.clip import Clip
+    from imagenet_errors.inference.sample import find_samples
+    from imagenet_errors.storage import TEXT_EMBEDDINGS, TRAIN_EMBEDDINGS
+
+    device = predict.choose_device(args.device)
+    clip = Clip.load(args.clip_model, args.clip_pretrained, device)
+    cli.say(f"CLIP is {clip.name}, on {device}")
+    if "texts" in args.what:
+        path = artefacts.root / TEXT_EMBEDDINGS
+        store(path, "prompts", prompts(artefacts), clip, lambda some: clip.embed_texts(some, args.batch_size), args)
+    if "train" in args.what:
+        path = artefacts.root / TRAIN_EMBEDDINGS
+        root, train = training_images(artefacts, args.train_dir)
+        store(path, "train_files", train.files, clip, embedder(clip, root, args), args, train.targets)
+    if "images" in args.what:
+        root, samples, _ = find_samples(artefacts, dataset, args.limit)
+        path = artefacts.image_embeddings(dataset.name)
+        store(path, "sample_files", samples.files, clip, embedder(clip, root, args), args)
+
+
+def store(path: Path, field: str, names, clip, embed_some, args, targets=None) -> None:
+    from imagenet_errors.inference.clip import embed
+
+    kept = path.exists()
+    stored = embed(path, field, names, clip, embed_some, args.block, cli.progress, targets)
+    cli.say(f"{'kept' if kept else 'wrote'} {path}: {len(stored.names):,} embeddings")
+
+
+def embedder(clip, root: Path, args):
+    """What embeds image files of a folder."""
+    from imagenet_errors.inference import predict
+    from imagenet_errors.inference.datasets import Images
+
+    workers = predict.default_workers(clip.device) if args.workers is None else args.workers
+    pin_memory = clip.device.type == "cuda"
+    return lambda files: clip.embed_images(Images(root, files, workers, pin_memory=pin_memory), args.batch_size)
+
+
+def prompts(artefacts: Artefacts):
+    """All texts that the open-world test can ask about."""
+    import numpy as np
+
+    from imagenet_errors.analysis.proposals import Proposer
+    from imagenet_errors.knowledge import hierarchy, superclasses, vocabulary
+
+    classes = vocabulary.load(artefacts)
+    synsets = hierarchy.load(artefacts, classes)
+    return np.array(Proposer(classes, synsets, superclasses.load(artefacts, classes, synsets)).all_prompts())
+
+
+def training_images(artefacts: Artefacts, folder: Path | None):
+    from imagenet_errors.inference.datasets import find_images
+    from imagenet_errors.knowledge import vocabulary
+
+    if folder is None and not os.environ.get("IMAGENET_DIR"):
+        raise InputError("no training images: give --train_dir, or $IMAGENET_DIR, the folder whose train/ holds them")
+    root = folder or Path(os.environ["IMAGENET_DIR"]) / "train"
+    if not root.is_dir():
+        raise InputError(f"{root} is no folder: give the training images' with --train_dir")
+    return root, find_images(root, vocabulary.load(artefacts))
+
+
+def find_neighbours(artefacts: Artefacts, args) -> None:
+    """Every image's nearest training images, unless they are there for these images."""
+    from imagenet_errors.embeddings import (
+        Neighbours,
+        check_one_clip,
+        read_embeddings,
+        read_neighbours,
+        write_neighbours,
+    )
+    from imagenet_errors.files import fingerprint
+    from imagenet_errors.inference import predict
+    from imagenet_errors.inference.clip import nearest
+    from imagenet_errors.storage import TRAIN_EMBEDDINGS
+
+    images = read_embeddings(artefacts.image_embeddings(args.dataset), "sample_files")
+    train = read_embeddings(artefacts.root / TRAIN_EMBEDDINGS, "train_files")
+    check_one_clip(images, train)
+    if train.targets is None:
+        raise InputError(f"{train.path} lacks the array 'targets': run compute_clip_embeddings.py again")
+    path, inputs = artefacts.neighbours(args.dataset), fingerprint(images.vectors, train.vectors, train.targets)
+    if path.exists() and read_neighbours(path, len(images.names)).inputs in (None, inputs):
+        return cli.say(f"kept {path}")
+    indices = nearest(images.vectors, train.vectors, predict.choose_device(args.device), args.memory_gb, cli.progress)
+    write_neighbours(Neighbours(path, indices, train.targets[indices], images.clip or train.clip, inputs))
+    cli.say(f"wrote {path}: the {indices.shape[1]} nearest of {len(train.names):,} training images, of each image")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,208 @@
+"""Our error types next to those of human experts.
+
+Source: Vasudevan et al. 2022 (*When does dough become a bagel?*), who looked at every mistake of two models.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from imagenet_errors.analysis.study import Study
+from imagenet_errors.analysis.taxonomy import CODES, KINDS
+from imagenet_errors.errors import InputError
+from imagenet_errors.files import read_json
+from imagenet_errors.storage import MISTAKE_LISTS, NUM_CLASSES
+
+CATEGORIES = {
+    "Fine-grained error": "fine_grained",
+    "Fine-grained with Multilabel Options": "fine_grained",
+    "Fine-grained error with OOV": "out_of_vocabulary",
+    "Fine-grained with OOV": "out_of_vocabulary",
+    "Spurious Correlation": "spurious_correlation",
+    "Non-prototypical": "non_prototypical",
+}
+"""{category in the lists: our type}; our other types have no human counterpart."""
+IMAGENET_M_RIGHT = {"greedysoups": (19, 68)}  # of ImageNet-M (Vasudevan et al. 2022)
+COLUMNS = {
+    "confusion": ["list", "experts", "ours", "count"],
+    "differences": ["list", "file", "target", "prediction", "experts", "ours"],
+}
+RESAMPLES = 10_000
+CONFIDENCE = 95  # percent
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Mistakes that experts and we gave a type, in the order of the lists.
+
+    Attributes:
+        lists: [m] str, which list each is in.
+        rows: [m] positions among the annotated images.
+        predictions: [m] class ids.
+        human: [m] int8, positions in KINDS: the experts' category.
+        ours: [m] int8, positions in KINDS.
+        left_out: Why some mistakes are not among them, a line each.
+    """
+
+    lists: np.ndarray
+    rows: np.ndarray
+    predictions: np.ndarray
+    human: np.ndarray
+    ours: np.ndarray
+    left_out: list[str]
+
+    def __getitem__(self, chosen: np.ndarray) -> "Comparison":
+        columns = (self.lists, self.rows, self.predictions, self.human, self.ours)
+        return Comparison(*(column[chosen] for column in columns), self.left_out)
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """[len(KINDS), len(KINDS)] counts: the experts' category by our type."""
+        counts = np.zeros((len(KINDS), len(KINDS)), int)
+        np.add.at(counts, (self.human, self.ours), 1)
+        return counts
+
+
+def compare(study: Study) -> Comparison:
+    """Type every mistake of the two lists.
+
+    Without the open-world test the mistakes that experts call out-of-vocabulary are left out.
+
+    Raises:
+        InputError: where a list is missing, damaged, or of other images.
+    """
+    positions = {file.rpartition("/")[2]: row for row, file in enumerate(study.images.files)}
+    rows, predictions, human, lists, left_out = [], [], [], [], []
+    for name in MISTAKE_LISTS:
+        mistakes = _read(study, name)
+        missing = [file for file in mistakes if file not in positions]
+        if missing:
+            left_out.append(f"{len(missing)} of {name} whose images are not here, e.g. {missing[0]}")
+        for file, (prediction, category) in mistakes.items():
+            if file in positions:
+                rows.append(positions[file])
+                predictions.append(prediction)
+                human.append(CODES[CATEGORIES[category]])
+                lists.append(name.rpartition("/")[2].removesuffix("_mistakes.json"))
+    if not rows:
+        raise InputError(f"none of the experts' images are among those of {study.artefacts.samples(study.dataset)}")
+    rows, predictions = np.array(rows), np.array(predictions, np.int16)
+    ours = study.decide(rows, predictions).kinds
+    found = Comparison(np.array(lists), rows, predictions, np.array(human, np.int8), ours, left_out)
+    if study.open_world is None:
+        told = found.human == CODES["out_of_vocabulary"]
+        left_out.append(f"{told.sum()} that experts call out-of-vocabulary, for the open-world test is skipped")
+        return found[~told]
+    return found
+
+
+def check_imagenet_m(study: Study) -> list[str]:
+    """A line for every reference model whose published number of right answers on ImageNet-M is known."""
+    lines = []
+    for model, (published, num_images) in IMAGENET_M_RIGHT.items():
+        listed = study.images.imagenet_m
+        if model not in study.models or listed is None or listed.sum() != num_images:
+            continue
+        right = int((study.images.labels == study.top1(model)[:, None])[listed].any(axis=1).sum())
+        verdict = "as published" if right == published else f"not the published {published}: its logits are others"
+        lines.append(f"{model} gets {right} of ImageNet-M's {num_images} right, {verdict}")
+    return lines
+
+
+def _read(study: Study, name: str) -> dict[str, tuple[int, str]]:
+    """{file: (prediction, category)} of a list."""
+    path = study.artefacts.find(name)
+    mistakes = read_json(path)
+    try:
+        read = {file: (int(one["top_prediction"]), one["failure category"]) for file, one in mistakes.items()}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise InputError(f"{path} is no list of mistakes: fetch it again") from None
+    for file, (prediction, category) in read.items():
+        if category not in CATEGORIES or not 0 <= prediction < NUM_CLASSES:
+            raise InputError(f"{path}: {file} has category {category!r} and prediction {prediction}: fetch it again")
+    return read
+
+
+def agreement(confusion: np.ndarray) -> np.ndarray:
+    """The share of equal types; of [..., k, k] counts."""
+    return np.trace(confusion, axis1=-2, axis2=-1) / confusion.sum(axis=(-2, -1))
+
+
+def kappa(confusion: np.ndarray) -> np.ndarray:
+    """Cohen's kappa (Cohen 1960) of [..., k, k] counts; not-a-number where chance alone makes all agree."""
+    total = confusion.sum(axis=(-2, -1))
+    by_chance = (confusion.sum(axis=-1) * confusion.sum(axis=-2)).sum(axis=-1) / total**2
+    with np.errstate(invalid="ignore"):
+        return (agreement(confusion) - by_chance) / (1 - by_chance)
+
+
+def kappa_interval(confusion: np.ndarray) -> tuple[float, float]:
+    """The percentile bootstrap interval of kappa: mistakes are drawn again, with a fixed seed."""
+    total = confusion.sum()
+    drawn = np.random.default_rng(0).multinomial(total, confusion.ravel() / total, size=RESAMPLES)
+    kappas = kappa(drawn.reshape(-1, *confusion.shape))
+    tail = (100 - CONFIDENCE) / 2
+    low, high = np.nanpercentile(kappas, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def report(comparison: Comparison) -> list[str]:
+    """The lines to print: the confusion table, agreement and kappa."""
+    counts = comparison.confusion
+    humans = [code for code in dict.fromkeys(CODES[name] for name in CATEGORIES.values()) if counts[code].any()]
+    types = [code for code in range(len(KINDS)) if counts[:, code].any()]
+    width = max(len(KINDS[code].title) for code in humans)
+    header = " " * width + "".join(f"  {KINDS[code].title}" for code in types)
+    lines = ["experts' category (rows) by our type (columns)", header]
+    for human in humans:
+        cells = "".join(f"  {counts[human, code]:>{len(KINDS[code].title)}}" for code in types)
+        lines.append(f"{KINDS[human].title:>{width}}{cells}")
+    lines += [f"left out: {reason}" for reason in comparison.left_out]
+    without = comparison[comparison.human != CODES["non_prototypical"]]
+    for name, part in (("all", comparison), ("without the experts' non-prototypical ones", without)):
+        lines += [_statistics(f"{name}, {chosen}", part[where]) for chosen, where in _by_list(part)]
+    return lines
+
+
+def _by_list(comparison: Comparison) -> list[tuple[str, np.ndarray]]:
+    """Both lists, then each, as (name, [m] bool)."""
+    everything = np.ones(len(comparison.lists), bool)
+    names = dict.fromkeys(comparison.lists.tolist())
+    return [("both lists", everything), *((name, comparison.lists == name) for name in names)]
+
+
+def _statistics(title: str, comparison: Comparison) -> str:
+    confusion = comparison.confusion
+    if not confusion.any():
+        return f"{title}: no mistakes"
+    low, high = kappa_interval(confusion)
+    return (
+        f"{title}: {agreement(confusion):.1%} of {confusion.sum()} agree, kappa {kappa(confusion):.3f}"
+        f" ({CONFIDENCE} % bootstrap interval {low:.3f} to {high:.3f})"
+    )
+
+
+def confusion_rows(comparison: Comparison) -> list[dict]:
+    """The confusion table of each list: `list`, `experts`, `ours`, `count`."""
+    return [
+        {"list": name, "experts": KINDS[human].name, "ours": KINDS[ours].name, "count": int(counts[human, ours])}
+        for name, where in _by_list(comparison)[1:]
+        for counts in [comparison[where].confusion]
+        for human, ours in np.argwhere(counts)
+    ]
+
+
+def difference_rows(comparison: Comparison, study: Study) -> list[dict]:
+    """The mistakes that got different types, with names."""
+    images, describe = study.images, study.vocabulary.describe
+    return [
+        {
+            "list": comparison.lists[i],
+            "file": images.files[comparison.rows[i]],
+            "target": describe(images.targets[comparison.rows[i]]),
+            "prediction": describe(comparison.predictions[i]),
+            "experts": KINDS[comparison.human[i]].name,
+            "ours": KINDS[comparison.ours[i]].name,
+        }
+        for i in np.flatnonzero(comparison.human != comparison.ours)
+    ]

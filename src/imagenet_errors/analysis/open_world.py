@@ -1,0 +1,284 @@
+"""The open-world test: does the image show something that is no ImageNet class and looks like the prediction?
+
+Source: Peychev et al. 2023, section 3. It needs embeddings alone: no image, no GPU, no CLIP.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from imagenet_errors.analysis.proposals import Proposer, prompt
+from imagenet_errors.embeddings import AGAIN, Embeddings, Neighbours, check_one_clip, read_embeddings, read_neighbours
+from imagenet_errors.errors import InputError
+from imagenet_errors.files import fingerprint
+from imagenet_errors.knowledge.annotations import AnnotatedImages
+from imagenet_errors.storage import NUM_CLASSES, TEXT_EMBEDDINGS, Artefacts, Samples
+
+GATE = 10  # nearest training images that may open it
+BEST = 5  # proposals to keep
+LOGIT_SCALE = 100  # CLIP's
+
+
+class Proposal(NamedTuple):
+    """A prompt that was compared with an image.
+
+    Attributes:
+        offset: Of its synset.
+        lemma: Its name, lower-cased, with spaces.
+        score: Softmax of 100 x cosine over all prompts of the decision.
+    """
+
+    offset: int
+    lemma: str
+    score: float
+
+
+def missing(artefacts: Artefacts, dataset: str) -> list[Path]:
+    """The files that the test needs and that are not there."""
+    return [path for path in _paths(artefacts, dataset) if not path.exists()]
+
+
+def load(
+    artefacts: Artefacts, dataset: str, samples: Samples, images: AnnotatedImages, proposer: Proposer
+) -> "OpenWorld":
+    """The test from its files.
+
+    Args:
+        artefacts: Where they lie.
+        dataset: Of the images.
+        samples: All N images of the dataset's folder.
+        images: Those of them that are annotated.
+        proposer: Gives the proposals.
+
+    Raises:
+        InputError: where a file is missing or damaged, or they do not fit each other or the images.
+    """
+    image_path, neighbour_path, text_path = _paths(artefacts, dataset)
+    embedded = read_embeddings(image_path, "sample_files")
+    if not np.array_equal(embedded.names, samples.files):
+        raise InputError(f"{image_path} is of other images than {artefacts.samples(dataset)}: {AGAIN}")
+    nearest = read_neighbours(neighbour_path, len(samples.files))
+    return OpenWorld.of(proposer, images, embedded, nearest, read_embeddings(text_path, "prompts"))
+
+
+def _paths(artefacts: Artefacts, dataset: str) -> tuple[Path, Path, Path]:
+    return artefacts.image_embeddings(dataset), artefacts.neighbours(dataset), artefacts.root / TEXT_EMBEDDINGS
+
+
+class Outcome(NamedTuple):
+    """What the test says of one pair.
+
+    Attributes:
+        out_of_vocabulary: Whether it is that.
+        num_prompts: How many were compared; 0 where the gate was closed.
+        proposals: The best, best first.
+    """
+
+    out_of_vocabulary: bool
+    num_prompts: int
+    proposals: list[Proposal]
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What the test says of p (image, prediction) pairs.
+
+    Attributes:
+        out_of_vocabulary: [p] bool.
+        num_prompts: [p] int32; 0 where the gate was closed.
+        best: [p, 5] int32, positions in `OpenWorld.names`, best first; -1 where there are fewer.
+        scores: [p, 5] float32.
+    """
+
+    out_of_vocabulary: np.ndarray
+    num_prompts: np.ndarray
+    best: np.ndarray
+    scores: np.ndarray
+
+    @classmethod
+    def closed(cls, p: int) -> "Verdicts":
+        """Those of p pairs whose gate is closed."""
+        return cls(
+            np.zeros(p, bool), np.zeros(p, np.int32), np.full((p, BEST), -1, np.int32), np.zeros((p, BEST), np.float32)
+        )
+
+    def __getitem__(self, rows) -> "Verdicts":
+        return Verdicts(*(column[rows] for column in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class Tested:
+    """The verdicts on many distinct (image, prediction) pairs.
+
+    Attributes:
+        keys: [p] int64, image * 1000 + prediction, sorted.
+        verdicts: Those of the pairs.
+    """
+
+    keys: np.ndarray
+    verdicts: Verdicts
+
+    def of(self, rows: np.ndarray, predictions: np.ndarray) -> Verdicts | None:
+        """The verdicts on these pairs; None where one is not among them."""
+        wanted = rows * NUM_CLASSES + predictions
+        if not np.isin(wanted, self.keys).all():
+            return None
+        return self.verdicts[np.searchsorted(self.keys, wanted)]
+
+
+@dataclass(frozen=True)
+class OpenWorld:
+    """The test for the n annotated images of a dataset.
+
+    Attributes:
+        proposer: Gives the proposals of a pair.
+        images: The images.
+        embeddings: [n, D] float32 of unit length.
+        nearest: [n, 50] the training images nearest to each.
+        texts: The embedding of every prompt.
+    """
+
+    proposer: Proposer
+    images: AnnotatedImages
+    embeddings: np.ndarray
+    nearest: Neighbours
+    texts: Embeddings
+
+    @classmethod
+    def of(
+        cls, proposer: Proposer, images: AnnotatedImages, embedded: Embeddings, nearest: Neighbours, texts: Embeddings
+    ) -> "OpenWorld":
+        """Bring together what the files hold.
+
+        Args:
+            proposer: Gives the proposals.
+            images: The n annotated ones of N images.
+            embedded: Of the N images.
+            nearest: The training images nearest to each of the N.
+            texts: Of the prompts.
+
+        Raises:
+            InputError: where they come from two different CLIPs, have two dimensions, or a prompt has no embedding.
+        """
+        check_one_clip(embedded, nearest, texts)
+        if embedded.vectors.shape[1] != texts.vectors.shape[1]:
+            raise InputError(
+                f"{embedded.path} has {embedded.vectors.shape[1]} dimensions and {texts.path} {texts.vectors.shape[1]}:"
+                f" they are of two CLIPs, {AGAIN}"
+            )
+        found = cls(proposer, images, embedded.vectors[images.rows], nearest[images.rows], texts)
+        found._columns  # noqa: B018 - checks that no prompt is missing
+        return found
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of all that decides."""
+        return fingerprint(
+            self.embeddings,
+            self.nearest.targets[:, :GATE],
+            self.names,
+            self._vectors[self._columns],
+            self.proposer.fingerprint,
+        )
+
+    @cached_property
+    def names(self) -> list[tuple[int, str]]:
+        """(offset, lemma) of all that can be proposed."""
+        return self.proposer.all_names()
+
+    @cached_property
+    def _columns(self) -> np.ndarray:
+        """[len(names)] which row of `_vectors` is each name's."""
+        rows = {text: row for row, text in enumerate(self.texts.names)}
+        texts = [prompt(lemma) for _, lemma in self.names]
+        missing = next((text for text in texts if text not in rows), None)
+        if missing is not None:
+            raise InputError(f"{self.texts.path} lacks the prompt {missing!r}: {AGAIN}")
+        return self._unique[1][[rows[text] for text in texts]]
+
+    @cached_property
+    def _unique(self) -> tuple[np.ndarray, np.ndarray]:
+        """Distinct embeddings of prompts, and which of them each is: equal ones then score equally, to the bit."""
+        vectors, inverse = np.unique(self.texts.vectors, axis=0, return_inverse=True)
+        return vectors.astype(np.float64), inverse.ravel()
+
+    @property
+    def _vectors(self) -> np.ndarray:
+        return self._unique[0]
+
+    @cached_property
+    def _in_vocabulary(self) -> np.ndarray:
+        """[len(names)] bool: the synset is one of the 1000 classes."""
+        return np.isin([offset for offset, _ in self.names], self.proposer.vocabulary.offsets)
+
+    def gate(self, rows: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+        """[p] bool: the class of a near training image shares a superclass with the prediction."""
+        near = self.nearest.targets[rows, :GATE]
+        return self.proposer.superclasses.share[predictions[:, None], near].any(axis=1)
+
+    def test_all(self, keys: np.ndarray) -> Tested:
+        """Test many distinct pairs, given as sorted image * 1000 + prediction."""
+        return Tested(keys, self.test(*np.divmod(keys, NUM_CLASSES)))
+
+    def test_one(self, row: int, prediction: int) -> Outcome:
+        """Test one pair."""
+        verdict = self.test(np.array([row]), np.array([prediction]))[0]
+        best = zip(verdict.best, verdict.scores, strict=True)
+        proposals = [Proposal(*self.names[position], float(score)) for position, score in best if position >= 0]
+        return Outcome(bool(verdict.out_of_vocabulary), int(verdict.num_prompts), proposals)
+
+    def test(self, rows: np.ndarray, predictions: np.ndarray) -> Verdicts:
+        """Test p pairs.
+
+        Args:
+            rows: [p] positions of images.
+            predictions: [p] class ids.
+        """
+        verdicts = Verdicts.closed(len(rows))
+        opened = np.flatnonzero(self.gate(rows, predictions))
+        order = opened[np.argsort(predictions[opened], kind="stable")]
+        for group in np.split(order, np.flatnonzero(np.diff(predictions[order])) + 1):
+            if len(group):
+                self._decide(verdicts, group, rows[group], int(predictions[group[0]]))
+        return verdicts
+
+    def _decide(self, verdicts: Verdicts, group: np.ndarray, rows: np.ndarray, prediction: int) -> None:
+        """Fill in the verdicts of the pairs `group`, all of one prediction."""
+        names, allowed = self._names_of(prediction, self.images.targets[rows])
+        columns, inverse = np.unique(self._columns[names], return_inverse=True)
+        cosines = (self.embeddings[rows].astype(np.float64) @ self._vectors[columns].T)[:, inverse.ravel()]
+        cosines[~allowed] = -np.inf
+        best = np.argsort(-cosines, axis=1, kind="stable")[:, :BEST]
+        weights = np.exp(LOGIT_SCALE * (cosines - cosines.max(axis=1, keepdims=True)))
+        scores = np.take_along_axis(weights / weights.sum(axis=1, keepdims=True), best, axis=1)
+        exists = np.take_along_axis(allowed, best, axis=1)
+        width = best.shape[1]
+        verdicts.out_of_vocabulary[group] = ~self._in_vocabulary[names[best[:, 0]]]
+        verdicts.num_prompts[group] = allowed.sum(axis=1)
+        verdicts.best[group, :width] = np.where(exists, names[best], -1)
+        verdicts.scores[group, :width] = np.where(exists, scores, 0)
+
+    def _names_of(self, prediction: int, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What can be proposed for a prediction, in order, and which of it for each of p targets.
+
+        Returns:
+            [m] positions in `names`; [p, m] bool.
+        """
+        offsets, names = self._positions[prediction]
+        distinct, inverse = np.unique(targets, return_inverse=True)
+        allowed = np.array([np.isin(offsets, self.proposer.propose(prediction, int(target))) for target in distinct])
+        return names, allowed[inverse.ravel()]
+
+    @cached_property
+    def _positions(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """By prediction: offsets ([m]) and positions in `names` ([m]) of the lemmas that may be proposed."""
+        positions = {}
+        for position, (offset, _) in enumerate(self.names):
+            positions.setdefault(offset, []).append(position)
+        return [
+            (np.repeat(offsets, [len(positions[o]) for o in offsets]), np.concatenate([positions[o] for o in offsets]))
+            for offsets in (self.proposer.candidates(prediction) for prediction in range(NUM_CLASSES))
+        ]

@@ -1,0 +1,126 @@
+"""What an image could show instead of a class: the names that the open-world test proposes.
+
+Source: Peychev et al. 2023, section 3 (fine-grained out-of-vocabulary errors) and appendix.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from imagenet_errors.errors import InputError
+from imagenet_errors.files import fingerprint
+from imagenet_errors.knowledge.hierarchy import Hierarchy
+from imagenet_errors.knowledge.superclasses import Superclasses
+from imagenet_errors.knowledge.vocabulary import Vocabulary
+from imagenet_errors.storage import NUM_CLASSES
+
+# A hypernym path counts from its first node with one of these lemmas on.
+STOP_LIST = frozenset(
+    (
+        *("device", "dog", "commodity", "bird", "structure", "covering", "wheeled_vehicle", "food", "equipment"),
+        *("insect", "vehicle", "furniture", "primate", "vessel", "snake", "natural_object", "organism"),
+        *("geological_formation", "clothing", "container"),
+    )
+)
+
+
+def prompt(lemma: str) -> str:
+    """The text whose embedding stands for a lemma name."""
+    return f"A photo of a {readable(lemma)}"
+
+
+def readable(lemma: str) -> str:
+    return lemma.lower().replace("_", " ")
+
+
+@dataclass(frozen=True)
+class Proposer:
+    """Proposes synsets for a prediction.
+
+    Attributes:
+        vocabulary: The 1000 classes.
+        hierarchy: WordNet.
+        superclasses: Which classes share.
+    """
+
+    vocabulary: Vocabulary
+    hierarchy: Hierarchy
+    superclasses: Superclasses
+
+    def propose(self, prediction: int, target: int) -> list[int]:
+        """The offsets of the proposed synsets, in order and distinct: open_world.md, step 2.
+
+        Raises:
+            InputError: where the closure of the target contains the prediction or a class that shares with it.
+        """
+        block = self._above[target]
+        certain, possible = self._candidates[prediction]
+        blocked = block.intersection(certain)
+        if blocked:
+            raise InputError(
+                f"superclasses.json lets {self.vocabulary.describe(prediction)} share with the synset"
+                f" {min(blocked):08d}, a hypernym of {self.vocabulary.describe(target)}: correct its definitions"
+            )
+        return [*certain, *(offset for offset in possible if offset not in block)]
+
+    def candidates(self, prediction: int) -> list[int]:
+        """The offsets that are proposed for some target, in order."""
+        certain, possible = self._candidates[prediction]
+        return [*certain, *(offset for offset in possible if offset not in self._above_all)]
+
+    def all_names(self) -> list[tuple[int, str]]:
+        """(offset, lemma) of all that can ever be proposed, sorted by offset; lemmas as WordNet lists them."""
+        offsets = sorted({offset for prediction in range(NUM_CLASSES) for offset in self.candidates(prediction)})
+        return [(offset, readable(lemma)) for offset in offsets for lemma in self.hierarchy.synsets[offset].lemmas]
+
+    def all_prompts(self) -> list[str]:
+        """The distinct texts of these, in their order."""
+        return list(dict.fromkeys(prompt(lemma) for _, lemma in self.all_names()))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of all that decides what is proposed."""
+        return fingerprint(self._candidates, [sorted(above) for above in self._above])
+
+    @cached_property
+    def _above_all(self) -> frozenset[int]:
+        """What every target blocks."""
+        return frozenset.intersection(*self._above)
+
+    @cached_property
+    def _above(self) -> list[frozenset[int]]:
+        """By class: its closure."""
+        return [frozenset(self.hierarchy.closure(offset)) for offset in self.vocabulary.offsets]
+
+    @cached_property
+    def _candidates(self) -> list[tuple[list[int], list[int]]]:
+        """By prediction: what is proposed for every target (a, b), then what a target may block (c, d)."""
+        return [self._of_class(class_id) for class_id in range(NUM_CLASSES)]
+
+    def _of_class(self, class_id: int) -> tuple[list[int], list[int]]:
+        synsets, offsets = self.hierarchy.synsets, self.vocabulary.offsets
+        own = offsets[class_id]
+        sharing = (offsets[other] for other in np.flatnonzero(self.superclasses.share[class_id]))
+        certain = dict.fromkeys([own, *sharing])
+        beside = (hyponym for above in synsets[own].hypernyms for hyponym in synsets[above].hyponyms)
+        on_paths = (offset for path in self._paths(own) for offset in self._from_stop(path))
+        possible = dict.fromkeys(offset for part in (beside, on_paths) for offset in part if offset not in certain)
+        return list(certain), list(possible)
+
+    def _paths(self, offset: int) -> Iterator[list[int]]:
+        """Every path from the root down to the synset."""
+        synset = self.hierarchy.synsets[offset]
+        above = synset.hypernyms + synset.instance_hypernyms
+        if not above:
+            yield [offset]
+        for parent in above:
+            for path in self._paths(parent):
+                yield [*path, offset]
+
+    def _from_stop(self, path: list[int]) -> list[int]:
+        """The path from its first node in the stop list on."""
+        synsets = self.hierarchy.synsets
+        start = next((i for i, offset in enumerate(path) if STOP_LIST.intersection(synsets[offset].lemmas)), len(path))
+        return path[start:]
