@@ -68,12 +68,15 @@ def holds(model, state) -> bool:
 def put_convnext(folder, file="model.safetensors"):
     """A small ConvNeXt for 1000 classes in Hugging Face's cache; returns it."""
     from transformers import ConvNextConfig, ConvNextForImageClassification
+    from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
     from transformers.models.convnext.image_processing_pil_convnext import ConvNextImageProcessorPil
 
     config = ConvNextConfig(depths=[1, 1, 1, 1], hidden_sizes=[8, 8, 16, 16], num_labels=1000)
     model = randomised(ConvNextForImageClassification(config))
     model.save_pretrained(folder / "saved")
-    ConvNextImageProcessorPil(size={"shortest_edge": 224}, crop_pct=0.875).save_pretrained(folder / "saved")
+    normal = {"image_mean": IMAGENET_DEFAULT_MEAN, "image_std": IMAGENET_DEFAULT_STD}
+    processor = ConvNextImageProcessorPil(size={"shortest_edge": 224}, crop_pct=0.875, **normal)
+    processor.save_pretrained(folder / "saved")
     if file != "model.safetensors":
         torch.save(model.state_dict(), folder / "saved" / file)
         (folder / "saved" / "model.safetensors").unlink()

@@ -63,9 +63,6 @@ class Collector:
         except RuntimeError as error:
             raise InputError(f"decoding images fails ({one_line(error)}): try fewer --workers") from error
         self._write_failures(record.model_id)
-        gc.collect()  # a network's memory, before the next one's
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
         return line
 
     def _collect(self, record: ModelRecord) -> str | None:
@@ -77,6 +74,9 @@ class Collector:
         if self._is_kept(record, made_with):
             self.say(f"{record.model_id}: kept, it has valid predictions")
             return None
+        gc.collect()  # the memory of the network before this one
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
         model, preprocessing = built or zoo.build(record, self.use_test_size)
         predictions, batch_size = self._predict(record, model, preprocessing)
         metadata = stored.store(

@@ -143,7 +143,7 @@ def _enter(folder: str) -> None:
             sys.path.remove(before)
         for name, module in list(sys.modules.items()):
             file = Path(getattr(module, "__file__", None) or "/")
-            if file.match(f"{before}/*.py") or file.match(f"{before}/*/__init__.py"):
+            if Path(before) in (file.parent, file.parent.parent if file.name == "__init__.py" else None):
                 del sys.modules[name]
     sys.path.insert(0, folder)
     _entered.append(folder)

@@ -68,9 +68,11 @@ def store(
     arrays = {"top1": predictions.top1, "top5": predictions.top5, "top5_probs": predictions.top5_probs}
     if predictions.probs is not None:
         arrays["probs"] = predictions.probs
-    with atomic_write(artefacts.predictions(dataset, record.dir_id)) as temporary:
+    path = artefacts.predictions(dataset, record.dir_id)
+    with atomic_write(path) as temporary:
         with open(temporary, "wb") as file:
             np.savez(file, **arrays)
+        path.unlink(missing_ok=True)  # they must never stand beside the new metadata
         write_json(artefacts.metadata(dataset, record.dir_id), metadata)
     return metadata
 
