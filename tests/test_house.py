@@ -68,7 +68,10 @@ def test_files_grow_beyond_one_subject(path):
     assert not long, "functions of more than 65 lines, docstrings included"
 
 
-@pytest.mark.parametrize("script", ["evaluation", "collect_predictions", "list_latex", "make_artefacts"])
+@pytest.mark.parametrize(
+    "script",
+    ["evaluation", "collect_predictions", "compute_clip_embeddings", "list_latex", "make_artefacts", "utils_plot"],
+)
 def test_help_pays_for_what_it_does_not_use(script):
     code = (
         f"import sys, runpy; sys.argv = ['{script}.py', '--help']\n"

@@ -10,13 +10,27 @@ from tests.conftest import ROOT
 
 
 @pytest.fixture
-def artefacts(twelve, tmp_path, monkeypatch):
+def annotated(twelve, tmp_path):
     """An artefacts folder with annotations and the list of images, without predictions."""
     shutil.copytree(twelve / "annotations", tmp_path / "annotations")
     (tmp_path / "imagenet").mkdir()
     shutil.copy(twelve / "imagenet" / "samples_info.npz", tmp_path / "imagenet")
-    monkeypatch.setenv("ARTEFACTS_DIR", str(tmp_path))
-    return tmp_path
+    return {"ARTEFACTS_DIR": tmp_path}
+
+
+@pytest.fixture
+def published(shared):
+    """The paper's tables."""
+    return {"STATS_DIR": shared / "published"}
+
+
+@pytest.fixture
+def demonstrated(call, tmp_path):
+    """What `make demo` leaves behind."""
+    flags = ("--dataset", "sample", "--artefacts_dir", tmp_path)
+    assert call("collect_predictions", *flags, "--device", "cpu", "--workers", 0).status == 0
+    assert call("evaluation", *flags, "--perform_error_analysis", "--results_dir", tmp_path / "results").status == 0
+    return {"ARTEFACTS_DIR": tmp_path, "DATASET": "sample"}
 
 
 def outputs(notebook) -> list[str]:
@@ -28,11 +42,31 @@ def outputs(notebook) -> list[str]:
     ]
 
 
-def test_expert_notebook_shows_what_it_no_longer_computes(artefacts):
-    committed = nbformat.read(ROOT / "src" / "dough_bagel_eval.ipynb", as_version=4)
+@pytest.mark.parametrize(
+    ("name", "needs", "words"),
+    [
+        ("dough_bagel_eval", "annotated", ["547 agree"]),
+        ("explore_dataset", "annotated", ["1,019 pairs", "18,692 unproblematic", "161 superclasses"]),
+        ("analyse_results_imagenet", "published", ["962 models, 50 figures"]),
+        ("analyse_results_imagenet-a", "published", ["962 models, 44 figures"]),
+        ("show_images", "demonstrated", ["chelsea.png", "model failure: 2"]),
+    ],
+)
+def test_notebook_shows_what_it_no_longer_computes(name, needs, words, request, monkeypatch):
+    for variable, value in request.getfixturevalue(needs).items():
+        monkeypatch.setenv(variable, str(value))
+    committed = nbformat.read(ROOT / "src" / f"{name}.ipynb", as_version=4)
     executed = nbformat.from_dict(committed)
-    NotebookClient(
-        executed, timeout=120, kernel_name="python3", resources={"metadata": {"path": ROOT / "src"}}
-    ).execute()
+    where = {"metadata": {"path": ROOT / "src"}}
+    NotebookClient(executed, timeout=300, kernel_name="python3", resources=where).execute()
     assert outputs(executed) == outputs(committed)
-    assert "547 agree" in outputs(executed)[0]
+    assert all(word in "".join(outputs(executed)) for word in words)
+
+
+@pytest.mark.parametrize("dataset", ["imagenet", "imagenet-a"])
+def test_notebook_links_to_a_figure_that_is_not_there(dataset):
+    notebook = nbformat.read(ROOT / "src" / f"analyse_results_{dataset}.ipynb", as_version=4)
+    shown = [one["data"]["text/html"] for cell in notebook.cells for one in cell.get("outputs", []) if "data" in one]
+    links = [html.split('"')[1] for html in shown if html.startswith("<img")]
+    assert len(set(links)) == {"imagenet": 50, "imagenet-a": 44}[dataset]
+    assert all((ROOT / "src" / link).is_file() for link in links)

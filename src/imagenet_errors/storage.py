@@ -33,6 +33,7 @@ ARCHS = "archs.csv"
 MODELS = "models.csv"
 MODELS_BEYOND = "models_beyond.csv"
 WEIGHT_TAGS = "weight_tags.csv"
+FIGURES = "figures.csv"
 # ... what compute_clip_embeddings.py writes ...
 TRAIN_EMBEDDINGS = "train_clip_embeddings.npz"
 TEXT_EMBEDDINGS = "clip_text_embeddings.npz"
@@ -169,6 +170,10 @@ def common_errors_list(results_dir: Path, dataset: str, error_type: str) -> Path
     return results_dir / folder / f"most_common_{error_type}.txt"
 
 
+def figures_dir(results_dir: Path, dataset: str) -> Path:
+    return results_dir / "figures" / dataset
+
+
 def expert_table(results_dir: Path, dataset: str, name: str) -> Path:
     return results_dir / f"stats-{dataset}" / f"expert_{name}.csv"
 
@@ -178,7 +183,7 @@ def models_summary(results_dir: Path) -> Path:
 
 
 def error_types_picture(results_dir: Path, dataset: str) -> Path:
-    return results_dir / "figures" / dataset / "error_types.png"
+    return figures_dir(results_dir, dataset) / "error_types.png"
 
 
 def model_dir_id(model_id: str) -> str:

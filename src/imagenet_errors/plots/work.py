@@ -1,0 +1,72 @@
+"""One figure from its row to its files: the unit of work of utils_plot.py, alone or in a pool of processes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from imagenet_errors.files import write_csv
+from imagenet_errors.plots import figures, fits, marks
+from imagenet_errors.plots.fits import Fit
+from imagenet_errors.plots.points import Figure, points
+
+POINT_COLUMNS = ["group", "model_dir_id", "x", "y"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How figures are drawn: the flags of utils_plot.py.
+
+    Attributes:
+        folder: Where they go.
+        formats: Suffixes of what to write.
+        marker, color: Columns instead of the figure's own.
+        fit_by: A column each value of which is fitted apart.
+        fit_band: `published` or `regression`.
+        save_data: Also write the points.
+    """
+
+    folder: Path
+    formats: tuple[str, ...] = ("png", "pdf")
+    marker: str | None = None
+    color: str | None = None
+    fit_by: str | None = None
+    fit_band: str = "published"
+    save_data: bool = False
+
+
+def make(figure: Figure, frames: dict[str, pd.DataFrame], options: Options) -> list[str]:
+    """Draw a figure and write its numbers; returns remarks."""
+    shown = points(figure, frames)
+    left_out = sum(len(frames[group]) for group in figure.groups) - len(shown)
+    remarks = [f"{left_out} points left out, for empty cells or zero denominators"] if left_out else []
+    lines, without = fit_lines(figure, shown, options.fit_by)
+    remarks += [f"no line for {name}: fewer than 3 models, or all of one accuracy" for name in without]
+    base = options.folder / figure.file_stem
+    paths = [base.with_name(f"{base.name}.{suffix}") for suffix in options.formats]
+    marker, color = options.marker or figure.marker, options.color or figure.color
+    figures.draw(figure, shown, lines, options.fit_band, marker, color, paths)
+    if lines:
+        rows = [line.row(group, value, options.fit_band) for group, value, line in lines]
+        write_csv(base.with_name(f"{base.name}_fit.csv"), fits.COLUMNS, rows)
+    if options.save_data:
+        write_csv(base.with_name(f"{base.name}.csv"), POINT_COLUMNS, shown[POINT_COLUMNS].to_dict("records"))
+    return [f"{figure.file_stem}: {remark}" for remark in remarks]
+
+
+def fit_lines(
+    figure: Figure, shown: pd.DataFrame, fit_by: str | None = None
+) -> tuple[list[tuple[str, str, Fit]], list[str]]:
+    """The lines of a figure as (group, value, line), and the names of segments that have none."""
+    lines, without = [], []
+    for group, inflection in figure.inflections.items():
+        of_group = shown[shown.group == group]
+        values = marks.shapes(of_group, fit_by) if fit_by else pd.Series("", of_group.index)
+        for value in values.unique():
+            some = of_group[values == value]
+            for line in fits.fit(some.x.to_numpy(), some.y.to_numpy(), inflection):
+                if line is None:
+                    without.append(f"{group} {value}".strip())
+                else:
+                    lines.append((group, value, line))
+    return lines, without
