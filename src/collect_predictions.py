@@ -84,13 +84,14 @@ def store_logits(artefacts: Artefacts, args) -> None:
     """Predictions from a file of logits, for the images that other models of the folder were run on."""
     from imagenet_errors.inference import logits, own, stored
     from imagenet_errors.inference.sample import find_samples
-    from imagenet_errors.storage import read_archs, read_samples
+    from imagenet_errors.storage import claim_samples, read_archs, read_samples
 
     dataset = DATASETS[args.dataset]
     if dataset.name != "imagenet" or not args.model_name or args.checkpoint or args.model:
         raise InputError("--logits goes with --dataset imagenet and --model_name, and with no --model")
     known = artefacts.samples(dataset.name).exists()
     samples = read_samples(artefacts, dataset.name) if known else find_samples(artefacts, dataset, args.limit)[1]
+    claim_samples(artefacts, dataset.name, samples)
     (record,) = own.describe(
         [own.from_logits(args.logits)],
         read_archs(artefacts),
@@ -166,12 +167,14 @@ def collect(artefacts: Artefacts, args, records) -> dict[str, str]:
     from imagenet_errors.inference.collect import Collector
     from imagenet_errors.inference.datasets import Images
     from imagenet_errors.inference.sample import find_samples
+    from imagenet_errors.storage import claim_samples
 
     if args.pixel_cache and not args.pixel_cache.is_dir():
         raise InputError(f"{args.pixel_cache} is no folder: --pixel_cache takes one on a fast disk")
     device = predict.choose_device(args.device)
     dataset = DATASETS[args.dataset]
     root, samples, classes = find_samples(artefacts, dataset, args.limit)
+    claim_samples(artefacts, dataset.name, samples)
     cli.say(f"{dataset.name}: {dataset.extent(len(samples.files))} in {root}")
     workers = predict.default_workers(device) if args.workers is None else args.workers
     collector = Collector(

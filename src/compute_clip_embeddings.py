@@ -24,8 +24,8 @@ def parse_args():
     parser.add_argument("--memory_gb", type=float, default=2.0, help="for similarities of images, on the device")
     parser.add_argument("--limit", type=cli.positive, help="embed only the first so many images of the dataset")
     args = parser.parse_args()
-    if not args.memory_gb > 0:
-        parser.error(f"argument --memory_gb: {args.memory_gb} is not more than 0")
+    if not 0 < args.memory_gb < 1e6:
+        parser.error(f"argument --memory_gb: {args.memory_gb} is no sensible size")
     return args
 
 
@@ -39,10 +39,11 @@ def main() -> None:
 
 
 def embed(artefacts: Artefacts, dataset, args) -> None:
+    from imagenet_errors.embeddings import read_embeddings
     from imagenet_errors.inference import predict
-    from imagenet_errors.inference.clip import Clip
+    from imagenet_errors.inference.clip import Clip, check_same
     from imagenet_errors.inference.sample import find_samples
-    from imagenet_errors.storage import TEXT_EMBEDDINGS, TRAIN_EMBEDDINGS
+    from imagenet_errors.storage import TEXT_EMBEDDINGS, TRAIN_EMBEDDINGS, claim_samples
 
     device = predict.choose_device(args.device)
     clip = Clip.load(args.clip_model, args.clip_pretrained, device)
@@ -57,6 +58,9 @@ def embed(artefacts: Artefacts, dataset, args) -> None:
     if "images" in args.what:
         root, samples, _ = find_samples(artefacts, dataset, args.limit)
         path = artefacts.image_embeddings(dataset.name)
+        if path.exists():
+            check_same(read_embeddings(path, "sample_files"), clip, samples.files)
+        claim_samples(artefacts, dataset.name, samples)
         store(path, "sample_files", samples.files, clip, embedder(clip, root, args), args)
 
 
@@ -105,10 +109,10 @@ def training_images(artefacts: Artefacts, folder: Path | None):
 def find_neighbours(artefacts: Artefacts, args) -> None:
     """Every image's nearest training images, unless they are there for these images."""
     from imagenet_errors.embeddings import (
+        AGAIN,
         Neighbours,
         check_one_clip,
         read_embeddings,
-        read_neighbours,
         write_neighbours,
     )
     from imagenet_errors.files import fingerprint
@@ -119,14 +123,28 @@ def find_neighbours(artefacts: Artefacts, args) -> None:
     images = read_embeddings(artefacts.image_embeddings(args.dataset), "sample_files")
     train = read_embeddings(artefacts.root / TRAIN_EMBEDDINGS, "train_files")
     check_one_clip(images, train)
+    if images.vectors.shape[1] != train.vectors.shape[1]:
+        sizes = " and ".join(f"{one.path} has {one.vectors.shape[1]} dimensions" for one in (images, train))
+        raise InputError(f"{sizes}: they are of two CLIPs, {AGAIN}")
     if train.targets is None:
         raise InputError(f"{train.path} lacks the array 'targets': run compute_clip_embeddings.py again")
     path, inputs = artefacts.neighbours(args.dataset), fingerprint(images.vectors, train.vectors, train.targets)
-    if path.exists() and read_neighbours(path, len(images.names)).inputs in (None, inputs):
+    if is_current(path, len(images.names), inputs):
         return cli.say(f"kept {path}")
     indices = nearest(images.vectors, train.vectors, predict.choose_device(args.device), args.memory_gb, cli.progress)
     write_neighbours(Neighbours(path, indices, train.targets[indices], images.clip or train.clip, inputs))
     cli.say(f"wrote {path}: the {indices.shape[1]} nearest of {len(train.names):,} training images, of each image")
+
+
+def is_current(path: Path, num_images: int, inputs: str) -> bool:
+    """Whether the neighbours are there; damaged ones are named. Official ones do not say what they were made from."""
+    from imagenet_errors.embeddings import read_neighbours
+
+    try:
+        return path.exists() and read_neighbours(path, num_images).inputs in (None, inputs)
+    except InputError as error:
+        cli.say(f"made again, for {error}")
+        return False
 
 
 if __name__ == "__main__":

@@ -159,7 +159,8 @@ def list_common_errors(study, analyses, error_type: str | None, results_dir: Pat
     from imagenet_errors.files import write_text
     from imagenet_errors.storage import common_errors_list
 
-    skipped = all(analysis.open_world_skipped for analysis in analyses)
+    untested = sum(analysis.open_world_skipped for analysis in analyses)
+    skipped = untested == len(analyses)
     if skipped and error_type == KINDS[CODES["out_of_vocabulary"]].flag:
         raise InputError(f"--error_type {error_type}: nothing to list, for the open-world test was skipped")
     texts = {}
@@ -172,7 +173,9 @@ def list_common_errors(study, analyses, error_type: str | None, results_dir: Pat
         proposals = study.stored_proposals if BY_FLAG[flag] == CODES["out_of_vocabulary"] else None
         texts[path] = listing(study.population, analyses, BY_FLAG[flag], study.vocabulary, proposals)
         write_text(path, texts[path])
-        cli.say(f"wrote {path}{': provisional' if skipped and BY_FLAG[flag] in UNTIL_OPEN_WORLD else ''}")
+        depends = untested and BY_FLAG[flag] in (CODES["out_of_vocabulary"], *UNTIL_OPEN_WORLD)
+        remark = f": provisional, {untested} of {len(analyses)} models without the open-world test" if depends else ""
+        cli.say(f"wrote {path}{remark}")
     print("".join(texts.values()), end="")
 
 

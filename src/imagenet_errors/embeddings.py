@@ -11,7 +11,7 @@ from imagenet_errors.storage import class_ids
 
 NUM_NEIGHBOURS = 50
 TOLERANCE = 1e-2  # of the length of a stored vector; half precision is off by a thousandth
-AGAIN = "run compute_clip_embeddings.py again"
+AGAIN = "remove it and run compute_clip_embeddings.py again"
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def read_embeddings(path: Path, names: str) -> Embeddings:
     Raises:
         InputError: for a file that is missing or damaged, or a vector that is zero, not finite or not of unit length.
     """
-    arrays = read_npz(path, names, "embeddings", optional=("clip", "targets"))
+    arrays = read_npz(path, names, "embeddings", optional=("clip", "targets"), advice=AGAIN)
     vectors, listed = arrays["embeddings"], arrays[names]
     if vectors.ndim != 2 or listed.shape != vectors.shape[:1] or not vectors.size or vectors.dtype.kind != "f":
         raise InputError(f"{path} holds {listed.shape} {names} and {vectors.shape} {vectors.dtype} embeddings: {AGAIN}")
@@ -77,12 +77,14 @@ def read_embeddings(path: Path, names: str) -> Embeddings:
         raise InputError(f"{path}: the embedding of {listed[wrong[0]]} has length {lengths[wrong[0]]:g}: {AGAIN}")
     vectors /= lengths[:, None]
     targets = class_ids(arrays["targets"], str(path)) if "targets" in arrays else None
-    return Embeddings(path, listed.astype(str), vectors, _text(arrays, "clip", path), targets)
+    if targets is not None and targets.shape != listed.shape:
+        raise InputError(f"{path} holds {targets.shape} targets for {listed.shape} {names}: {AGAIN}")
+    return Embeddings(path, _decoded(listed, path), vectors, _text(arrays, "clip", path), targets)
 
 
 def read_neighbours(path: Path, num_images: int) -> Neighbours:
     """Read the neighbours of so many images. Raises `InputError` for a missing or damaged file, or another number."""
-    arrays = read_npz(path, "topk_train_indices", "topk_train_targets", optional=("clip", "inputs"))
+    arrays = read_npz(path, "topk_train_indices", "topk_train_targets", optional=("clip", "inputs"), advice=AGAIN)
     indices, targets = arrays["topk_train_indices"], class_ids(arrays["topk_train_targets"], str(path))
     expected = (num_images, NUM_NEIGHBOURS)
     if indices.shape != expected or targets.shape != expected or indices.dtype.kind not in "iu":
@@ -98,13 +100,26 @@ def read_neighbours(path: Path, num_images: int) -> Neighbours:
 def write_embeddings(path: Path, names: str, embedded: Embeddings) -> None:
     """Write what `read_embeddings` reads."""
     extra = {} if embedded.targets is None else {"targets": embedded.targets}
-    write_npz(path, **{names: embedded.names}, embeddings=embedded.vectors, clip=np.array(embedded.clip), **extra)
+    extra |= {} if embedded.clip is None else {"clip": np.array(embedded.clip)}
+    write_npz(path, **{names: embedded.names}, embeddings=embedded.vectors, **extra)
 
 
 def write_neighbours(found: Neighbours) -> None:
     """Write what `read_neighbours` reads."""
     said = {name: np.array(getattr(found, name)) for name in ("clip", "inputs") if getattr(found, name) is not None}
     write_npz(found.path, topk_train_indices=found.indices, topk_train_targets=found.targets, **said)
+
+
+def read_train_files(path: Path) -> np.ndarray:
+    """[T] str, the names of the training images alone."""
+    return _decoded(read_npz(path, "train_files", advice=AGAIN)["train_files"], path)
+
+
+def _decoded(names: np.ndarray, path: Path) -> np.ndarray:
+    try:
+        return np.char.decode(names, "utf-8") if names.dtype.kind == "S" else names.astype(str)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} holds names that are no UTF-8 ({error}): {AGAIN}") from None
 
 
 def _text(arrays: dict[str, np.ndarray], name: str, path: Path) -> str | None:

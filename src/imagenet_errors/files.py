@@ -125,8 +125,10 @@ def read_csv(path: Path, columns: list[str], delimiter: str = ",") -> list[dict[
     return rows
 
 
-def read_npz(path: Path, *names: str, optional: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
-    """Read the named arrays of an archive, and the optional ones where they are there.
+def read_npz(
+    path: Path, *names: str, optional: tuple[str, ...] = (), advice: str = "run collect_predictions.py again"
+) -> dict[str, np.ndarray]:
+    """Read the named arrays of an archive, and the optional ones where they are there; `advice` says who writes it.
 
     Raises:
         InputError: where the file is missing, no such archive, damaged in any way, or lacks one of `names`.
@@ -135,16 +137,16 @@ def read_npz(path: Path, *names: str, optional: tuple[str, ...] = ()) -> dict[st
         with np.load(path, allow_pickle=False) as archive:
             missing = [name for name in names if name not in archive]
             if missing:
-                raise InputError(f"{path} lacks the array {missing[0]!r}: predict again")
+                raise InputError(f"{path} lacks the array {missing[0]!r}: {advice}")
             arrays = {name: archive[name] for name in (*names, *optional) if name in archive}
     except FileNotFoundError:
-        raise InputError(f"{path} is missing: run collect_predictions.py") from None
+        raise InputError(f"{path} is missing: {advice.removesuffix(' again')}") from None
     except InputError:
         raise
     except Exception as error:  # NumPy, zipfile and zlib raise a dozen different kinds for damaged bytes
-        raise InputError(f"{path} is no readable npz archive ({error}): predict again") from None
+        raise InputError(f"{path} is no readable npz archive ({error}): {advice}") from None
     if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-        raise InputError(f"{path} holds something that is no array: predict again")
+        raise InputError(f"{path} holds something that is no array: {advice}")
     return arrays
 
 

@@ -103,7 +103,11 @@ def check_imagenet_m(study: Study) -> list[str]:
         listed = study.images.imagenet_m
         if model not in study.models or listed is None or listed.sum() != num_images:
             continue
-        right = int((study.images.labels == study.top1(model)[:, None])[listed].any(axis=1).sum())
+        try:
+            top1 = study.top1(model)
+        except InputError:  # said where it is analysed
+            continue
+        right = int((study.images.labels == top1[:, None])[listed].any(axis=1).sum())
         verdict = "as published" if right == published else f"not the published {published}: its logits are others"
         lines.append(f"{model} gets {right} of ImageNet-M's {num_images} right, {verdict}")
     return lines
@@ -118,7 +122,7 @@ def _read(study: Study, name: str) -> dict[str, tuple[int, str]]:
     except (AttributeError, KeyError, TypeError, ValueError):
         raise InputError(f"{path} is no list of mistakes: fetch it again") from None
     for file, (prediction, category) in read.items():
-        if category not in CATEGORIES or not 0 <= prediction < NUM_CLASSES:
+        if not isinstance(category, str) or category not in CATEGORIES or not 0 <= prediction < NUM_CLASSES:
             raise InputError(f"{path}: {file} has category {category!r} and prediction {prediction}: fetch it again")
     return read
 
@@ -132,7 +136,7 @@ def kappa(confusion: np.ndarray) -> np.ndarray:
     """Cohen's kappa (Cohen 1960) of [..., k, k] counts; not-a-number where chance alone makes all agree."""
     total = confusion.sum(axis=(-2, -1))
     by_chance = (confusion.sum(axis=-1) * confusion.sum(axis=-2)).sum(axis=-1) / total**2
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):
         return (agreement(confusion) - by_chance) / (1 - by_chance)
 
 
@@ -141,14 +145,19 @@ def kappa_interval(confusion: np.ndarray) -> tuple[float, float]:
     total = confusion.sum()
     drawn = np.random.default_rng(0).multinomial(total, confusion.ravel() / total, size=RESAMPLES)
     kappas = kappa(drawn.reshape(-1, *confusion.shape))
+    kappas = kappas[np.isfinite(kappas)]
+    if not len(kappas):
+        return np.nan, np.nan
     tail = (100 - CONFIDENCE) / 2
-    low, high = np.nanpercentile(kappas, [tail, 100 - tail])
+    low, high = np.percentile(kappas, [tail, 100 - tail])
     return float(low), float(high)
 
 
 def report(comparison: Comparison) -> list[str]:
     """The lines to print: the confusion table, agreement and kappa."""
     counts = comparison.confusion
+    if not counts.any():
+        return [f"left out: {reason}" for reason in comparison.left_out]
     humans = [code for code in dict.fromkeys(CODES[name] for name in CATEGORIES.values()) if counts[code].any()]
     types = [code for code in range(len(KINDS)) if counts[:, code].any()]
     width = max(len(KINDS[code].title) for code in humans)

@@ -13,8 +13,8 @@ from imagenet_errors.analysis.open_world import OpenWorld, Outcome, Tested
 from imagenet_errors.analysis.proposals import Proposer
 from imagenet_errors.analysis.records import SKIPPED, UNKNOWN, Analysis, Inputs
 from imagenet_errors.analysis.taxonomy import CODES, Decisions, Relations, decide
+from imagenet_errors.embeddings import AGAIN, read_train_files
 from imagenet_errors.errors import InputError, NewerSchemaError
-from imagenet_errors.files import read_npz
 from imagenet_errors.knowledge import annotations, hierarchy, superclasses, vocabulary
 from imagenet_errors.knowledge.annotations import AnnotatedImages
 from imagenet_errors.knowledge.superclasses import Superclasses
@@ -117,7 +117,12 @@ class Study:
         if self.open_world is None or not neighbours:
             return records.image_columns(self.images)
         path = self.artefacts.root / TRAIN_EMBEDDINGS
-        files = read_npz(path, "train_files")["train_files"] if path.exists() else None
+        files = read_train_files(path) if path.exists() else None
+        most = int(self.open_world.nearest.indices.max())
+        if files is not None and most >= len(files):
+            raise InputError(
+                f"{self.open_world.nearest.path} names training image {most}, and {path} has {len(files):,}: {AGAIN}"
+            )
         return records.image_columns(self.images, self.open_world.nearest, files)
 
     def test_open_world(self, models: list[str]) -> Tested | None:
@@ -248,6 +253,8 @@ class Study:
             except InputError as error:
                 faults.append(str(error))
                 say(f"skipped {model}: {error}")
+        if left_out and not analyses and not faults and set(left_out) == set(self.models):
+            raise InputError(f"only reference models are in {self.dataset}: give --with_reference_models")
         if not analyses:
             folder = self.artefacts.dataset_dir(self.dataset)
             raise InputError(faults[0] if faults else f"no model in {folder} is analysed: run --perform_error_analysis")
@@ -277,7 +284,7 @@ class Study:
 
     @cached_property
     def _on_imagenet(self) -> "Study":
-        return self if self.dataset == "imagenet" else Study.load(self.artefacts, "imagenet", self.source)
+        return self if self.dataset == "imagenet" else Study.load(self.artefacts, "imagenet", self.source, "skip")
 
     def _has_predictions(self, dataset: str, model: str) -> bool:
         return self.artefacts.predictions(dataset, model).exists()

@@ -1,5 +1,6 @@
 """Embeddings of images and prompts by CLIP (Radford et al. 2021), and the nearest training images."""
 
+import logging
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -58,12 +59,21 @@ class Clip:
         if not file.is_file() and pretrained not in open_clip.list_pretrained_tags_by_model(model):
             tags = open_clip.list_pretrained_tags_by_model(model)
             raise InputError(f"{unknown('--clip_pretrained', pretrained, tags)}, or give a file")
+        tag = {} if file.is_file() else open_clip.get_pretrained_cfg(model, pretrained)
+        logging.disable(logging.ERROR)  # what it logs is in the exception as well
         try:
             network, _, transform = open_clip.create_model_and_transforms(
-                model, pretrained=pretrained, precision="fp32", device=device, weights_only=True
+                model,
+                pretrained=pretrained,
+                precision="fp32",
+                device=device,
+                weights_only=True,
+                force_quick_gelu=bool(tag.get("quick_gelu")),  # OpenAI's weights want it; by itself it only warns
             )
         except Exception as error:  # hub, torch and open_clip raise many kinds
             raise InputError(f"{model} cannot be had with the weights {pretrained} ({one_line(error)})") from error
+        finally:
+            logging.disable(logging.NOTSET)
         name = f"{model}/{file_sha256(file)[:16] if file.is_file() else pretrained}"
         return cls(name, network.eval(), OwnTransform(transform), open_clip.get_tokenizer(model), device)
 
@@ -120,8 +130,8 @@ def embed(
         part, some = folder / f"{start:08d}.npz", names[start : start + block]
         parts.append(_valid_part(part, some, clip))
         if parts[-1] is None:
-            parts[-1] = embed_some(some)
-            write_embeddings(part, "names", Embeddings(part, some, parts[-1], clip.name))
+            write_embeddings(part, "names", Embeddings(part, some, embed_some(some), clip.name))
+            parts[-1] = read_embeddings(part, "names").vectors
     write_embeddings(path, field, Embeddings(path, names, np.concatenate(parts), clip.name, targets))
     shutil.rmtree(folder)
     return read_embeddings(path, field)

@@ -12,11 +12,11 @@ from imagenet_errors.files import atomic_write, read_json
 from imagenet_errors.inference.datasets import find_images, locate
 from imagenet_errors.knowledge import vocabulary
 from imagenet_errors.knowledge.vocabulary import Vocabulary
-from imagenet_errors.storage import SAMPLE_ANNOTATIONS, Artefacts, Dataset, Samples, claim_samples
+from imagenet_errors.storage import SAMPLE_ANNOTATIONS, Artefacts, Dataset, Samples
 
 
 def find_samples(artefacts: Artefacts, dataset: Dataset, limit: int | None) -> tuple[Path, Samples, list[int]]:
-    """The folder of images, those to run, and the classes that have any; claims the artefacts folder for them."""
+    """The folder of images, those to run, and the classes that have any."""
     classes = vocabulary.load(artefacts)
     root = locate(dataset) if dataset.variable else write_images(artefacts, classes)
     found = find_images(root, classes)
@@ -25,7 +25,6 @@ def find_samples(artefacts: Artefacts, dataset: Dataset, limit: int | None) -> t
         if strange:
             raise InputError(f"{root / min(strange)} is no class of ImageNet-A: remove it")
     samples = Samples(found.files[:limit], found.targets[:limit])
-    claim_samples(artefacts, dataset.name, samples)
     return root, samples, sorted(set(found.targets.tolist()))
 
 
