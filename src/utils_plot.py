@@ -72,12 +72,14 @@ def draw(dataset: str, figures: list, frames: dict, args) -> bool:
         figures = [points.on_imagenet_a(figure) for figure in figures]
     for flag in ("marker", "color", "fit_by"):
         if getattr(args, flag):
-            check(getattr(args, flag), f"--{flag}")
+            column = check(getattr(args, flag), f"--{flag}")
+            if frames["all"][column].isna().all():
+                raise InputError(f"--{flag} {column}: the tables do not say it of any model")
     empty = {figure.file_stem: points.missing_columns(figure, frames) for figure in figures}
     whole = [figure for figure in figures if not empty[figure.file_stem]]
     for columns in {tuple(columns) for columns in empty.values() if columns}:
         count = sum(tuple(found) == columns for found in empty.values())
-        cli.say(f"{dataset}: {count} figures left out, for {', '.join(columns)} is empty: {what_fills(columns)}")
+        cli.say(f"{dataset}: {count} of the figures left out, for {', '.join(columns)} is empty: {what_fills(columns)}")
     folder = figures_dir(args.results_dir, dataset)
     options = Options(folder, args.format, args.marker, args.color, args.fit_by, args.fit_band, args.save_data)
     if args.interactive:
@@ -107,7 +109,7 @@ def draw_all(dataset: str, figures: list, frames: dict, options, jobs: int) -> N
         with ProcessPoolExecutor(jobs) as pool:
             waiting = [pool.submit(make, figure, frames, options) for figure in figures]
             remarks = [one.result() for one in cli.progress(waiting, dataset)]
-    cli.say(*(line for lines in remarks for line in lines), f"drew {len(figures)} figures into {options.folder}")
+    cli.say(*(line for lines in remarks for line in lines), f"drew {len(figures)} of {dataset} into {options.folder}")
 
 
 def write_pages(figures: list, frames: dict, options) -> None:

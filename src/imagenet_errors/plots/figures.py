@@ -14,6 +14,7 @@ from imagenet_errors.plots.fits import Fit
 from imagenet_errors.plots.points import Figure, limits
 
 WIDTH = 3.5  # inches: a column of a paper
+LINE = 0.12  # inches of a line of text
 CROWD = 100  # models of one shape from which on marks are small and hollow
 DARK_RIMMED = ("artifact",)
 REACH = 0.03  # of an axis, beyond the last point where limits are widened
@@ -56,7 +57,9 @@ def draw(
     from matplotlib import pyplot as plt
 
     with plt.rc_context(STYLE):
-        canvas, axes = plt.subplots(figsize=(WIDTH, WIDTH * 1.12), layout="constrained")
+        above = sum(label.count("\n") + 1 for group in figure.groups for label in _labels(group, lines))
+        height = WIDTH * 1.12 + LINE * max(0, above - 4)
+        canvas, axes = plt.subplots(figsize=(WIDTH, height), layout="constrained")
         shades = marks.Shades.of(points, color)
         for group in figure.groups:
             _scatter(axes, points[points.group == group], group, marker, shades)
@@ -160,7 +163,7 @@ def _labels(group: str, lines: list[tuple[str, str, Fit]]) -> list[str]:
     of_group = [(value, line) for one, value, line in lines if one == group]
     name = {"all": "all images", "organism": "organisms", "artifact": "artifacts", "other": "others"}[group]
     return [
-        f"{name}{f', {value}' if value else ''}, {line.start:.0f} to {line.end:.0f}: slope {line.slope:.3g},"
+        f"{name}{f', {value}:{chr(10)}' if value else ', '}{line.start:.0f} to {line.end:.0f}: slope {line.slope:.3g},"
         f" r {line.r:.2f}, n {line.n}"
         for value, line in of_group
     ] or [name]

@@ -22,6 +22,9 @@ ERROR_COLUMNS = (
     "num_OOV_clip",
     "num_not_classified",
 )
+TEXTS = ("model_dir_id", "training_data", "arch", "arch_family", "arch_group", "extra_annotations")
+DERIVED_TEXTS = ("training_data_group", "pretrain_method")
+COUNTS = ("num_group_samples", "num_group_correct", "num_group_top1_errors")
 NUM_IMAGENET_A = 7500
 UNKNOWN = "unknown"
 
@@ -85,7 +88,7 @@ def load(stats_dir: Path, dataset: str, filters: list[str] = ()) -> dict[str, pd
         path = stats_table(stats_dir, dataset, group)
         if frame.model_dir_id.tolist() != first.model_dir_id.tolist():
             raise InputError(f"{path} lists other models than the table of all, or in another order: collect again")
-        _check_identities(frame, path)
+        _check_identities(frame, path, dataset)
     if dataset == "imagenet-a":
         accuracy = 100 * first.num_group_correct / NUM_IMAGENET_A
         frames = {group: frame.assign(imagenet_a_top1_val_acc=accuracy) for group, frame in frames.items()}
@@ -108,27 +111,32 @@ def _read(path: Path) -> pd.DataFrame:
         ) from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no table ({error}): collect it again") from None
-    texts = ("model_dir_id", "training_data", "arch", "arch_family", "arch_group", "extra_annotations")
-    missing = [name for name in (*texts, "num_group_samples", "num_group_correct") if name not in frame]
+    missing = [name for name in (*TEXTS, *COUNTS) if name not in frame]
     if missing:
         raise InputError(f"{path} lacks the column {missing[0]!r}: collect it again")
     if frame.model_dir_id.duplicated().any():
         raise InputError(f"{path} lists {frame.model_dir_id[frame.model_dir_id.duplicated()].iloc[0]} twice")
-    numbers = frame.columns.difference(texts)
+    absent = [name for name in (*ERROR_COLUMNS, "num_params") if name not in frame]
+    frame = frame.assign(**dict.fromkeys(absent, np.nan))
+    numbers = frame.columns.difference((*TEXTS, *DERIVED_TEXTS))
     try:
         frame[numbers] = frame[numbers].replace("", np.nan).astype(float)
     except ValueError as error:
         raise InputError(f"{path} holds something that is no number ({error}): collect it again") from None
+    if np.isinf(frame[numbers]).to_numpy().any():
+        raise InputError(f"{path} holds something that is no number (inf): collect it again")
     return frame
 
 
-def _check_identities(frame: pd.DataFrame, path: Path) -> None:
-    """Raises `InputError` where correct and wrong, or the error types, do not add up; empty cells are passed over."""
+def _check_identities(frame: pd.DataFrame, path: Path, dataset: str) -> None:
+    """Raises `InputError` where correct and wrong, or the error types, do not add up, empty cells aside."""
     errors = frame.num_group_top1_errors
     sums = {
         "num_group_correct and num_group_top1_errors": frame.num_group_correct + errors - frame.num_group_samples,
         "the seven error types": frame[list(ERROR_COLUMNS)].sum(axis=1, skipna=False) - errors,
     }
+    if dataset == "imagenet-a":  # which has one label per image, and no experts' list
+        sums |= {name: frame[name] for name in ("num_ambiguous", "num_non_prototypical")}
     for what, difference in sums.items():
         wrong = (difference.notna() & (difference != 0)).to_numpy()
         if wrong.any():
@@ -140,7 +148,9 @@ def _derive(frame: pd.DataFrame) -> pd.DataFrame:
     corpora = frame.training_data.map(CORPORA)
     derived = {
         "training_data_size": corpora.map(lambda corpus: corpus.size, na_action="ignore").astype(float),
-        "training_data_group": corpora.map(lambda corpus: corpus.group, na_action="ignore").fillna(UNKNOWN),
+        "training_data_group": corpora.map(lambda corpus: corpus.group, na_action="ignore")
+        .astype(object)
+        .fillna(UNKNOWN),
         "pretrain_method": frame.extra_annotations.map(pretrain_method),
     }
     return frame.assign(**{name: column for name, column in derived.items() if name not in frame})
@@ -152,7 +162,9 @@ def pretrain_method(extra_annotations: str) -> str:
         listed = ast.literal_eval(extra_annotations)
     except (ValueError, SyntaxError):
         return UNKNOWN
-    if listed == []:
+    if not isinstance(listed, list):
+        return UNKNOWN
+    if not listed:
         return "Standard"
     if sorted(listed) == ["CLIP Training", "Self-Supervised Learning"]:
         return "CLIP Training"

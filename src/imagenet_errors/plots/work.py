@@ -39,7 +39,7 @@ def make(figure: Figure, frames: dict[str, pd.DataFrame], options: Options) -> l
     """Draw a figure and write its numbers; returns remarks."""
     shown = points(figure, frames)
     left_out = sum(len(frames[group]) for group in figure.groups) - len(shown)
-    remarks = [f"{left_out} points left out, for empty cells or zero denominators"] if left_out else []
+    remarks = [f"{left_out} of the points left out, for empty cells or zero denominators"] if left_out else []
     lines, without = fit_lines(figure, shown, options.fit_by)
     remarks += [f"no line for {name}: fewer than 3 models, or all of one accuracy" for name in without]
     base = options.folder / figure.file_stem
