@@ -90,7 +90,7 @@ def draw(dataset: str, figures: list, frames: dict, args) -> bool:
 
 
 def what_fills(columns: tuple[str, ...]) -> str:
-    from imagenet_errors.plots.stats import ERROR_COLUMNS
+    from imagenet_errors.storage import ERROR_COLUMNS
 
     if set(columns) & set(ERROR_COLUMNS):
         return "run compute_clip_embeddings.py, then evaluation.py --perform_error_analysis --collect_results"

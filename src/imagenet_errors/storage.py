@@ -11,6 +11,16 @@ from imagenet_errors.files import read_csv, read_json, read_npz, write_npz
 REPOSITORY = Path(__file__).resolve().parents[2]
 NUM_CLASSES = 1000
 REFERENCE_MODELS = ("greedysoups", "vit3b")  # of Vasudevan et al. 2022; not among the paper's 962
+GROUPS = ("all", "organism", "artifact", "other")  # of images, a stats table each
+ERROR_COLUMNS = (  # of the stats tables, in the published order
+    "num_collapsed_mappings",
+    "num_ambiguous",
+    "num_same_superclass",
+    "num_common_co_occ",
+    "num_non_prototypical",
+    "num_OOV_clip",
+    "num_not_classified",
+)
 METADATA_NUMBERS = (
     "num_params",
     "top1_val_acc",

@@ -8,23 +8,13 @@ from imagenet_errors.analysis.records import Analysis
 from imagenet_errors.analysis.taxonomy import CODES, ERRORS, KINDS, UNTIL_OPEN_WORLD
 from imagenet_errors.errors import InputError
 from imagenet_errors.knowledge.annotations import AnnotatedImages
-from imagenet_errors.storage import NUM_CLASSES, Arch
+from imagenet_errors.storage import ERROR_COLUMNS, NUM_CLASSES, Arch
 
 COUNTS_AS_CORRECT = [CODES[name] for name in ("correct", "class_overlap", "missing_multi_label")]
 MINOR = [*COUNTS_AS_CORRECT, CODES["fine_grained"], CODES["out_of_vocabulary"]]
 EXPLAINABLE = [*MINOR, CODES["spurious_correlation"], CODES["non_prototypical"]]
 ACCURACIES = {"": COUNTS_AS_CORRECT, "_minor_error": MINOR, "_explainable_error": EXPLAINABLE}
 
-# The published order of the seven error columns.
-ERROR_COLUMNS = (
-    "num_collapsed_mappings",
-    "num_ambiguous",
-    "num_same_superclass",
-    "num_common_co_occ",
-    "num_non_prototypical",
-    "num_OOV_clip",
-    "num_not_classified",
-)
 NEED_OPEN_WORLD = (
     *(KINDS[code].column for code in (CODES["out_of_vocabulary"], *UNTIL_OPEN_WORLD)),
     *(f"mla_{scope}{kind}" for scope in ("all", "group") for kind in ACCURACIES if kind),

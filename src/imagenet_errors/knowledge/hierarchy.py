@@ -8,10 +8,9 @@ import numpy as np
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import read_csv
 from imagenet_errors.knowledge.vocabulary import Vocabulary
-from imagenet_errors.storage import CLOSURE, Artefacts
+from imagenet_errors.storage import CLOSURE, GROUPS, Artefacts
 
 COLUMNS = ["offset", "lemmas", "hypernyms", "instance_hypernyms", "hyponyms"]
-GROUPS = ("all", "organism", "artifact", "other")
 
 
 class Synset(NamedTuple):

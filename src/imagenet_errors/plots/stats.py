@@ -10,22 +10,11 @@ import numpy as np
 import pandas as pd
 
 from imagenet_errors.errors import InputError, unknown
-from imagenet_errors.storage import stats_table
+from imagenet_errors.storage import DATASETS, ERROR_COLUMNS, GROUPS, stats_table
 
-GROUPS = ("all", "organism", "artifact", "other")
-ERROR_COLUMNS = (
-    "num_collapsed_mappings",
-    "num_ambiguous",
-    "num_same_superclass",
-    "num_common_co_occ",
-    "num_non_prototypical",
-    "num_OOV_clip",
-    "num_not_classified",
-)
 TEXTS = ("model_dir_id", "training_data", "arch", "arch_family", "arch_group", "extra_annotations")
 DERIVED_TEXTS = ("training_data_group", "pretrain_method")
 COUNTS = ("num_group_samples", "num_group_correct", "num_group_top1_errors")
-NUM_IMAGENET_A = 7500
 UNKNOWN = "unknown"
 
 
@@ -90,7 +79,7 @@ def load(stats_dir: Path, dataset: str, filters: list[str] = ()) -> dict[str, pd
             raise InputError(f"{path} lists other models than the table of all, or in another order: collect again")
         _check_identities(frame, path, dataset)
     if dataset == "imagenet-a":
-        accuracy = 100 * first.num_group_correct / NUM_IMAGENET_A
+        accuracy = 100 * first.num_group_correct / DATASETS[dataset].num_images
         frames = {group: frame.assign(imagenet_a_top1_val_acc=accuracy) for group, frame in frames.items()}
     frames = {group: _derive(frame) for group, frame in frames.items()}
     for condition in filters:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from imagenet_errors.plots.points import DENOMINATORS
-from imagenet_errors.plots.stats import ERROR_COLUMNS
+from imagenet_errors.storage import ERROR_COLUMNS
 
 OF_TOP1_ERRORS = ("num_collapsed_mappings", "num_ambiguous")  # the others are shares of multi-label errors
 ACCURACIES = {
