@@ -111,7 +111,8 @@ def analyse(study, neighbours: bool) -> None:
     from imagenet_errors.analysis.experts import check_imagenet_m
 
     outcomes = Counter()
-    columns, tested = study.image_columns(neighbours), study.test_open_world(study.models)
+    columns = study.image_columns(neighbours)
+    tested = study.test_open_world(cli.progress(study.models, "open-world test")) if study.open_world else None
     for model in cli.progress(study.models, "analysing"):
         try:
             outcome = study.analyse(model, columns, tested)

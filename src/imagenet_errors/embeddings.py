@@ -92,6 +92,8 @@ def read_neighbours(path: Path, num_images: int) -> Neighbours:
             f"{path} holds {indices.shape} neighbours of {targets.shape} classes, not {NUM_NEIGHBOURS} for each of"
             f" {num_images:,} images: {AGAIN}"
         )
+    if indices.min() < 0:
+        raise InputError(f"{path} names training image {indices.min()}: {AGAIN}")
     return Neighbours(
         path, indices.astype(np.int32), targets, _text(arrays, "clip", path), _text(arrays, "inputs", path)
     )

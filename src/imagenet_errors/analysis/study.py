@@ -1,6 +1,6 @@
 """One dataset in one artefacts folder: all that is known about its images, and the analyses of its models."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -125,10 +125,8 @@ class Study:
             )
         return records.image_columns(self.images, self.open_world.nearest, files)
 
-    def test_open_world(self, models: list[str]) -> Tested | None:
-        """The verdicts on every distinct (image, prediction) of these models that needs one; None where skipped."""
-        if self.open_world is None:
-            return None
+    def test_open_world(self, models: Iterable[str]) -> Tested:
+        """The verdicts on every distinct (image, prediction) of these models that needs one."""
         keys = [np.empty(0, int)]
         for model in models:
             try:
