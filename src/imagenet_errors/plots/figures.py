@@ -65,7 +65,7 @@ def draw(
             _scatter(axes, points[points.group == group], group, marker, shades)
         for group, _, line in lines:
             _line(axes, group, line, band)
-        _frame(axes, figure, points)
+        _frame(axes, figure, points, [line for _, _, line in lines])
         _keys(canvas, figure, points, lines, marker, shades)
         for path in paths:
             with atomic_write(path) as temporary:
@@ -114,13 +114,14 @@ def _line(axes, group: str, line: Fit, band: str) -> None:
     axes.plot(x, line.line(x), color=dark, linewidth=1.2, zorder=6)
 
 
-def _frame(axes, figure: Figure, points: pd.DataFrame) -> None:
-    """Limits, ticks and what the axes show."""
+def _frame(axes, figure: Figure, points: pd.DataFrame, lines: list[Fit]) -> None:
+    """Limits, ticks and what the axes show; points and lines are within."""
+    ends = [line.line(np.array([line.start, line.end])) for line in lines]
     axes.set_xlabel(figure.x_label)
     axes.set_title(figure.y_label, loc="left")
     axes.set(xticks=figure.x_ticks, yticks=figure.y_ticks)
     axes.set_xlim(limits(figure.x_limits, points.x.to_numpy(), REACH))
-    axes.set_ylim(limits(figure.y_limits, points.y.to_numpy(), REACH))
+    axes.set_ylim(limits(figure.y_limits, np.concatenate([points.y.to_numpy(), *ends]), REACH))
     axes.tick_params(width=0.6, length=2.5)
 
 
