@@ -66,13 +66,21 @@ def main() -> None:
 
 def choose(artefacts: Artefacts, args) -> list:
     """The records that the flags ask for."""
+    from imagenet_errors.inference import registry
+
+    return describe(artefacts, args, registry.choose(artefacts, args.modules, args.model))
+
+
+def describe(artefacts: Artefacts, args, records: list) -> list:
+    """The records with what the flags say of a model of the user's own."""
     from imagenet_errors.inference import own, registry
     from imagenet_errors.storage import read_archs
 
+    taken = {record.dir_id for record in registry.all_records(artefacts)} if args.model_name else set()
     return own.describe(
-        registry.choose(artefacts, args.modules, args.model),
+        records,
         read_archs(artefacts),
-        taken_names(artefacts),
+        taken,
         checkpoint=args.checkpoint,
         model_name=args.model_name,
         arch=args.arch,
@@ -84,7 +92,7 @@ def store_logits(artefacts: Artefacts, args) -> None:
     """Predictions from a file of logits, for the images that other models of the folder were run on."""
     from imagenet_errors.inference import logits, own, stored
     from imagenet_errors.inference.sample import find_samples
-    from imagenet_errors.storage import claim_samples, read_archs, read_samples
+    from imagenet_errors.storage import claim_samples, read_samples
 
     dataset = DATASETS[args.dataset]
     if dataset.name != "imagenet" or not args.model_name or args.checkpoint or args.model:
@@ -92,25 +100,11 @@ def store_logits(artefacts: Artefacts, args) -> None:
     known = artefacts.samples(dataset.name).exists()
     samples = read_samples(artefacts, dataset.name) if known else find_samples(artefacts, dataset, args.limit)[1]
     claim_samples(artefacts, dataset.name, samples)
-    (record,) = own.describe(
-        [own.from_logits(args.logits)],
-        read_archs(artefacts),
-        taken_names(artefacts),
-        model_name=args.model_name,
-        arch=args.arch,
-        training_data=args.training_data,
-    )
+    (record,) = describe(artefacts, args, [own.from_logits(args.logits)])
     predictions = logits.to_predictions(logits.read(args.logits), samples, args.logits, args.save_probs)
     metadata = stored.store(artefacts, dataset.name, record, samples, predictions)
     extent = dataset.extent(len(samples.files))
     print(f"{record.model_id}: top-1 {metadata['top1_val_acc']:.2f} % on {extent}, from {args.logits}")
-
-
-def taken_names(artefacts: Artefacts) -> set[str]:
-    """The folders of the models in our tables."""
-    from imagenet_errors.inference import registry
-
-    return {record.dir_id for record in registry.all_records(artefacts)}
 
 
 def list_modules(artefacts: Artefacts) -> None:

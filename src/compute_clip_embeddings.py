@@ -108,13 +108,7 @@ def training_images(artefacts: Artefacts, folder: Path | None):
 
 def find_neighbours(artefacts: Artefacts, args) -> None:
     """Every image's nearest training images, unless they are there for these images."""
-    from imagenet_errors.embeddings import (
-        AGAIN,
-        Neighbours,
-        check_one_clip,
-        read_embeddings,
-        write_neighbours,
-    )
+    from imagenet_errors.embeddings import Neighbours, check_one_clip, read_embeddings, write_neighbours
     from imagenet_errors.files import fingerprint
     from imagenet_errors.inference import predict
     from imagenet_errors.inference.clip import nearest
@@ -123,9 +117,6 @@ def find_neighbours(artefacts: Artefacts, args) -> None:
     images = read_embeddings(artefacts.image_embeddings(args.dataset), "sample_files")
     train = read_embeddings(artefacts.root / TRAIN_EMBEDDINGS, "train_files")
     check_one_clip(images, train)
-    if images.vectors.shape[1] != train.vectors.shape[1]:
-        sizes = " and ".join(f"{one.path} has {one.vectors.shape[1]} dimensions" for one in (images, train))
-        raise InputError(f"{sizes}: they are of two CLIPs, {AGAIN}")
     if train.targets is None:
         raise InputError(f"{train.path} lacks the array 'targets': run compute_clip_embeddings.py again")
     path, inputs = artefacts.neighbours(args.dataset), fingerprint(images.vectors, train.vectors, train.targets)

@@ -86,8 +86,7 @@ def make_superclasses_listing(artefacts: Artefacts) -> str:
     classes = vocabulary.load(artefacts)
     found = superclasses.load(artefacts, classes, hierarchy.load(artefacts, classes))
     files.write_text(artefacts.root / storage.SUPERCLASSES_LISTING, superclasses.listing(found, classes))
-    alone = sum(name in classes.ids for name in found.names)
-    return f"{len(found.names) - alone} superclasses, {alone} classes without one"
+    return f"{len(found.defined(classes))} superclasses, {len(found.alone(classes))} classes without one"
 
 
 def make_cooccurrences(artefacts: Artefacts) -> str:

@@ -1,14 +1,16 @@
-"""Networks with random weights, saved where the libraries keep what they downloaded: in caches below a folder."""
+"""Networks with random weights, saved where the libraries keep what they downloaded: in caches below a folder.
+
+Test modules get the fixtures through `pytest_plugins`. PYTEST_DONT_REWRITE: they import it as well.
+"""
 
 import csv
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlparse
 
 import huggingface_hub.constants
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -17,15 +19,26 @@ from imagenet_errors.download import file_sha256
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 
-@contextmanager
-def caches(folder: Path, monkeypatch) -> Iterator[None]:
-    """Have this process keep all its caches below `folder`, and forbid downloads."""
-    monkeypatch.setenv("TORCH_HOME", str(folder / "torch"))
+@pytest.fixture
+def caches(tmp_path, monkeypatch):
+    """Have this process keep all its caches below tmp_path, and forbid downloads."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(folder / "huggingface" / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "huggingface" / "hub"))
     gc.freeze()  # or the garbage collection after every model walks through all of torch
-    yield
+    yield tmp_path
     gc.unfreeze()
+
+
+@pytest.fixture
+def sample(call, tmp_path):
+    """Collect two images of the sample; the artefacts folder is tmp_path."""
+
+    def collect(*flags):
+        flags = ("--dataset", "sample", "--artefacts_dir", tmp_path, "--limit", 2, "--device", "cpu", *flags)
+        return call("collect_predictions", *flags, "--workers", 0, "--save_probs")
+
+    return collect
 
 
 def environment(folder: Path) -> dict[str, Path]:

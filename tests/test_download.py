@@ -17,6 +17,7 @@ from imagenet_errors.storage import Artefacts
 from tests import saved_models
 from tests.conftest import run_script
 
+pytest_plugins = "tests.saved_models"
 CONTENT = bytes(range(251)) * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 NAME = f"net-{SHA256[:8]}.pth"
@@ -198,13 +199,12 @@ class TestModels:
     """All weights of models, and weights.csv."""
 
     @pytest.fixture(autouse=True)
-    def caches(self, tmp_path, monkeypatch):
-        code = tmp_path / "torch" / "hub" / "me_nets_main"
+    def allowed(self, caches, monkeypatch):
+        """Downloads, beside the code of a repository."""
+        code = caches / "torch" / "hub" / "me_nets_main"
         code.mkdir(parents=True)
         (code / "hubconf.py").touch()
-        with saved_models.caches(tmp_path, monkeypatch):
-            monkeypatch.delenv("HF_HUB_OFFLINE")
-            yield
+        monkeypatch.delenv("HF_HUB_OFFLINE")
 
     @pytest.fixture
     def record(self, server):

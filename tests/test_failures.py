@@ -19,6 +19,8 @@ from tests import saved_models
 from tests.conftest import refused
 from tests.saved_models import failures, probabilities, put_timm_on_hub, randomised, stored
 
+pytest_plugins = "tests.saved_models"
+pytestmark = pytest.mark.usefixtures("caches")
 OWN = """
 import torch
 from torchvision import transforms
@@ -60,12 +62,6 @@ def unbuildable():
     raise FileNotFoundError("no weights")
 """
 GEOMETRY = ResizeAndCrop(32, 24, "bilinear")
-
-
-@pytest.fixture(autouse=True)
-def caches(tmp_path, monkeypatch):
-    with saved_models.caches(tmp_path, monkeypatch):
-        yield
 
 
 @pytest.fixture

@@ -22,6 +22,8 @@ from tests.saved_models import (
     timm_transform,
 )
 
+pytest_plugins = "tests.saved_models"
+pytestmark = pytest.mark.usefixtures("caches")
 RECORDS = {record.model_id: record for record in load_records(COMMITTED)}
 VIT, RESNET, EFFICIENTNET = (f"test_{name}.r160_in1k" for name in ("vit", "resnet", "efficientnet"))
 TORCHVISION_URL = torchvision_models.ResNet18_Weights.IMAGENET1K_V1.url
@@ -38,23 +40,6 @@ def resnet18_ssl(progress=True, **kwargs):
     model.load_state_dict(torch.hub.load_state_dict_from_url("{url}", progress=progress))
     return model
 """
-
-
-@pytest.fixture(autouse=True)
-def caches(tmp_path, monkeypatch):
-    with saved_models.caches(tmp_path, monkeypatch):
-        yield tmp_path
-
-
-@pytest.fixture
-def sample(call, tmp_path):
-    """Collect two images of the sample; the artefacts folder is tmp_path."""
-
-    def collect(*flags):
-        flags = ("--dataset", "sample", "--artefacts_dir", tmp_path, "--limit", 2, "--device", "cpu", *flags)
-        return call("collect_predictions", *flags, "--workers", 0, "--save_probs")
-
-    return collect
 
 
 def holds(model, state) -> bool:

@@ -18,6 +18,8 @@ from tests import saved_models
 from tests.conftest import refused
 from tests.saved_models import failures, probabilities, put_timm_on_hub, randomised, stored, timm_transform
 
+pytest_plugins = "tests.saved_models"
+pytestmark = pytest.mark.usefixtures("caches")
 VIT = "timm/test_vit"
 OWN = """
 from dataclasses import dataclass
@@ -36,23 +38,6 @@ def build():
     model.load_state_dict(torch.load("{weights}"))
     return model, transforms.Compose([transforms.Resize((size, size)), transforms.ToTensor()])
 """
-
-
-@pytest.fixture(autouse=True)
-def caches(tmp_path, monkeypatch):
-    with saved_models.caches(tmp_path, monkeypatch):
-        yield tmp_path
-
-
-@pytest.fixture
-def sample(call, tmp_path):
-    """Collect two images of the sample; the artefacts folder is tmp_path."""
-
-    def collect(*flags):
-        flags = ("--dataset", "sample", "--artefacts_dir", tmp_path, "--limit", 2, "--device", "cpu", *flags)
-        return call("collect_predictions", *flags, "--workers", 0, "--save_probs")
-
-    return collect
 
 
 def metadata(artefacts, model):

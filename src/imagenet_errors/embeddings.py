@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from imagenet_errors.errors import InputError
-from imagenet_errors.files import read_npz, write_npz
+from imagenet_errors.files import as_texts, read_npz, write_npz
 from imagenet_errors.storage import class_ids
 
 NUM_NEIGHBOURS = 50
@@ -79,7 +79,7 @@ def read_embeddings(path: Path, names: str) -> Embeddings:
     targets = class_ids(arrays["targets"], str(path)) if "targets" in arrays else None
     if targets is not None and targets.shape != listed.shape:
         raise InputError(f"{path} holds {targets.shape} targets for {listed.shape} {names}: {AGAIN}")
-    return Embeddings(path, _decoded(listed, path), vectors, _text(arrays, "clip", path), targets)
+    return Embeddings(path, as_texts(listed, path, AGAIN), vectors, _text(arrays, "clip", path), targets)
 
 
 def read_neighbours(path: Path, num_images: int) -> Neighbours:
@@ -114,14 +114,7 @@ def write_neighbours(found: Neighbours) -> None:
 
 def read_train_files(path: Path) -> np.ndarray:
     """[T] str, the names of the training images alone."""
-    return _decoded(read_npz(path, "train_files", advice=AGAIN)["train_files"], path)
-
-
-def _decoded(names: np.ndarray, path: Path) -> np.ndarray:
-    try:
-        return np.char.decode(names, "utf-8") if names.dtype.kind == "S" else names.astype(str)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} holds names that are no UTF-8 ({error}): {AGAIN}") from None
+    return as_texts(read_npz(path, "train_files", advice=AGAIN)["train_files"], path, AGAIN)
 
 
 def _text(arrays: dict[str, np.ndarray], name: str, path: Path) -> str | None:
@@ -133,8 +126,12 @@ def _text(arrays: dict[str, np.ndarray], name: str, path: Path) -> str | None:
 
 
 def check_one_clip(*parts: Embeddings | Neighbours) -> None:
-    """Raises `InputError` where two of them name different CLIPs."""
+    """Raises `InputError` where two of them name different CLIPs, or have embeddings of different dimensions."""
     named = {part.path: part.clip for part in parts if part.clip is not None}
     if len(set(named.values())) > 1:
         listed = ", ".join(f"{path} is of {clip}" for path, clip in named.items())
         raise InputError(f"two CLIPs are mixed: {listed}: {AGAIN}")
+    dimensions = {part.path: part.vectors.shape[1] for part in parts if isinstance(part, Embeddings)}
+    if len(set(dimensions.values())) > 1:
+        listed = " and ".join(f"{path} has {number} dimensions" for path, number in dimensions.items())
+        raise InputError(f"{listed}: they are of two CLIPs, {AGAIN}")

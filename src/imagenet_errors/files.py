@@ -150,6 +150,14 @@ def read_npz(
     return arrays
 
 
+def as_texts(names: np.ndarray, path: Path, advice: str) -> np.ndarray:
+    """Names from an archive as str; bytes are decoded. Raises `InputError` where they are no UTF-8."""
+    try:
+        return np.char.decode(names, "utf-8") if names.dtype.kind == "S" else names.astype(str)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} holds names that are no UTF-8 ({error}): {advice}") from None
+
+
 def read_parquet_metadata(path: Path) -> dict:
     """What `write_parquet` was given as metadata. Raises `InputError` for a damaged file or, its kind, a newer one."""
     import pyarrow

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from imagenet_errors.errors import InputError
-from imagenet_errors.files import read_csv, read_json, read_npz, write_npz
+from imagenet_errors.files import as_texts, read_csv, read_json, read_npz, write_npz
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NUM_CLASSES = 1000
@@ -220,10 +220,7 @@ def read_samples(artefacts: Artefacts, dataset: str) -> Samples:
     files, targets = arrays["sample_files"], class_ids(arrays["targets"], str(path))
     if files.shape != targets.shape or files.ndim != 1 or not len(files):
         raise InputError(f"{path} holds {files.shape} files and {targets.shape} targets: predict again")
-    try:
-        files = np.char.decode(files, "utf-8") if files.dtype.kind == "S" else files.astype(str)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} holds file names that are no UTF-8 ({error}): predict again") from None
+    files = as_texts(files, path, "predict again")
     if len(np.unique(files)) < len(files):
         raise InputError(f"{path} lists a file twice: predict again")
     return Samples(files, targets)

@@ -164,11 +164,6 @@ class OpenWorld:
             InputError: where they come from two different CLIPs, have two dimensions, or a prompt has no embedding.
         """
         check_one_clip(embedded, nearest, texts)
-        if embedded.vectors.shape[1] != texts.vectors.shape[1]:
-            raise InputError(
-                f"{embedded.path} has {embedded.vectors.shape[1]} dimensions and {texts.path} {texts.vectors.shape[1]}:"
-                f" they are of two CLIPs, {AGAIN}"
-            )
         found = cls(proposer, images, embedded.vectors[images.rows], nearest[images.rows], texts)
         found._columns  # noqa: B018 - checks that no prompt is missing
         return found

@@ -132,9 +132,10 @@ def embed(
         if parts[-1] is None:
             write_embeddings(part, "names", Embeddings(part, some, embed_some(some), clip.name))
             parts[-1] = read_embeddings(part, "names").vectors
-    write_embeddings(path, field, Embeddings(path, names, np.concatenate(parts), clip.name, targets))
+    embedded = Embeddings(path, names, np.concatenate(parts), clip.name, targets)
+    write_embeddings(path, field, embedded)
     shutil.rmtree(folder)
-    return read_embeddings(path, field)
+    return embedded
 
 
 def check_same(stored: Embeddings, clip: Clip, names: np.ndarray | None = None) -> Embeddings:

@@ -85,10 +85,6 @@ def describe(
     return [record]
 
 
-def _too_long(model_name: str) -> bool:
-    return len(model_dir_id(model_name).encode()) > 200
-
-
 def from_logits(file: Path) -> ModelRecord:
     """A model of which only logits are known."""
     return ModelRecord(f"{MODULE}/{file.stem}", MODULE, "logits", str(file))

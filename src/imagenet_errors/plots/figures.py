@@ -18,6 +18,7 @@ LINE = 0.12  # inches of a line of text
 CROWD = 100  # models of one shape from which on marks are small and hollow
 DARK_RIMMED = ("artifact",)
 REACH = 0.03  # of an axis, beyond the last point where limits are widened
+UNITS = {"training_data_size": "images", "num_params": "parameters"}
 STYLE = {
     "font.size": 7,
     "axes.titlesize": 7.5,
@@ -127,6 +128,7 @@ def _frame(axes, figure: Figure, points: pd.DataFrame, lines: list[Fit]) -> None
 
 def _keys(canvas, figure: Figure, points: pd.DataFrame, lines: list, marker: str, shades: marks.Shades) -> None:
     """Above, the groups and their lines; below, the shapes in the shade of each group."""
+    from matplotlib.legend_handler import HandlerTuple
     from matplotlib.lines import Line2D
 
     canvas.legend(
@@ -147,7 +149,7 @@ def _keys(canvas, figure: Figure, points: pd.DataFrame, lines: list, marker: str
     canvas.legend(
         handles,
         labels,
-        handler_map={tuple: _side_by_side()},
+        handler_map={tuple: HandlerTuple(ndivide=None, pad=0)},
         loc="outside lower left",
         ncols=2,
         frameon=False,
@@ -170,18 +172,12 @@ def _labels(group: str, lines: list[tuple[str, str, Fit]]) -> list[str]:
     ] or [name]
 
 
-def _side_by_side():
-    from matplotlib.legend_handler import HandlerTuple
-
-    return HandlerTuple(ndivide=None, pad=0)
-
-
 def _shape_key(figure: Figure, points: pd.DataFrame, marker: str, shades: marks.Shades) -> tuple[list, list[str]]:
     """A tuple of marks, one per group, for every value that is drawn; and, apart from them, what the shade says."""
     from matplotlib.lines import Line2D
 
     values = marks.shapes(points, marker)
-    order = [*marks.MARKERS["training_data" if marker == "training_data_size" else marker], marks.UNKNOWN]
+    order = [*marks.MARKERS[marks.shape_column(marker)], marks.UNKNOWN]
     same = shades.column == marker or (marker, shades.column) == ("training_data", "training_data_size")
     counts = values[points.group == figure.groups[0]].value_counts()
     handles, labels = [], []
@@ -200,7 +196,7 @@ def _shape_key(figure: Figure, points: pd.DataFrame, marker: str, shades: marks.
                     for group in figure.groups
                 )
             )
-            labels.append(f"{value / 1e6:,.0f}M {_UNITS[shades.column]}" if shades.column in _UNITS else value)
+            labels.append(f"{value / 1e6:,.0f}M {UNITS[shades.column]}" if shades.column in UNITS else value)
     return handles, labels
 
 
@@ -221,9 +217,6 @@ def _sample(color: np.ndarray, shape: str, crowd: bool, group: str, colored: boo
         markeredgecolor=edge if isinstance(edge, str) else tuple(edge[0]),
         markeredgewidth=0.8 if crowd or shape in marks.THIN else 0.3,
     )
-
-
-_UNITS = {"training_data_size": "images", "num_params": "parameters"}
 
 
 def _steps(points: pd.DataFrame, shades: marks.Shades) -> list:

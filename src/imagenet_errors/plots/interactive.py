@@ -6,6 +6,7 @@ import pandas as pd
 
 from imagenet_errors.files import write_text
 from imagenet_errors.plots import marks
+from imagenet_errors.plots.figures import REACH
 from imagenet_errors.plots.points import Figure, limits, points
 from imagenet_errors.plots.work import Options, fit_lines
 
@@ -56,7 +57,7 @@ def _chart(figure: Figure, frames: dict[str, pd.DataFrame], options: Options):
     from plotly.subplots import make_subplots
 
     shown = points(figure, frames)
-    marker, color = options.marker or figure.marker, options.color or figure.color
+    marker, color = options.shown(figure)
     shapes, shades = marks.shapes(shown, marker), marks.Shades.of(shown, color)
     chart = make_subplots(cols=len(figure.groups), subplot_titles=figure.groups, shared_yaxes=True)
     for column, group in enumerate(figure.groups, start=1):
@@ -82,7 +83,7 @@ def _chart(figure: Figure, frames: dict[str, pd.DataFrame], options: Options):
                 row=1,
                 col=column,
             )
-        chart.update_xaxes(title=figure.x_label, range=limits(figure.x_limits, shown.x.to_numpy(), 0.03), col=column)
+        chart.update_xaxes(title=figure.x_label, range=limits(figure.x_limits, shown.x.to_numpy(), REACH), col=column)
     for group, _, line in fit_lines(figure, shown, options.fit_by)[0]:
         x = [line.start, line.end]
         chart.add_trace(
@@ -90,6 +91,6 @@ def _chart(figure: Figure, frames: dict[str, pd.DataFrame], options: Options):
             row=1,
             col=figure.groups.index(group) + 1,
         )
-    chart.update_yaxes(range=limits(figure.y_limits, shown.y.to_numpy(), 0.03), col=1)
+    chart.update_yaxes(range=limits(figure.y_limits, shown.y.to_numpy(), REACH), col=1)
     chart.update_layout(template="simple_white", height=520, title=figure.y_label, legend_font_size=11)
     return chart

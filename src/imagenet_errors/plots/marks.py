@@ -47,9 +47,14 @@ def check(name: str, flag: str) -> str:
     return name
 
 
+def shape_column(column: str) -> str:
+    """The column of `MARKERS` that tells the shapes of `column`: a corpus' size is shown as the corpus."""
+    return "training_data" if column == "training_data_size" else column
+
+
 def shapes(points: pd.DataFrame, column: str) -> pd.Series:
     """What each point's shape says: a value of `MARKERS`, or `unknown`."""
-    column = "training_data" if column == "training_data_size" else column
+    column = shape_column(column)
     if column == "num_params":
         names = np.array(list(MARKERS[column]))
         values = names[np.searchsorted(PARAMETER_STEPS, points[column], side="right")]
@@ -58,7 +63,7 @@ def shapes(points: pd.DataFrame, column: str) -> pd.Series:
 
 
 def marker(column: str, value: str) -> str:
-    return MARKERS["training_data" if column == "training_data_size" else column].get(value, UNKNOWN_MARKER)
+    return MARKERS[shape_column(column)].get(value, UNKNOWN_MARKER)
 
 
 @dataclass(frozen=True)

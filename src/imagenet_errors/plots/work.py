@@ -34,6 +34,10 @@ class Options:
     fit_band: str = "published"
     save_data: bool = False
 
+    def shown(self, figure: Figure) -> tuple[str, str]:
+        """The columns that shape and shade of a figure stand for."""
+        return self.marker or figure.marker, self.color or figure.color
+
 
 def make(figure: Figure, frames: dict[str, pd.DataFrame], options: Options) -> list[str]:
     """Draw a figure and write its numbers; returns remarks."""
@@ -44,8 +48,7 @@ def make(figure: Figure, frames: dict[str, pd.DataFrame], options: Options) -> l
     remarks += [f"no line for {name}: fewer than 3 models, or all of one accuracy" for name in without]
     base = options.folder / figure.file_stem
     paths = [base.with_name(f"{base.name}.{suffix}") for suffix in options.formats]
-    marker, color = options.marker or figure.marker, options.color or figure.color
-    figures.draw(figure, shown, lines, options.fit_band, marker, color, paths)
+    figures.draw(figure, shown, lines, options.fit_band, *options.shown(figure), paths)
     if lines:
         rows = [line.row(group, value, options.fit_band) for group, value, line in lines]
         write_csv(base.with_name(f"{base.name}_fit.csv"), fits.COLUMNS, rows)
