@@ -10,12 +10,13 @@ from imagenet_errors.analysis.taxonomy import CODES, KINDS, NO_NOTE, NOTES, Deci
 from imagenet_errors.embeddings import Neighbours
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import SCHEMA_VERSION, fingerprint, read_parquet, read_parquet_metadata, write_parquet
-from imagenet_errors.knowledge.annotations import NO_LABEL, AnnotatedImages
+from imagenet_errors.knowledge.annotations import NO_LABEL, AnnotatedImages, from_columns
 from imagenet_errors.knowledge.superclasses import Superclasses
-from imagenet_errors.storage import NUM_CLASSES
+from imagenet_errors.storage import NUM_CLASSES, Samples
 
 SKIPPED = "skipped"  # what `Inputs.open_world` is without the test ...
 UNKNOWN = "unknown"  # ... and where its embeddings are not here: then a stored outcome stands
+ARCHIVED = "archived"  # what `Inputs.relations` is of an analysis from an archive: it stands, whoever made it
 NUM_STORED = 10  # neighbours of an image
 WITH_SUPERCLASSES = [CODES["fine_grained"], CODES["like_target"]]
 
@@ -51,15 +52,15 @@ class Inputs:
     ) -> "Inputs":
         """Of everything that is stored or decides; `open_world` is `OpenWorld.fingerprint`, SKIPPED or UNKNOWN."""
         return cls(
+            images_fingerprint(images),
             fingerprint(
-                images.files.tolist(),
-                images.targets,
-                images.labels,
-                images.wrong_labels,
-                images.problematic,
+                relations.share,
+                relations.spurious,
+                superclasses.names,
+                superclasses.members,
                 images.non_prototypical,
+                images.wrong_labels,
             ),
-            fingerprint(relations.share, relations.spurious, superclasses.names, superclasses.members),
             open_world,
         )
 
@@ -67,31 +68,51 @@ class Inputs:
         return vars(self) | {"predictions": fingerprint(top1)}
 
 
+def images_fingerprint(images: AnnotatedImages) -> str:
+    """Of what every decision on these images depends on; the order of their labels changes none."""
+    labels = np.sort(images.labels, axis=1)
+    return fingerprint(images.files.tolist(), images.targets, labels, images.problematic)
+
+
 def is_current(path: Path, fingerprints: dict[str, str]) -> bool:
-    """Whether the stored analysis was made from these inputs. Raises `InputError` where it cannot be read."""
-    stored = read_parquet_metadata(path).get("fingerprints")
-    if fingerprints["open_world"] == UNKNOWN and isinstance(stored, dict) and "open_world" in stored:
-        return stored == fingerprints | {"open_world": stored["open_world"]}
-    return stored == fingerprints
+    """Whether the stored analysis was made from these inputs, or is an archive's of these images and predictions.
+
+    Raises `InputError` where it cannot be read.
+    """
+    metadata = read_parquet_metadata(path)
+    stored = metadata.get("fingerprints")
+    if metadata["schema_version"] != SCHEMA_VERSION or not isinstance(stored, dict):
+        return False
+    stands = []
+    if stored.get("relations") == ARCHIVED:
+        stands = ["relations", "open_world"]
+    elif fingerprints["open_world"] == UNKNOWN:
+        stands = ["open_world"]
+    return stored == fingerprints | {key: stored.get(key) for key in stands}
 
 
-def image_columns(images: AnnotatedImages, nearest: Neighbours | None = None, train_files=None) -> dict:
+def is_archived(path: Path) -> bool:
+    """Whether the stored analysis is from an archive."""
+    return read_parquet_metadata(path)["fingerprints"]["relations"] == ARCHIVED
+
+
+def image_columns(images: AnnotatedImages, neighbours=None) -> dict:
     """The columns that are the same for every model, as Arrow arrays.
 
     Args:
         images: The n annotated images.
-        nearest: Their nearest training images, of which ten are stored; None where they are unknown or not wanted.
-        train_files: [T] str, the names of all training images, where they are known.
+        neighbours: `neighbours_column`; None where they are unknown or not wanted.
     """
     import pyarrow as pa
 
     return {
+        "row": pa.array(images.rows, pa.int32()),
         "img_rel_path": pa.array(images.files),
         "target": pa.array(images.targets),
         "multi_label": _lists(images.labels, images.labels != NO_LABEL),
         "wrong_multi_label": _lists(images.wrong_labels, images.wrong_labels != NO_LABEL),
         "is_problematic": pa.array(images.problematic),
-        "neighbours": _neighbours(nearest, train_files) if nearest else _nulls(len(images), _neighbour_type()),
+        "neighbours": _nulls(len(images), _neighbour_type()) if neighbours is None else neighbours,
     }
 
 
@@ -114,14 +135,37 @@ def _proposal_type():
     return pa.struct([("offset", pa.int32()), ("lemma", pa.string()), ("score", pa.float32())])
 
 
-def _neighbours(nearest: Neighbours, train_files):
+def neighbours_column(lengths: np.ndarray, indices: np.ndarray, targets: np.ndarray, files: np.ndarray | None):
+    """The nearest training images as an Arrow array of n lists.
+
+    Args:
+        lengths: [n] int, how many are known of each image.
+        indices: [sum of lengths] int, rows among all training images.
+        targets: As many class ids.
+        files: As many names, or None where they are unknown.
+    """
     import pyarrow as pa
 
-    indices = nearest.indices[:, :NUM_STORED].ravel()
-    targets = nearest.targets[:, :NUM_STORED].ravel()
-    files = pa.nulls(len(indices), pa.string()) if train_files is None else pa.array(train_files[indices])
-    flat = pa.StructArray.from_arrays([pa.array(indices), pa.array(targets), files], fields=list(_neighbour_type()))
-    return pa.ListArray.from_arrays(pa.array(range(0, len(indices) + 1, NUM_STORED), pa.int32()), flat)
+    names = pa.nulls(len(indices), pa.string()) if files is None else pa.array(files, pa.string())
+    parts = [pa.array(indices, pa.int32()), pa.array(targets, pa.int16()), names]
+    return _list_array(lengths, pa.StructArray.from_arrays(parts, fields=list(_neighbour_type())))
+
+
+def nearest_column(nearest: Neighbours, train_files: np.ndarray | None):
+    """`neighbours_column` of the ten nearest; `train_files` [T] names all training images, where they are known."""
+    indices, targets = nearest.indices[:, :NUM_STORED], nearest.targets[:, :NUM_STORED].ravel()
+    lengths = np.full(len(indices), NUM_STORED)
+    return neighbours_column(
+        lengths, indices.ravel(), targets, None if train_files is None else train_files[indices.ravel()]
+    )
+
+
+def _list_array(lengths: np.ndarray, flat, mask=None):
+    """An Arrow array of lists, from their lengths and all they hold; null where `mask` is true."""
+    import pyarrow as pa
+
+    ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(ends), flat, mask=None if mask is None else pa.array(mask))
 
 
 def open_world_columns(rows: np.ndarray, verdicts: Verdicts, names: list[tuple[int, str]], n: int) -> dict:
@@ -133,22 +177,31 @@ def open_world_columns(rows: np.ndarray, verdicts: Verdicts, names: list[tuple[i
         names: (offset, lemma) that the verdicts refer to.
         n: How many images there are.
     """
+    chosen = verdicts.best >= 0
+    offsets, lemmas = (np.array(part)[verdicts.best[chosen]] for part in zip(*names, strict=True))
+    return proposals_columns(
+        rows, verdicts.num_prompts, chosen.sum(axis=1), (offsets, lemmas, verdicts.scores[chosen]), n
+    )
+
+
+def proposals_columns(rows: np.ndarray, num_prompts: np.ndarray, lengths: np.ndarray, proposals: tuple, n: int) -> dict:
+    """Prompts and proposals as Arrow arrays of n rows; null beside the p `rows`.
+
+    Args:
+        rows: [p] positions of images, ascending.
+        num_prompts: [p] int.
+        lengths: [p] int, how many proposals each has.
+        proposals: Offsets, lemmas and scores, [sum of lengths] each.
+        n: How many images there are.
+    """
     import pyarrow as pa
 
-    chosen = verdicts.best >= 0
-    positions = pa.array(verdicts.best[chosen])
-    offsets, lemmas = (pa.array(part).take(positions) for part in zip(*names, strict=True))
-    flat = pa.StructArray.from_arrays(
-        [offsets.cast(pa.int32()), lemmas, pa.array(verdicts.scores[chosen])], fields=list(_proposal_type())
-    )
-    asked = np.isin(np.arange(n), rows)
-    lengths, num_prompts = np.zeros(n, int), np.zeros(n, np.int32)
-    lengths[rows], num_prompts[rows] = chosen.sum(axis=1), verdicts.num_prompts
-    ends = np.concatenate([[0], lengths.cumsum()]).astype(np.int32)
-    return {
-        "num_prompts": pa.array(num_prompts, mask=~asked),
-        "top5": pa.ListArray.from_arrays(pa.array(ends), flat, mask=pa.array(~asked)),
-    }
+    types = [field.type for field in _proposal_type()]
+    parts = [pa.array(part, kind) for part, kind in zip(proposals, types, strict=True)]
+    flat = pa.StructArray.from_arrays(parts, fields=list(_proposal_type()))
+    known, all_lengths, all_prompts = np.zeros(n, bool), np.zeros(n, int), np.zeros(n, np.int32)
+    known[rows], all_lengths[rows], all_prompts[rows] = True, lengths, num_prompts
+    return {"num_prompts": pa.array(all_prompts, mask=~known), "top5": _list_array(all_lengths, flat, ~known)}
 
 
 def superclass_lists(superclasses: Superclasses):
@@ -157,29 +210,17 @@ def superclass_lists(superclasses: Superclasses):
     return _lists(superclasses.names, members)
 
 
-def write(
-    path: Path,
-    columns: dict,
-    labels: np.ndarray,
-    superclasses,
-    top1: np.ndarray,
-    decisions: Decisions,
-    open_world: dict | None,
-    fingerprints: dict[str, str],
-    extent: str,
-) -> None:
-    """Write one model's decisions: a row per annotated image.
+def decision_columns(
+    labels: np.ndarray, superclasses, top1: np.ndarray, decisions: Decisions, open_world: dict | None
+) -> dict:
+    """The columns of one model's decisions, as Arrow arrays.
 
     Args:
-        path: The parquet file.
-        columns: `image_columns` of the n annotated images.
-        labels: [n, L] int16, their accepted labels.
+        labels: [n, L] int16, the accepted labels of the images.
         superclasses: `superclass_lists`.
         top1: [n] int16 class ids.
         decisions: Those of this model.
         open_world: `open_world_columns`, or None where the test was skipped.
-        fingerprints: Of the inputs, for `is_current`.
-        extent: How much of the dataset the predictions cover, e.g. `383 of 50,000 images`.
     """
     import pyarrow as pa
 
@@ -187,20 +228,44 @@ def write(
     has_superclasses = np.isin(decisions.kinds, WITH_SUPERCLASSES)
     if open_world is None:
         open_world = {"num_prompts": pa.nulls(n, pa.int32()), "top5": _nulls(n, _proposal_type())}
-        fingerprints = fingerprints | {"open_world": SKIPPED}
-    table = pa.table(
-        columns
-        | {
-            "top1": top1,
-            "note": _names(decisions.notes, NOTES),
-            "error_type": _names(decisions.kinds, KINDS),
-            "provisional": decisions.provisional,
-            "matching": _lists(labels, decisions.matching),
-            "superclasses": superclasses.take(pa.array(np.where(has_superclasses, top1, NUM_CLASSES))),
-        }
-        | open_world
-    )
-    write_parquet(path, table, {"schema_version": SCHEMA_VERSION, "images": extent, "fingerprints": fingerprints})
+    return named_columns(top1, decisions.kinds, decisions.notes, decisions.provisional) | {
+        "matching": _lists(labels, decisions.matching),
+        "superclasses": superclasses.take(pa.array(np.where(has_superclasses, top1, NUM_CLASSES))),
+        **open_world,
+    }
+
+
+def named_columns(top1: np.ndarray, kinds: np.ndarray, notes: np.ndarray, provisional: np.ndarray) -> dict:
+    """Predictions, error types and notes ([n] each) as columns."""
+    import pyarrow as pa
+
+    return {
+        "top1": pa.array(top1),
+        "note": _names(notes, NOTES),
+        "error_type": _names(kinds, KINDS),
+        "provisional": pa.array(provisional),
+    }
+
+
+def write(path: Path, columns: dict, kinds: np.ndarray, fingerprints: dict[str, str], extent: str) -> None:
+    """Write one model's analysis: a row per annotated image.
+
+    Args:
+        path: The parquet file.
+        columns: `image_columns` and `decision_columns`.
+        kinds: [n] int8, positions in KINDS; what is read again must be these.
+        fingerprints: Of the inputs, for `is_current`.
+        extent: How much of the dataset the predictions cover, e.g. `383 of 50,000 images`.
+    """
+    import pyarrow as pa
+
+    metadata = {
+        "schema_version": SCHEMA_VERSION,
+        "images": extent,
+        "fingerprints": fingerprints,
+        "decisions": fingerprint(kinds),
+    }
+    write_parquet(path, pa.table(columns), metadata)
 
 
 def _names(codes: np.ndarray, kinds: tuple):
@@ -214,28 +279,35 @@ def _lists(values, chosen: np.ndarray):
     """An Arrow list per row of the [n, k] mask `chosen`: of `values` [n, k], or of texts [k] shared by all rows."""
     import pyarrow as pa
 
-    ends = np.concatenate([[0], chosen.sum(axis=1).cumsum()]).astype(np.int32)
     if isinstance(values, np.ndarray):
         flat = pa.array(values[chosen])
     else:
         flat = pa.array(values).take(pa.array(chosen.nonzero()[1]))
-    return pa.ListArray.from_arrays(pa.array(ends), flat)
+    return _list_array(chosen.sum(axis=1), flat)
 
 
-def read(path: Path, model: str, num_images: int) -> Analysis:
-    """Read what tables and lists need. Raises `InputError` for damage, unknown types or another number of rows."""
+def read(path: Path, model: str) -> Analysis:
+    """Read what tables and lists need. Raises `InputError` for damage: what was not written so, or unknown types."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    table = read_parquet(path, ["top1", "error_type"])
-    kinds = pc.index_in(table["error_type"].cast(pa.string()), pa.array([kind.name for kind in KINDS]))
-    if kinds.null_count or len(kinds) != num_images:
-        raise InputError(
-            f"{path} has {len(kinds):,} rows for {num_images:,} images, {kinds.null_count:,} of an unknown type: run"
-            " --perform_error_analysis again"
-        )
-    skipped = read_parquet_metadata(path)["fingerprints"]["open_world"] == SKIPPED
-    return Analysis(model, table["top1"].to_numpy(), kinds.to_numpy().astype(np.int8), skipped)
+    table, metadata = read_parquet(path, ["top1", "error_type"]), read_parquet_metadata(path)
+    codes = pc.index_in(table["error_type"].cast(pa.string()), pa.array([kind.name for kind in KINDS]))
+    if codes.null_count or table["top1"].null_count:
+        raise InputError(f"{path} has rows of an unknown type: run --perform_error_analysis again")
+    top1, kinds = table["top1"].to_numpy(), codes.to_numpy().astype(np.int8)
+    stored = metadata["fingerprints"]
+    if fingerprint(top1) != stored["predictions"] or fingerprint(kinds) != metadata.get("decisions"):
+        raise InputError(f"{path} is damaged (its rows are not those written): run --perform_error_analysis again")
+    return Analysis(model, top1, kinds, stored["open_world"] == SKIPPED)
+
+
+def read_images(path: Path, experts: frozenset[str]) -> AnnotatedImages:
+    """The images that an analysis is of; `experts` lists the non-prototypical ones."""
+    columns = ["row", "img_rel_path", "target", "multi_label", "wrong_multi_label", "is_problematic"]
+    rows, files, targets, *others = (column.to_pylist() for column in read_parquet(path, columns).columns)
+    samples = Samples(np.array(files), np.array(targets, np.int16))
+    return from_columns(samples, *others, np.array(rows), experts, str(path))
 
 
 def read_open_world(path: Path, rows: np.ndarray) -> list[tuple[int | None, list[Proposal]]]:

@@ -76,7 +76,7 @@ class Study:
         """
         classes = vocabulary.load(artefacts)
         samples = read_samples(artefacts, dataset)
-        check_targets(samples, classes, artefacts.samples(dataset))
+        vocabulary.check_targets(samples, classes, artefacts.samples(dataset))
         synsets = hierarchy.load(artefacts, classes)
         grouped = superclasses.load(artefacts, classes, synsets)
         images = annotations.load(artefacts, dataset, samples, classes, source)
@@ -295,18 +295,3 @@ class Study:
             hits = read_top1(self.artefacts.predictions(dataset, model), len(targets)) == targets
             metadata["top1_val_acc"] = float(100 * hits.mean())
         return metadata
-
-
-def check_targets(samples: Samples, classes: Vocabulary, path: Path) -> None:
-    """Raises `InputError` where a target is not the class of the file's folder, by name."""
-    wnids = [file.partition("/")[0] for file in samples.files]
-    strange = next((file for file, wnid in zip(samples.files, wnids, strict=True) if wnid not in classes.ids), None)
-    if strange:
-        raise InputError(f"{path}: {strange} is not <WordNet id>/<file name>, e.g. n01440764/a.JPEG: name files so")
-    wrong = np.flatnonzero(samples.targets != np.array([classes.ids[wnid] for wnid in wnids]))
-    if len(wrong):
-        file, target = samples.files[wrong[0]], samples.targets[wrong[0]]
-        raise InputError(
-            f"{path}: the target {target} of {file} is not the class of its folder ({len(wrong):,} such images):"
-            " number classes by sorted WordNet id, or predict again"
-        )

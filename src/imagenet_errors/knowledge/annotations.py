@@ -1,6 +1,6 @@
 """What people said about images: accepted labels, problematic images, classes that co-occur, single images."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -199,6 +199,35 @@ def align(
             f" its accepted labels ({unsound.sum()} such images): correct the annotations or the image's class folder"
         )
     return images
+
+
+def from_columns(
+    samples: Samples,
+    labels: list,
+    wrong: list,
+    problematic: list,
+    rows: np.ndarray,
+    experts: frozenset[str],
+    where: str,
+) -> AnnotatedImages:
+    """The images of a finished analysis.
+
+    Args:
+        samples: All n of them.
+        labels: [n] lists of accepted class ids, in annotation order.
+        wrong: [n] lists of wrong class ids.
+        problematic: [n] bool.
+        rows: [n] int, their positions among all predicted images.
+        experts: `non_prototypical_files`.
+        where: The analysis, for messages.
+    """
+    files = samples.files.tolist()
+    listed = dict(zip(files, map(Annotation, labels, wrong, problematic), strict=True))
+    if len(listed) < len(files):
+        raise InputError(f"{where} lists an image twice: fetch it again")
+    images = align(Annotations(listed, frozenset(), where), samples, samples.files, frozenset())
+    names = [file.rpartition("/")[2] for file in files]
+    return replace(images, rows=rows, non_prototypical=_membership(names, experts))
 
 
 def _padded(lists: list[list[int]]) -> np.ndarray:

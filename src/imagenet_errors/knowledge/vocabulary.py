@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+
+import numpy as np
 
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import read_json, read_text
-from imagenet_errors.storage import DESCRIPTIONS, IMAGENET_A_WNIDS, NUM_CLASSES, WNIDS, Artefacts
+from imagenet_errors.storage import DESCRIPTIONS, IMAGENET_A_WNIDS, NUM_CLASSES, WNIDS, Artefacts, Samples
 
 
 @dataclass(frozen=True)
@@ -53,3 +56,18 @@ def load(artefacts: Artefacts) -> Vocabulary:
 def imagenet_a_classes(artefacts: Artefacts) -> frozenset[str]:
     """The WordNet ids of ImageNet-A's 200 classes (Hendrycks et al. 2021)."""
     return frozenset(read_text(artefacts.find(IMAGENET_A_WNIDS)).split())
+
+
+def check_targets(samples: Samples, classes: Vocabulary, path: Path) -> None:
+    """Raises `InputError` where a target is not the class of the file's folder, by name."""
+    wnids = [file.partition("/")[0] for file in samples.files]
+    strange = next((file for file, wnid in zip(samples.files, wnids, strict=True) if wnid not in classes.ids), None)
+    if strange:
+        raise InputError(f"{path}: {strange} is not <WordNet id>/<file name>, e.g. n01440764/a.JPEG: name files so")
+    wrong = np.flatnonzero(samples.targets != np.array([classes.ids[wnid] for wnid in wnids]))
+    if len(wrong):
+        file, target = samples.files[wrong[0]], samples.targets[wrong[0]]
+        raise InputError(
+            f"{path}: the target {target} of {file} is not the class of its folder ({len(wrong):,} such images):"
+            " number classes by sorted WordNet id, or predict again"
+        )

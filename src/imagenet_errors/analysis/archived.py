@@ -1,0 +1,263 @@
+"""Analyses in the form of the paper's archives, as rows of errors_analysis.parquet and back."""
+
+import ast
+import re
+from dataclasses import dataclass
+from itertools import chain, pairwise
+from pathlib import Path
+
+import numpy as np
+
+from imagenet_errors.analysis import records
+from imagenet_errors.analysis.open_world import Proposal
+from imagenet_errors.analysis.records import ARCHIVED, SKIPPED
+from imagenet_errors.analysis.taxonomy import CODES, KINDS, NO_NOTE, NOTES, UNTIL_OPEN_WORLD
+from imagenet_errors.errors import InputError, one_line
+from imagenet_errors.files import fingerprint
+from imagenet_errors.knowledge.annotations import AnnotatedImages, from_columns
+from imagenet_errors.knowledge.vocabulary import Vocabulary, check_targets
+from imagenet_errors.pickles import Frame, plain, read_frame
+from imagenet_errors.storage import NUM_CLASSES, Samples
+
+COLUMNS = (
+    "wnet_id",
+    "file_name",
+    "img_rel_path",
+    "target",
+    "target_desc",
+    "clip_top10_train_indices",
+    "clip_top10_train_targets",
+    "multi_label",
+    "wrong_multi_label",
+    "is_problematic",
+    "multi_desc",
+    "wrong_multi_desc",
+    "clip_top10_train_files",
+    "clip_top10_supercls",
+    "top1",
+    "top1_desc",
+    "error_types",
+)
+OF_IMAGES = ("img_rel_path", "target", "multi_label", "wrong_multi_label", "is_problematic")
+OF_NEIGHBOURS = ("clip_top10_train_indices", "clip_top10_train_targets", "clip_top10_train_files")
+OPEN_WORLD = "open_world"  # an attribute of the frames that we write: whether the test was skipped
+KIND_OF = {kind.archived: code for code, kind in enumerate(KINDS)}
+NOTE_OF = {note.archived: code for code, note in enumerate(NOTES)}
+PROPOSALS = re.compile(r"Top-5 alternative proposals: (\[.{0,10000}\]) \| out of (\d{1,9})")
+
+
+@dataclass
+class Decoded:
+    """What one error_types cell says."""
+
+    kind: int
+    note: int = NO_NOTE
+    matching: tuple[int, ...] = ()
+    superclasses: tuple[str, ...] = ()
+    num_prompts: int | None = None
+    proposals: tuple[Proposal, ...] = ()
+
+
+def decode(texts: tuple[str, ...]) -> Decoded:
+    """Read the list of strings that an archive has for an image. Raises `ValueError` for any other."""
+    note = NOTE_OF.get(texts[0], NO_NOTE)
+    name, *details = texts[note != NO_NOTE :]
+    decoded = Decoded(KIND_OF[name], note)
+    if decoded.kind == CODES["out_of_vocabulary"]:
+        (detail,) = details
+        listed, count = PROPOSALS.fullmatch(detail).groups()
+        decoded.num_prompts = int(count)
+        decoded.proposals = tuple(
+            Proposal(int(offset), str(lemma), float(score.removesuffix("%")) / 100)
+            for offset, lemma, score in ast.literal_eval(listed)
+        )
+        return decoded
+    if decoded.kind in records.WITH_SUPERCLASSES:
+        names, *details = details
+        if names[:1] + names[-1:] != "[]":
+            raise ValueError(names)
+        decoded.superclasses = tuple(part.strip() for part in names[1:-1].split(",") if part.strip())
+    if decoded.kind in (CODES["fine_grained"], CODES["spurious_correlation"]):
+        labels, *details = details
+        decoded.matching = tuple(map(int, labels.split(",")))
+    if details:
+        raise ValueError(details)
+    return decoded
+
+
+def encode(decoded: Decoded) -> list[str]:
+    """The strings that `decode` reads."""
+    texts = [NOTES[decoded.note].archived] if decoded.note != NO_NOTE else []
+    texts.append(KINDS[decoded.kind].archived)
+    if decoded.kind == CODES["out_of_vocabulary"]:
+        return [*texts, proposals_text(decoded.num_prompts or 0, decoded.proposals)]
+    if decoded.kind in records.WITH_SUPERCLASSES:
+        texts.append(f"[{','.join(decoded.superclasses)}]")
+    if decoded.kind in (CODES["fine_grained"], CODES["spurious_correlation"]):
+        texts.append(",".join(map(str, decoded.matching)))
+    return texts
+
+
+def proposals_text(num_prompts: int, proposals) -> str:
+    best = [(offset, lemma, f"{score:.2%}") for offset, lemma, score in proposals]
+    return f"Top-5 alternative proposals: {best} | out of {num_prompts}"
+
+
+@dataclass(frozen=True)
+class Archived:
+    """One model's analysis from an archive.
+
+    Attributes:
+        images: The n images it is of; their `rows` are the frame's index.
+        kinds: [n] int8, positions in KINDS.
+        columns: Those of errors_analysis.parquet, as Arrow arrays.
+        fingerprints: For `records.is_current`.
+    """
+
+    images: AnnotatedImages
+    kinds: np.ndarray
+    columns: dict
+    fingerprints: dict[str, str]
+
+
+class Reader:
+    """Reads many archived analyses; what they say of the images is converted once, as long as it is the same.
+
+    Args:
+        vocabulary: The classes.
+        experts: Names of the non-prototypical images.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, experts: frozenset[str]):
+        self.vocabulary, self.experts = vocabulary, experts
+        self.last: tuple[list, AnnotatedImages, dict] | None = None
+
+    def read(self, content: bytes, where: Path) -> Archived:
+        """Read a pickled frame. Raises `InputError` for one that is hostile, damaged or says something impossible."""
+        frame = read_frame(content, where)
+        try:
+            frame = _sorted(frame)
+            images, columns = self._images(frame, where)
+            return _archived(frame, images, columns)
+        except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError, SyntaxError) as error:
+            raise InputError(f"{where} is no analysis of an archive ({one_line(error)}): fetch it again") from None
+
+    def _images(self, frame: Frame, where: Path) -> tuple[AnnotatedImages, dict]:
+        said = [_comparable(frame.columns[name]) for name in (*OF_IMAGES, *OF_NEIGHBOURS)] + [frame.index.tolist()]
+        if self.last is None or self.last[0] != said:
+            images = _images(frame, self.experts, where)
+            check_targets(Samples(images.files, images.targets), self.vocabulary, where)
+            self.last = said, images, records.image_columns(images, _neighbours(frame))
+        return self.last[1:]
+
+
+def _sorted(frame: Frame) -> Frame:
+    """The rows in the order of class folders and file names."""
+    missing = set(COLUMNS) - set(frame.columns)
+    if missing:
+        raise ValueError(f"it lacks the column {min(missing)}")
+    if not len(frame.index):
+        raise ValueError("it has no rows")
+    columns = {name: _comparable(frame.columns[name]) for name in COLUMNS}
+    files = columns["img_rel_path"]
+    if {*map(type, files)} != {str}:
+        raise ValueError("img_rel_path holds something that is no text")
+    if any(before > after for before, after in pairwise(files)):
+        order = sorted(range(len(files)), key=files.__getitem__)
+        columns = {name: [cells[row] for row in order] for name, cells in columns.items()}
+        frame = frame._replace(index=frame.index[order])
+    return frame._replace(columns=columns)
+
+
+def _comparable(cells) -> list:
+    return cells.tolist() if isinstance(cells, np.ndarray) else cells
+
+
+def _images(frame: Frame, experts: frozenset[str], where: Path) -> AnnotatedImages:
+    files, targets, labels, wrong, problematic = (frame.columns[name] for name in OF_IMAGES)
+    samples = Samples(np.array(files), _class_ids(targets, "target"))
+    labels, wrong = (
+        _lists(cells, int, name) for cells, name in ((labels, "multi_label"), (wrong, "wrong_multi_label"))
+    )
+    for name, cells in (("multi_label", labels), ("wrong_multi_label", wrong)):
+        _class_ids(list(chain.from_iterable(cells)), name)
+    if {*map(type, problematic)} != {bool}:
+        raise ValueError("is_problematic holds something else than true and false")
+    return from_columns(samples, labels, wrong, problematic, frame.index, experts, str(where))
+
+
+def _neighbours(frame: Frame):
+    """The neighbours as a column, or None where no image has any."""
+    indices, targets, files = (
+        _lists(frame.columns[name], kind, name) for name, kind in zip(OF_NEIGHBOURS, (int, int, str), strict=True)
+    )
+    lengths = np.array([*map(len, indices)])
+    if not lengths.any():
+        return None
+    flat = [list(chain.from_iterable(lists)) for lists in (indices, targets, files)]
+    if [*map(len, targets)] != lengths.tolist() or len(flat[2]) not in (0, len(flat[0])):
+        raise ValueError("the numbers of nearest training images and of their classes differ")
+    return records.neighbours_column(lengths, np.array(flat[0]), _class_ids(flat[1], OF_NEIGHBOURS[1]), flat[2] or None)
+
+
+def _archived(frame: Frame, images: AnnotatedImages, columns: dict) -> Archived:
+    import pyarrow as pa
+
+    top1 = _class_ids(frame.columns["top1"], "top1")
+    lists = [tuple(texts) for texts in _lists(frame.columns["error_types"], str, "error_types")]
+    known = {texts: _decoded(texts) for texts in set(lists)}
+    decoded = [known[texts] for texts in lists]
+    kinds, notes = (np.array([getattr(each, name) for each in decoded], np.int8) for name in ("kind", "note"))
+    skipped = frame.attrs.get(OPEN_WORLD) == SKIPPED
+    asked = [(row, each) for row, each in enumerate(decoded) if each.num_prompts is not None]
+    rows = np.array([row for row, _ in asked], int)
+    proposals = [proposal for _, each in asked for proposal in each.proposals]
+    columns = columns | records.named_columns(top1, kinds, notes, np.isin(kinds, UNTIL_OPEN_WORLD) & skipped)
+    columns |= {
+        "matching": pa.array([each.matching for each in decoded], pa.list_(pa.int16())),
+        "superclasses": pa.array([each.superclasses for each in decoded], pa.list_(pa.string())),
+    }
+    columns |= records.proposals_columns(
+        rows,
+        np.array([each.num_prompts for _, each in asked], int),
+        np.array([len(each.proposals) for _, each in asked], int),
+        tuple(zip(*proposals, strict=True)) or ([], [], []),
+        len(top1),
+    )
+    fingerprints = {
+        "images": records.images_fingerprint(images),
+        "relations": ARCHIVED,
+        "open_world": SKIPPED if skipped else ARCHIVED,
+        "predictions": fingerprint(top1),
+    }
+    return Archived(images, kinds, columns, fingerprints)
+
+
+def _decoded(texts: tuple[str, ...]) -> Decoded:
+    try:
+        return decode(texts)
+    except Exception as error:  # ast.literal_eval raises half a dozen
+        raise ValueError(f"it has the error types {list(texts)!s:.200}") from error
+
+
+def _class_ids(cells: list, name: str) -> np.ndarray:
+    """[k] int16."""
+    numbers = [plain(cell) for cell in cells]
+    if {*map(type, numbers)} - {int}:
+        raise ValueError(f"{name} holds something that is no integer")
+    if any(not 0 <= number < NUM_CLASSES for number in numbers):
+        raise ValueError(f"{name} holds something that is no class id of 0 to {NUM_CLASSES - 1}")
+    return np.array(numbers, np.int16)
+
+
+def _lists(cells: list, kind: type, name: str) -> list[list]:
+    """Cells that are lists of integers or texts, plainly or as arrays."""
+    lists = [plain(cell) for cell in cells]
+    if {*map(type, lists)} > {list}:
+        raise ValueError(f"{name} holds something that is no list")
+    kinds = {*map(type, chain.from_iterable(lists))}
+    if kinds - {kind}:
+        lists = [[plain(part) for part in parts] for parts in lists]
+        if {*map(type, chain.from_iterable(lists))} - {kind}:
+            raise ValueError(f"{name} holds something that is no {kind.__name__}")
+    return lists
