@@ -99,10 +99,10 @@ def store_logits(artefacts: Artefacts, args) -> None:
         raise InputError("--logits goes with --dataset imagenet and --model_name, and with no --model")
     known = artefacts.samples(dataset.name).exists()
     samples = read_samples(artefacts, dataset.name) if known else find_samples(artefacts, dataset, args.limit)[1]
-    claim_samples(artefacts, dataset.name, samples)
+    claim_samples(artefacts, dataset.name, samples, cli.say)
     (record,) = describe(artefacts, args, [own.from_logits(args.logits)])
     predictions = logits.to_predictions(logits.read(args.logits), samples, args.logits, args.save_probs)
-    metadata = stored.store(artefacts, dataset.name, record, samples, predictions)
+    metadata = stored.store(artefacts, dataset.name, record, samples, predictions, cli.say)
     extent = dataset.extent(len(samples.files))
     print(f"{record.model_id}: top-1 {metadata['top1_val_acc']:.2f} % on {extent}, from {args.logits}")
 
@@ -168,7 +168,7 @@ def collect(artefacts: Artefacts, args, records) -> dict[str, str]:
     device = predict.choose_device(args.device)
     dataset = DATASETS[args.dataset]
     root, samples, classes = find_samples(artefacts, dataset, args.limit)
-    claim_samples(artefacts, dataset.name, samples)
+    claim_samples(artefacts, dataset.name, samples, cli.say)
     cli.say(f"{dataset.name}: {dataset.extent(len(samples.files))} in {root}")
     workers = predict.default_workers(device) if args.workers is None else args.workers
     collector = Collector(
@@ -187,10 +187,8 @@ def collect(artefacts: Artefacts, args, records) -> dict[str, str]:
     )
     if args.pixel_cache:
         records = chain.from_iterable(zoo.by_geometry(records, args.use_test_size).values())
-    for record in records:
-        line = collector.collect(record)
-        if line:
-            print(line, flush=True)
+    for line in collector.run(records):
+        print(line, flush=True)
     return collector.failures
 
 

@@ -1,10 +1,11 @@
 """Embed images, training images and prompts with CLIP, and find every image's nearest training images."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from imagenet_errors import cli
-from imagenet_errors.errors import InputError
+from imagenet_errors.errors import InputError, UntouchableError
 from imagenet_errors.storage import DATASETS, Artefacts
 
 WHAT = ("texts", "train", "images", "neighbours")
@@ -50,25 +51,27 @@ def embed(artefacts: Artefacts, dataset, args) -> None:
     cli.say(f"CLIP is {clip.name}, on {device}")
     if "texts" in args.what:
         path = artefacts.root / TEXT_EMBEDDINGS
-        store(path, "prompts", prompts(artefacts), clip, lambda some: clip.embed_texts(some, args.batch_size), args)
+        embed_some = lambda some: clip.embed_texts(some, args.batch_size)  # noqa: E731
+        store(artefacts, path, "prompts", prompts(artefacts), None, clip, embed_some, args)
     if "train" in args.what:
         path = artefacts.root / TRAIN_EMBEDDINGS
         root, train = training_images(artefacts, args.train_dir)
-        store(path, "train_files", train.files, clip, embedder(clip, root, args), args, train.targets)
+        store(artefacts, path, "train_files", train.files, train.targets, clip, embedder(clip, root, args), args)
     if "images" in args.what:
         root, samples, _ = find_samples(artefacts, dataset, args.limit)
         path = artefacts.image_embeddings(dataset.name)
         if path.exists():
             check_same(read_embeddings(path, "sample_files"), clip, samples.files)
-        claim_samples(artefacts, dataset.name, samples)
-        store(path, "sample_files", samples.files, clip, embedder(clip, root, args), args)
+        claim_samples(artefacts, dataset.name, samples, cli.say)
+        store(artefacts, path, "sample_files", samples.files, None, clip, embedder(clip, root, args), args)
 
 
-def store(path: Path, field: str, names, clip, embed_some, args, targets=None) -> None:
-    from imagenet_errors.inference.clip import embed
+def store(artefacts: Artefacts, path: Path, field: str, names, targets, clip, embed_some, args) -> None:
+    from imagenet_errors.inference.clip import Job, embed
 
     kept = path.exists()
-    stored = embed(path, field, names, clip, embed_some, args.block, cli.progress, targets)
+    job = Job(artefacts.root, path, field, names, targets, clip, embed_some, args.block, cli.say)
+    stored = embed(job, cli.progress)
     cli.say(f"{'kept' if kept else 'wrote'} {path}: {len(stored.names):,} embeddings")
 
 
@@ -108,6 +111,7 @@ def training_images(artefacts: Artefacts, folder: Path | None):
 
 def find_neighbours(artefacts: Artefacts, args) -> None:
     """Every image's nearest training images, unless they are there for these images."""
+    from imagenet_errors import locks
     from imagenet_errors.embeddings import Neighbours, check_one_clip, read_embeddings, write_neighbours
     from imagenet_errors.files import fingerprint
     from imagenet_errors.inference import predict
@@ -120,21 +124,27 @@ def find_neighbours(artefacts: Artefacts, args) -> None:
     if train.targets is None:
         raise InputError(f"{train.path} lacks the array 'targets': run compute_clip_embeddings.py again")
     path, inputs = artefacts.neighbours(args.dataset), fingerprint(images.vectors, train.vectors, train.targets)
-    if is_current(path, len(images.names), inputs):
+    if is_current(path, len(images.names), inputs, lambda _: None):
         return cli.say(f"kept {path}")
-    indices = nearest(images.vectors, train.vectors, predict.choose_device(args.device), args.memory_gb, cli.progress)
-    write_neighbours(Neighbours(path, indices, train.targets[indices], images.clip or train.clip, inputs))
+    device = predict.choose_device(args.device)
+    with locks.locked(artefacts.root, f"{args.dataset}/{path.name}", cli.say):
+        if is_current(path, len(images.names), inputs, cli.say):
+            return cli.say(f"kept {path}")
+        indices = nearest(images.vectors, train.vectors, device, args.memory_gb, cli.progress)
+        write_neighbours(Neighbours(path, indices, train.targets[indices], images.clip or train.clip, inputs))
     cli.say(f"wrote {path}: the {indices.shape[1]} nearest of {len(train.names):,} training images, of each image")
 
 
-def is_current(path: Path, num_images: int, inputs: str) -> bool:
+def is_current(path: Path, num_images: int, inputs: str, say: Callable[[str], None]) -> bool:
     """Whether the neighbours are there; damaged ones are named. Official ones do not say what they were made from."""
     from imagenet_errors.embeddings import read_neighbours
 
     try:
         return path.exists() and read_neighbours(path, num_images).inputs in (None, inputs)
+    except UntouchableError:
+        raise
     except InputError as error:
-        cli.say(f"made again, for {error}")
+        say(f"made again, for {error}")
         return False
 
 

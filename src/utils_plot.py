@@ -99,15 +99,14 @@ def what_fills(columns: tuple[str, ...]) -> str:
 
 def draw_all(dataset: str, figures: list, frames: dict, options, jobs: int) -> None:
     """Draw in a pool of processes, with a progress bar."""
-    from concurrent.futures import ProcessPoolExecutor
-
     from imagenet_errors.plots.work import make
+    from imagenet_errors.processes import pool
 
     if jobs == 1 or len(figures) < 3:
         remarks = [make(figure, frames, options) for figure in cli.progress(figures, dataset)]
     else:
-        with ProcessPoolExecutor(jobs) as pool:
-            waiting = [pool.submit(make, figure, frames, options) for figure in figures]
+        with pool(jobs) as workers:
+            waiting = [workers.submit(make, figure, frames, options) for figure in figures]
             remarks = [one.result() for one in cli.progress(waiting, dataset)]
     cli.say(*(line for lines in remarks for line in lines), f"drew {len(figures)} of {dataset} into {options.folder}")
 

@@ -61,6 +61,8 @@ def test_stored_arrays_are_other_than_documented(validation):
         "top1": (np.int16, (383,)),
         "top5": (np.int16, (383, 5)),
         "top5_probs": (np.float32, (383, 5)),
+        "schema_version": (np.int64, ()),
+        "samples": (np.dtype("<U16"), ()),
     }
 
 

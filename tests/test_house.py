@@ -13,15 +13,19 @@ MODULES = sorted((ROOT / "src").rglob("*.py"))
 # Imports run one way: a module may import those of earlier layers, or of its own; wings side by side do not meet.
 LAYERS = {
     "errors": (),
-    "files": ("errors",),
-    "storage": ("errors", "files"),
-    "cli": ("errors", "storage"),
+    "processes": (),
+    "locks": (),
+    "files": ("errors", "processes"),
+    "storage": ("errors", "files", "locks"),
+    "cli": ("errors", "processes", "storage"),
     "download": (),
     "latex": ("errors", "files", "storage", "knowledge"),
     "knowledge": ("errors", "files", "storage"),
     "embeddings": ("errors", "files", "storage"),
-    "analysis": ("errors", "files", "storage", "embeddings", "knowledge"),
-    "inference": ("errors", "files", "storage", "download", "embeddings", "knowledge.vocabulary"),
+    "analysis": ("errors", "files", "locks", "storage", "embeddings", "knowledge"),
+    "inference": (
+        *("errors", "processes", "locks", "files", "storage", "download", "embeddings", "knowledge.vocabulary"),
+    ),
     "plots": ("errors", "files", "storage"),
 }
 HEAVY = {"torch", "torchvision", "timm", "transformers", "open_clip", "PIL"}

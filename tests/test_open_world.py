@@ -12,7 +12,7 @@ import pytest
 from pyarrow import parquet
 
 from imagenet_errors.analysis.open_world import OpenWorld
-from imagenet_errors.storage import REPOSITORY, read_top1
+from imagenet_errors.storage import REPOSITORY, Artefacts, read_samples, read_top1
 from tests import plain_taxonomy
 from tests.conftest import run_script
 from tests.plain_open_world import CLOSED, World
@@ -153,10 +153,9 @@ def test_eleventh_neighbour_opens_the_gate(few, pairs, world):
 
 @pytest.fixture(scope="module")
 def made(twelve) -> Made:
-    with np.load(twelve / "imagenet/samples_info.npz") as samples:
-        files = samples["sample_files"]
+    samples = read_samples(Artefacts(twelve), "imagenet")
     paths = sorted((twelve / "imagenet").glob("*/preds.npz"))
-    return Made.of(files, gates(np.array([read_top1(path, len(files)) for path in paths])))
+    return Made.of(samples.files, gates(np.array([read_top1(path, samples) for path in paths])))
 
 
 @pytest.fixture(scope="module")
@@ -186,8 +185,8 @@ def plain(shared, twelve, made, world):
     unlike = set((REPOSITORY / "artefacts/non_prototypical_files.txt").read_text().split())
     with open(shared / "published/spurious_pairs.csv", newline="") as file:
         spurious = {frozenset((int(row["class_a"]), int(row["class_b"]))) for row in csv.DictReader(file)}
-    with np.load(twelve / "imagenet/samples_info.npz") as samples:
-        targets = samples["targets"].tolist()
+    samples = read_samples(Artefacts(twelve), "imagenet")
+    targets = samples.targets.tolist()
     names = [file.split("/")[1] for file in made.files]
     rows = [row for row, name in enumerate(names) if name in accepted]
     near, embedding_of, known = made.near.tolist(), made.embedding_of, {}
@@ -204,7 +203,7 @@ def plain(shared, twelve, made, world):
 
     models = {}
     for path in sorted((twelve / "imagenet").glob("*/preds.npz")):
-        top1 = read_top1(path, len(names)).tolist()
+        top1 = read_top1(path, samples).tolist()
         models[path.parent.name] = [
             known[key] if (key := (row, top1[row])) in known else known.setdefault(key, decide(*key)) for row in rows
         ]

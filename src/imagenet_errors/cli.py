@@ -1,13 +1,14 @@
 """What all scripts share: flags, errors as one line, progress."""
 
 import argparse
-import errno
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from imagenet_errors.errors import InputError, unknown
+from imagenet_errors import processes
+from imagenet_errors.errors import InputError, of_system, unknown
 from imagenet_errors.storage import DATASETS, REPOSITORY
 
 
@@ -86,22 +87,33 @@ def say(*lines: str) -> None:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script's main function and leave: bad input is one line and status 2, Ctrl-C one line and status 130."""
+    """Run a script's main function and leave.
+
+    Exit statuses:
+        0: all is done.
+        1: the run went to its end, and left out something that it named: a model, a figure.
+        2: bad input, wrong flags, or a file that cannot be read or written: one line says which, and what to do.
+        129, 130, 143: SIGHUP, Ctrl-C, SIGTERM came. What is finished is kept, nothing is half-written.
+        141: the reader of our output left, e.g. `| head`.
+    """
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.reconfigure(errors="replace")  # a terminal that cannot show ≤ shows ?
+    processes.stop_on_signals()
     try:
         main()
         print(end="", flush=True)
     except InputError as error:
         sys.exit(_complain(error, 2))
-    except KeyboardInterrupt:
-        sys.exit(_complain("interrupted: what is finished is kept, the same command goes on from there", 130))
-    except BrokenPipeError:  # the reader of our output left, e.g. `| head`
+    except KeyboardInterrupt as error:
+        processes.ignore_signals()
+        number = error.number if isinstance(error, processes.Stopped) else signal.SIGINT
+        what = signal.strsignal(number).lower()
+        sys.exit(_complain(f"{what}: what is finished is kept, the same command goes on from there", 128 + number))
+    except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:
-        what = f"{error.filename}: {error.strerror}" if error.filename else error
-        sys.exit(_complain(f"{what}: {'make room' if error.errno == errno.ENOSPC else 'choose another folder'}", 2))
+        sys.exit(_complain(of_system(error), 2))
 
 
 def _complain(message, status: int) -> int:

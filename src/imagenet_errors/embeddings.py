@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from imagenet_errors.errors import InputError
-from imagenet_errors.files import as_texts, read_npz, write_npz
+from imagenet_errors.files import as_texts, check_schema, read_npz, write_npz
 from imagenet_errors.storage import class_ids
 
+SCHEMA_VERSION = 1  # of both kinds of files
 NUM_NEIGHBOURS = 50
 TOLERANCE = 1e-2  # of the length of a stored vector; half precision is off by a thousandth
 AGAIN = "remove it and run compute_clip_embeddings.py again"
@@ -66,7 +67,7 @@ def read_embeddings(path: Path, names: str) -> Embeddings:
     Raises:
         InputError: for a file that is missing or damaged, or a vector that is zero, not finite or not of unit length.
     """
-    arrays = read_npz(path, names, "embeddings", optional=("clip", "targets"), advice=AGAIN)
+    arrays = _read(path, names, "embeddings", optional=("clip", "targets"))
     vectors, listed = arrays["embeddings"], arrays[names]
     if vectors.ndim != 2 or listed.shape != vectors.shape[:1] or not vectors.size or vectors.dtype.kind != "f":
         raise InputError(f"{path} holds {listed.shape} {names} and {vectors.shape} {vectors.dtype} embeddings: {AGAIN}")
@@ -84,7 +85,7 @@ def read_embeddings(path: Path, names: str) -> Embeddings:
 
 def read_neighbours(path: Path, num_images: int) -> Neighbours:
     """Read the neighbours of so many images. Raises `InputError` for a missing or damaged file, or another number."""
-    arrays = read_npz(path, "topk_train_indices", "topk_train_targets", optional=("clip", "inputs"), advice=AGAIN)
+    arrays = _read(path, "topk_train_indices", "topk_train_targets", optional=("clip", "inputs"))
     indices, targets = arrays["topk_train_indices"], class_ids(arrays["topk_train_targets"], str(path))
     expected = (num_images, NUM_NEIGHBOURS)
     if indices.shape != expected or targets.shape != expected or indices.dtype.kind not in "iu":
@@ -103,18 +104,27 @@ def write_embeddings(path: Path, names: str, embedded: Embeddings) -> None:
     """Write what `read_embeddings` reads."""
     extra = {} if embedded.targets is None else {"targets": embedded.targets}
     extra |= {} if embedded.clip is None else {"clip": np.array(embedded.clip)}
-    write_npz(path, **{names: embedded.names}, embeddings=embedded.vectors, **extra)
+    write_npz(path, **{names: embedded.names}, embeddings=embedded.vectors, **extra, schema_version=SCHEMA_VERSION)
 
 
 def write_neighbours(found: Neighbours) -> None:
     """Write what `read_neighbours` reads."""
     said = {name: np.array(getattr(found, name)) for name in ("clip", "inputs") if getattr(found, name) is not None}
-    write_npz(found.path, topk_train_indices=found.indices, topk_train_targets=found.targets, **said)
+    arrays = {"topk_train_indices": found.indices, "topk_train_targets": found.targets}
+    write_npz(found.path, **arrays, **said, schema_version=SCHEMA_VERSION)
 
 
 def read_train_files(path: Path) -> np.ndarray:
     """[T] str, the names of the training images alone."""
-    return as_texts(read_npz(path, "train_files", advice=AGAIN)["train_files"], path, AGAIN)
+    return as_texts(_read(path, "train_files")["train_files"], path, AGAIN)
+
+
+def _read(path: Path, *names: str, optional: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+    """The arrays. Raises `NewerSchemaError` for a file of a newer form than ours; official ones have no version."""
+    arrays = read_npz(path, *names, optional=(*optional, "schema_version"), advice=AGAIN)
+    if "schema_version" in arrays:
+        check_schema(path, arrays["schema_version"].tolist(), SCHEMA_VERSION, AGAIN)
+    return arrays
 
 
 def _text(arrays: dict[str, np.ndarray], name: str, path: Path) -> str | None:

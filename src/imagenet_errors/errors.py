@@ -1,19 +1,49 @@
 """Mistakes of users, told in one line."""
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+ADVICE = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "your quota is used up, make room",
+    errno.EROFS: "it cannot be written, choose another folder",
+    errno.EACCES: "get the permission, or choose another folder",
+    errno.EPERM: "get the permission, or choose another folder",
+    errno.EIO: "the disk or the network fails, check it",
+    errno.EMFILE: "try fewer --workers, or raise the limit (ulimit -n)",
+    errno.ENFILE: "close other programs",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EISDIR: "move this folder away",
+    errno.ENOSYS: "its file system has no locks, choose another folder",
+    errno.ENOLCK: "its file system has no locks, choose another folder",
+}
 
 
 class InputError(Exception):
     """Bad input, told in one line: what is wrong, where, and what to do. Scripts print it and exit with status 2."""
 
 
-class NewerSchemaError(InputError):
+class UntouchableError(InputError):
+    """A file that cannot be used although nothing is wrong with it: it must not be overwritten."""
+
+
+class NewerSchemaError(UntouchableError):
     """A file that a newer version of this repository wrote: it must be neither read nor overwritten."""
+
+
+class UnreadableError(UntouchableError):
+    """A file that the machine does not let us read, for want of a permission or for a failing disk."""
 
 
 class ModelError(Exception):
     """A model that cannot be downloaded, built or run, told in one line: a row of failures.csv, and the run goes on."""
+
+
+def of_system(error: OSError, path="") -> str:
+    """What the operating system refused, where, and what to do."""
+    where = [str(place) for place in (path or error.filename,) if place]
+    return ": ".join([*where, error.strerror or str(error), ADVICE.get(error.errno, "choose another folder")])
 
 
 def unknown(kind: str, name: str, names: Iterable[str]) -> str:

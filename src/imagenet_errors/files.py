@@ -1,36 +1,72 @@
 """How files are written and read: completely or not at all, and with every fault told in one line.
 
 Every writer writes a temporary file beside the target and renames it, so a file that exists is complete. Every reader
-raises `InputError` for a file that is missing, damaged or malformed.
+raises `InputError` for a file that is missing, damaged or malformed, and `UnreadableError` for one that may be whole.
 """
 
 import csv
+import errno
+import glob
 import hashlib
 import json
 import os
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
-from imagenet_errors.errors import InputError, NewerSchemaError
+from imagenet_errors import processes
+from imagenet_errors.errors import InputError, NewerSchemaError, UnreadableError, of_system
 
 SCHEMA_VERSION = 1  # of errors_analysis.parquet
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` and rename it to `path` once it is completely written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Yield a temporary path beside `path` and rename it to `path` once it is completely written.
+
+    The temporary name tells host and process. What killed processes of this host left for the same file is removed;
+    other hosts' processes may be at work.
+
+    Raises:
+        OSError: naming `path`, where it cannot be written.
+    """
+    ours = f".{path.name}.{socket.gethostname()}."
+    temporary = path.with_name(f"{ours}{os.getpid()}.tmp")
     try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path.parent, ours)
+        try:
+            yield temporary
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, temporary, str(temporary)):
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+
+
+def _remove_leftovers(folder: Path, ours: str) -> None:
+    for leftover in folder.glob(f"{glob.escape(ours)}*.tmp"):
+        pid = leftover.name[len(ours) : -len(".tmp")]
+        if pid.isdecimal() and not processes.is_alive(int(pid)):
+            leftover.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the new name outlive a power cut, where the file system can do that."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -63,7 +99,21 @@ def write_parquet(path: Path, table, metadata: dict) -> None:
 
     table = table.replace_schema_metadata({key: json.dumps(value) for key, value in metadata.items()})
     with atomic_write(path) as temporary:
-        parquet.write_table(table, temporary, compression="zstd")
+        parquet.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+
+
+def _refuse_unreadable(error: Exception, path: Path) -> None:
+    """Raises `UnreadableError` where what a reader raised says nothing of the bytes in the file."""
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: a place before the file
+        raise UnreadableError(of_system(error, path)) from None
+
+
+def check_schema(path: Path, version, newest: int, advice: str) -> None:
+    """Raises `NewerSchemaError` for a version beyond `newest`, `InputError` for one that is no version."""
+    if type(version) is not int or version < 1:
+        raise InputError(f"{path} has the schema {version!r}, which is none of ours: {advice}")
+    if version > newest:
+        raise NewerSchemaError(f"{path} has schema {version}, newer than {newest}: update this repository")
 
 
 def _refuse_constant(name: str):
@@ -84,6 +134,8 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(f"{path} is missing") from None
+    except OSError as error:
+        raise UnreadableError(of_system(error, path)) from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is no UTF-8 text ({error.reason} at byte {error.start}): fetch it again") from None
 
@@ -132,6 +184,7 @@ def read_npz(
 
     Raises:
         InputError: where the file is missing, no such archive, damaged in any way, or lacks one of `names`.
+        UnreadableError: where it may be whole.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -144,6 +197,7 @@ def read_npz(
     except InputError:
         raise
     except Exception as error:  # NumPy, zipfile and zlib raise a dozen different kinds for damaged bytes
+        _refuse_unreadable(error, path)
         raise InputError(f"{path} is no readable npz archive ({error}): {advice}") from None
     if not all(isinstance(array, np.ndarray) for array in arrays.values()):
         raise InputError(f"{path} holds something that is no array: {advice}")
@@ -167,13 +221,9 @@ def read_parquet_metadata(path: Path) -> dict:
         stored = parquet.read_metadata(path).metadata or {}
         metadata = {key.decode(): json.loads(value) for key, value in stored.items() if key != b"ARROW:schema"}
     except (pyarrow.ArrowException, OSError, ValueError) as error:
+        _refuse_unreadable(error, path)
         raise InputError(f"{path} is damaged ({error}): run --perform_error_analysis again") from None
-    if type(metadata.get("schema_version")) is not int:
-        raise InputError(f"{path} is no analysis of ours: run --perform_error_analysis again")
-    if metadata["schema_version"] > SCHEMA_VERSION:
-        raise NewerSchemaError(
-            f"{path} has schema {metadata['schema_version']}, newer than {SCHEMA_VERSION}: update this repository"
-        )
+    check_schema(path, metadata.get("schema_version"), SCHEMA_VERSION, "run --perform_error_analysis again")
     return metadata
 
 
@@ -183,8 +233,9 @@ def read_parquet(path: Path, columns: list[str]):
     from pyarrow import parquet
 
     try:
-        return parquet.read_table(path, columns=columns, partitioning=None)
+        return parquet.read_table(path, columns=columns, partitioning=None, page_checksum_verification=True)
     except (pyarrow.ArrowException, OSError, KeyError) as error:
+        _refuse_unreadable(error, path)
         raise InputError(f"{path} is damaged ({error}): run --perform_error_analysis again") from None
 
 

@@ -1,12 +1,16 @@
 """Where artefacts and results live, and what each must hold: nothing else opens one."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from imagenet_errors.errors import InputError
-from imagenet_errors.files import as_texts, read_csv, read_json, read_npz, write_npz
+from imagenet_errors import locks
+from imagenet_errors.errors import InputError, UntouchableError
+from imagenet_errors.files import as_texts, check_schema, fingerprint, read_csv, read_json, read_npz, write_npz
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NUM_CLASSES = 1000
@@ -21,6 +25,8 @@ ERROR_COLUMNS = (  # of the stats tables, in the published order
     "num_OOV_clip",
     "num_not_classified",
 )
+PREDICTIONS_SCHEMA = 1  # of preds.npz
+MOST_BYTES = 200  # in the name of a model's folder
 METADATA_NUMBERS = (
     "num_params",
     "top1_val_acc",
@@ -102,6 +108,11 @@ class Samples:
 
     files: np.ndarray
     targets: np.ndarray
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What predictions say they are of."""
+        return fingerprint(self.files.tolist(), self.targets)
 
 
 @dataclass(frozen=True)
@@ -197,7 +208,11 @@ def error_types_picture(results_dir: Path, dataset: str) -> Path:
 
 
 def model_dir_id(model_id: str) -> str:
-    return model_id.replace("/", "--")
+    """The name of a model's folder. Raises `InputError` for an id that makes none."""
+    name = model_id.replace("/", "--")
+    if not (name.strip() and name.isprintable()) or name[0] == "." or "\\" in name or len(name.encode()) > MOST_BYTES:
+        raise InputError(f"{model_id[:300]!r} is no name of a folder: give the model another, e.g. me/my-resnet50")
+    return name
 
 
 def class_ids(values: np.ndarray, where: str) -> np.ndarray:
@@ -226,33 +241,53 @@ def read_samples(artefacts: Artefacts, dataset: str) -> Samples:
     return Samples(files, targets)
 
 
-def claim_samples(artefacts: Artefacts, dataset: str, samples: Samples) -> None:
+def claim_samples(artefacts: Artefacts, dataset: str, samples: Samples, say: Callable[[str], None]) -> None:
     """Write the images of this dataset folder, unless it holds predictions for others: that is refused."""
+    if not _are_claimed(artefacts, dataset, samples):
+        with claimed(artefacts, dataset, samples, say):
+            pass
+
+
+@contextmanager
+def claimed(artefacts: Artefacts, dataset: str, samples: Samples, say: Callable[[str], None]) -> Iterator[None]:
+    """As `claim_samples`; until it is left, no other process claims the folder for other images."""
+    with locks.locked(artefacts.root, f"{dataset}/samples_info.npz", say):
+        if not _are_claimed(artefacts, dataset, samples):
+            write_npz(artefacts.samples(dataset), sample_files=samples.files, targets=samples.targets)
+        yield
+
+
+def _are_claimed(artefacts: Artefacts, dataset: str, samples: Samples) -> bool:
+    """Whether the folder lists these images. Raises `InputError` where it has predictions for others."""
     path = artefacts.samples(dataset)
     predicted = [model for model in artefacts.models(dataset) if artefacts.predictions(dataset, model).exists()]
-    if predicted:
-        try:
-            known = read_samples(artefacts, dataset)
-        except InputError as error:
-            raise InputError(
-                f"{error}; it said which images {predicted[0]} has predictions for: restore it, or use another"
-                " --artefacts_dir"
-            ) from None
-        if not np.array_equal(known.files, samples.files):
-            others = "in another order" if np.array_equal(np.sort(known.files), samples.files) else "not the same"
-            raise InputError(
-                f"{path} lists {len(known.files):,} images, and these {len(samples.files):,} are {others}: every model"
-                " of a dataset must see the same images, sorted by class folder and name; use another --artefacts_dir"
-            )
-        if np.array_equal(known.targets, samples.targets):
-            return
-    write_npz(path, sample_files=samples.files, targets=samples.targets)
+    try:
+        known = read_samples(artefacts, dataset)
+    except UntouchableError:
+        raise
+    except InputError as error:
+        if not predicted:
+            return False
+        raise InputError(
+            f"{error}; it said which images {predicted[0]} has predictions for: restore it, or use another"
+            " --artefacts_dir"
+        ) from None
+    if predicted and not np.array_equal(known.files, samples.files):
+        others = "in another order" if np.array_equal(np.sort(known.files), samples.files) else "not the same"
+        raise InputError(
+            f"{path} lists {len(known.files):,} images, and these {len(samples.files):,} are {others}: every model"
+            " of a dataset must see the same images, sorted by class folder and name; use another --artefacts_dir"
+        )
+    return known.fingerprint == samples.fingerprint
 
 
-def read_top1(path: Path, num_samples: int) -> np.ndarray:
-    """The top-1 class ids, [num_samples] int16. Raises `InputError` where the file is not that."""
-    top1 = read_npz(path, "top1")["top1"]
-    if top1.shape != (num_samples,):
+def read_top1(path: Path, samples: Samples) -> np.ndarray:
+    """The top-1 class ids, [N] int16. Raises `InputError` where the file is not that."""
+    arrays = read_npz(path, "top1", optional=("schema_version", "samples"))
+    if "schema_version" in arrays:
+        check_schema(path, arrays["schema_version"].tolist(), PREDICTIONS_SCHEMA, "predict again")
+    top1, num_samples, of = arrays["top1"], len(samples.files), arrays.get("samples")
+    if top1.shape != (num_samples,) or (of is not None and of.tolist() != samples.fingerprint):
         raise InputError(
             f"{path} holds {top1.shape} predictions for {num_samples:,} images:"
             " they are of other images than samples_info.npz lists, predict again"
@@ -260,15 +295,25 @@ def read_top1(path: Path, num_samples: int) -> np.ndarray:
     return class_ids(top1, str(path))
 
 
-def check_predictions(path: Path, num_samples: int, probs: bool) -> None:
-    """Read all of a preds.npz. Raises `InputError` where it is damaged, of other images, or lacks wanted `probs`."""
-    read_top1(path, num_samples)
+def check_predictions(path: Path, samples: Samples, probs: bool) -> np.ndarray:
+    """Read all of a preds.npz; returns top-1 as `read_top1`.
+
+    Raises:
+        InputError: where it is damaged, of other images, or lacks wanted `probs` or a part of what we write.
+    """
+    top1, num_samples = read_top1(path, samples), len(samples.files)
     shapes = {"top5": (num_samples, 5), "top5_probs": (num_samples, 5), "probs": (num_samples, NUM_CLASSES)}
-    for name, array in read_npz(path, *["probs"] * probs, optional=("top5", "top5_probs")).items():
+    ours = read_npz(path, optional=("schema_version", "samples"))
+    required = ("schema_version", "samples", "top5", "top5_probs") if ours else ()
+    arrays = read_npz(path, *required, *["probs"] * probs, optional=("top5", "top5_probs"))
+    for name, array in arrays.items():
+        if name not in shapes:
+            continue
         if array.shape != shapes[name]:
             raise InputError(f"{path}: {name} has the shape {array.shape}, not {shapes[name]}: predict again")
         if not (np.issubdtype(array.dtype, np.number) and np.isfinite(array).all()):
             raise InputError(f"{path}: {name} holds something that is no number: predict again")
+    return top1
 
 
 def read_metadata(path: Path) -> dict:

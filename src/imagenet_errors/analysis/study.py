@@ -187,7 +187,7 @@ class Study:
     def top1(self, model: str) -> np.ndarray:
         """[n] int16: the model's predictions on the annotated images."""
         path = self.artefacts.predictions(self.dataset, model)
-        return read_top1(path, len(self.samples.files))[self.images.rows]
+        return read_top1(path, self.samples)[self.images.rows]
 
     def analyse(self, model: str, columns: dict, tested: Tested | None) -> str:
         """Decide and store one model's errors, unless a current analysis is there; says which in one word or more.
@@ -291,7 +291,7 @@ class Study:
         """Metadata, with the top-1 accuracy computed from the predictions where it is not known."""
         metadata = read_metadata(self.artefacts.metadata(dataset, model))
         if metadata["top1_val_acc"] is None and self._has_predictions(dataset, model):
-            targets = (self.samples if dataset == self.dataset else read_samples(self.artefacts, dataset)).targets
-            hits = read_top1(self.artefacts.predictions(dataset, model), len(targets)) == targets
+            samples = self.samples if dataset == self.dataset else read_samples(self.artefacts, dataset)
+            hits = read_top1(self.artefacts.predictions(dataset, model), samples) == samples.targets
             metadata["top1_val_acc"] = float(100 * hits.mean())
         return metadata

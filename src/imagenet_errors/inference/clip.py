@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from imagenet_errors import locks
 from imagenet_errors.download import file_sha256
 from imagenet_errors.embeddings import NUM_NEIGHBOURS, Embeddings, read_embeddings, write_embeddings
-from imagenet_errors.errors import InputError, ModelError, one_line, unknown
+from imagenet_errors.errors import InputError, ModelError, UntouchableError, one_line, unknown
 from imagenet_errors.inference.datasets import Images
 from imagenet_errors.inference.predict import settle_arithmetic
 from imagenet_errors.inference.preprocessing import OwnTransform
@@ -97,45 +98,83 @@ class Clip:
         return np.concatenate(parts)
 
 
-def embed(
-    path: Path,
-    field: str,
-    names: np.ndarray,
-    clip: Clip,
-    embed_some: Callable[[np.ndarray], np.ndarray],
-    block: int,
-    progress: Callable,
-    targets: np.ndarray | None = None,
-) -> Embeddings:
-    """Embeddings of all `names`, stored in `path`; a block at a time, so that a run that was killed goes on.
+@dataclass(frozen=True)
+class Job:
+    """Names to be embedded and stored in one archive.
 
-    Args:
-        path: The archive.
+    Attributes:
+        root: The artefacts folder.
+        path: The archive in it.
         field: What it calls the names.
         names: [m] str, images or prompts.
+        targets: [m] class ids to store with them, or None.
         clip: What embeds them.
         embed_some: From some of the names to their embeddings.
-        block: How many at a time.
+        block: How many are embedded and stored at a time.
+        say: Takes remarks, one line each.
+    """
+
+    root: Path
+    path: Path
+    field: str
+    names: np.ndarray
+    targets: np.ndarray | None
+    clip: Clip
+    embed_some: Callable[[np.ndarray], np.ndarray]
+    block: int
+    say: Callable[[str], None]
+
+    @property
+    def folder(self) -> Path:
+        """Where blocks lie until all are there."""
+        return self.path.with_suffix(".parts")
+
+    def lock(self, name: str) -> str:
+        return f"{self.path.relative_to(self.root)}/{name}"
+
+
+def embed(job: Job, progress: Callable) -> Embeddings:
+    """The embeddings of a job, stored; a block at a time, so that a run that was killed goes on.
+
+    Several processes share the blocks; one of them puts them together.
+
+    Args:
+        job: What to embed.
         progress: Wraps (blocks, description).
-        targets: [m] class ids to store with them.
 
     Raises:
-        InputError: where `path` holds embeddings of other names or of another CLIP.
+        InputError: where the archive holds embeddings of other names or of another CLIP.
     """
-    if path.exists():
-        return check_same(read_embeddings(path, field), clip, names)
-    folder = path.with_suffix(".parts")
-    parts = []
-    for start in progress(range(0, len(names), block), path.name):
-        part, some = folder / f"{start:08d}.npz", names[start : start + block]
-        parts.append(_valid_part(part, some, clip))
-        if parts[-1] is None:
-            write_embeddings(part, "names", Embeddings(part, some, embed_some(some), clip.name))
-            parts[-1] = read_embeddings(part, "names").vectors
-    embedded = Embeddings(path, names, np.concatenate(parts), clip.name, targets)
-    write_embeddings(path, field, embedded)
-    shutil.rmtree(folder)
-    return embedded
+    if not job.path.exists():
+        starts = range(0, len(job.names), job.block)
+        parts = {start: _embed_block(job, start, wait=False) for start in progress(starts, job.path.name)}
+        for start in [start for start, part in parts.items() if part is None]:
+            parts[start] = _embed_block(job, start, wait=True)
+        with locks.locked(job.root, job.lock("all"), job.say):
+            if not job.path.exists():
+                vectors = np.concatenate(list(parts.values()))
+                embedded = Embeddings(job.path, job.names, vectors, job.clip.name, job.targets)
+                write_embeddings(job.path, job.field, embedded)
+                shutil.rmtree(job.folder)
+                return embedded
+    return check_same(read_embeddings(job.path, job.field), job.clip, job.names)
+
+
+def _embed_block(job: Job, start: int, wait: bool) -> np.ndarray | None:
+    """The embeddings of a block; None where they, or all, are left to another process."""
+    part, some = job.folder / f"{start:08d}.npz", job.names[start : start + job.block]
+    done = _valid_part(part, some, job.clip)
+    if done is not None:
+        return done
+    name = job.lock(f"{start:08d}")
+    with locks.locked(job.root, name, job.say) if wait else locks.if_free(job.root, name) as mine:
+        if not mine or job.path.exists():
+            return None
+        done = _valid_part(part, some, job.clip)
+        if done is None:
+            write_embeddings(part, "names", Embeddings(part, some, job.embed_some(some), job.clip.name))
+            done = read_embeddings(part, "names").vectors
+        return done
 
 
 def check_same(stored: Embeddings, clip: Clip, names: np.ndarray | None = None) -> Embeddings:
@@ -154,6 +193,8 @@ def _valid_part(path: Path, names: np.ndarray, clip: Clip) -> np.ndarray | None:
     """The embeddings of an earlier run, if they are whole and of these names by this CLIP."""
     try:
         stored = read_embeddings(path, "names") if path.exists() else None
+    except UntouchableError:
+        raise
     except InputError:
         return None
     same = stored is not None and stored.clip == clip.name and np.array_equal(stored.names, names)

@@ -1,19 +1,25 @@
 """From records to stored predictions, one model at a time; a model that fails is a row in failures.csv."""
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
-from imagenet_errors.errors import InputError, ModelError, one_line
-from imagenet_errors.files import read_csv, write_csv
+from imagenet_errors import locks
+from imagenet_errors.errors import InputError, ModelError, UntouchableError, one_line
+from imagenet_errors.files import read_csv, write_csv, write_json
 from imagenet_errors.inference import own, predict, stored, zoo
 from imagenet_errors.inference.catalogue import ModelRecord
 from imagenet_errors.inference.datasets import Images
 from imagenet_errors.storage import Artefacts, Dataset, Samples
 
 FAILURE_COLUMNS = ["model_id", "reason"]
+
+
+class TakenError(Exception):
+    """Another process works at a model; says which."""
 
 
 @dataclass
@@ -48,32 +54,86 @@ class Collector:
     progress: Callable
     failures: dict[str, str] = field(default_factory=dict)
 
-    def collect(self, record: ModelRecord) -> str | None:
-        """Predict and store, unless that is done; returns the result in a line, or None where there is no new one.
+    def run(self, records: Iterable[ModelRecord]) -> Iterator[str]:
+        """Predict and store, unless that is done; yields every new result in a line.
+
+        What another process is at comes last: then it is waited for, and is done, or is done here if that one failed.
 
         Raises:
             InputError: for an image that cannot be read, or a killed worker: no other model could be run either.
         """
+        taken = []
+        for record in records:
+            try:
+                yield from self._try(record, wait=False)
+            except TakenError as error:
+                self.say(f"{record.model_id}: {error} works at it, so it comes last")
+                taken.append(record)
+        for record in taken:
+            yield from self._try(record, wait=True)
+
+    def _try(self, record: ModelRecord, wait: bool) -> list[str]:
         try:
-            line = self._collect(record)
-        except ModelError as error:
+            lines = self._collect(record, wait)
+        except (ModelError, UntouchableError) as error:
             self.failures[record.model_id] = str(error)
             self.say(f"{record.model_id}: not predicted, {error}")
-            line = None
+            lines = []
         except RuntimeError as error:
             raise InputError(f"decoding images fails ({one_line(error)}): try fewer --workers") from error
         self._write_failures(record.model_id)
-        return line
+        return lines
 
-    def _collect(self, record: ModelRecord) -> str | None:
+    def _collect(self, record: ModelRecord, wait: bool) -> list[str]:
         made_with = {"amp": self.amp, "use_test_size": self.use_test_size}
         built = None
         if record.module == own.MODULE:
             built = zoo.build(record, self.use_test_size)
             made_with["weights_fingerprint"] = own.fingerprint_of(record, built[0])
-        if self._is_kept(record, made_with):
-            self.say(f"{record.model_id}: kept, it has valid predictions")
-            return None
+        kept = f"{record.model_id}: kept, it has valid predictions"
+        if self._is_up_to_date(record, made_with):  # without a lock: the folder may be read-only
+            self.say(kept)
+            return []
+        root, name = self.artefacts.root, f"{self.dataset.name}/{record.dir_id}"
+        with locks.locked(root, name, self.say) if wait else locks.if_free(root, name) as mine:
+            if not mine:
+                raise TakenError(locks.holder(root, name))
+            if self._keep(record, made_with):
+                self.say(kept)
+                return []
+            return [self._make(record, built, made_with)]
+
+    def _known_metadata(self, record: ModelRecord, made_with: dict) -> dict | None:
+        return stored.known_metadata(
+            self.artefacts, self.dataset.name, record, self.samples, self.save_probs, made_with
+        )
+
+    def _is_up_to_date(self, record: ModelRecord, made_with: dict) -> bool:
+        """Whether there is nothing to write; what is wrong is said once nobody else is at it."""
+        try:
+            known = self._known_metadata(record, made_with)
+        except UntouchableError:
+            raise
+        except InputError:
+            return False
+        return known is not None and known == known | stored.description(record)
+
+    def _keep(self, record: ModelRecord, made_with: dict) -> bool:
+        """Whether the predictions are valid; the descriptive part of their metadata is brought up to date."""
+        try:
+            known = self._known_metadata(record, made_with)
+        except UntouchableError:
+            raise
+        except InputError as error:
+            self.say(f"{record.model_id}: predicted again, for {error}")
+            return False
+        if known is None:
+            return False
+        if known != (refreshed := known | stored.description(record)):
+            write_json(self.artefacts.metadata(self.dataset.name, record.dir_id), refreshed)
+        return True
+
+    def _make(self, record: ModelRecord, built: tuple | None, made_with: dict) -> str:
         gc.collect()  # the memory of the network before this one
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -85,6 +145,7 @@ class Collector:
             record,
             self.samples,
             predictions,
+            self.say,
             zoo.count_parameters(model),
             batch_size,
             made_with,
@@ -93,14 +154,6 @@ class Collector:
             f"{record.model_id}: top-1 {metadata['top1_val_acc']:.2f} % on"
             f" {self.dataset.extent(len(self.samples.files))}, {predictions.seconds:.1f} s on {self.device}"
         )
-
-    def _is_kept(self, record: ModelRecord, made_with: dict) -> bool:
-        num_samples = len(self.samples.files)
-        try:
-            return stored.keep(self.artefacts, self.dataset.name, record, num_samples, self.save_probs, made_with)
-        except InputError as error:
-            self.say(f"{record.model_id}: predicted again, for {error}")
-            return False
 
     def _predict(self, record: ModelRecord, model, preprocessing) -> tuple[predict.Predictions, int]:
         """The predictions, and the batch size that fitted into memory."""
@@ -127,10 +180,16 @@ class Collector:
 
     def _write_failures(self, model_id: str) -> None:
         """Bring the row of one model up to date; those of other runs stay."""
-        path = self.artefacts.failures(self.dataset.name)
-        before = {row["model_id"]: row["reason"] for row in read_csv(path, FAILURE_COLUMNS)} if path.exists() else {}
-        after = {model: reason for model, reason in before.items() if model != model_id}
-        if model_id in self.failures:
-            after[model_id] = self.failures[model_id]
-        if after != before:
-            write_csv(path, FAILURE_COLUMNS, [{"model_id": key, "reason": value} for key, value in after.items()])
+        path, reason = self.artefacts.failures(self.dataset.name), self.failures.get(model_id)
+        if _read_failures(path).get(model_id) == reason:
+            return
+        with locks.locked(self.artefacts.root, f"{self.dataset.name}/failures.csv", self.say):
+            rows = _read_failures(path)
+            rows.pop(model_id, None)
+            rows |= {model_id: reason} if reason else {}
+            write_csv(path, FAILURE_COLUMNS, [{"model_id": key, "reason": value} for key, value in rows.items()])
+
+
+def _read_failures(path: Path) -> dict[str, str]:
+    """{model id: reason}."""
+    return {row["model_id"]: row["reason"] for row in read_csv(path, FAILURE_COLUMNS)} if path.exists() else {}

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from imagenet_errors import processes
 from imagenet_errors.errors import InputError, ModelError, one_line
 from imagenet_errors.inference.preprocessing import Geometry
 from imagenet_errors.knowledge.vocabulary import Vocabulary
@@ -106,6 +107,14 @@ def stack(batch: list) -> torch.Tensor | InputError | ModelError:
         return ModelError(f"its transform gives no tensors of one size ({one_line(error)})")
 
 
+class Loader(torch.utils.data.DataLoader):
+    """A loader whose workers leave signals to this process, and end with it."""
+
+    def __iter__(self) -> Iterator:
+        with processes.signals_blocked():
+            return super().__iter__()
+
+
 class Images:
     """The images of a run, as batches of pixels.
 
@@ -126,16 +135,17 @@ class Images:
         self.cache_dir, self.pin_memory = cache_dir, pin_memory
         self.cached: tuple[Geometry, np.ndarray] | None = None
 
-    def batches(self, geometry: Geometry, batch_size: int) -> "torch.utils.data.DataLoader | Slices | Recorder":
+    def batches(self, geometry: Geometry, batch_size: int) -> "Loader | Slices | Recorder":
         """A sized iterable of [B, 3, H, W] tensors, or of the error that stands for one."""
         if self.cached and self.cached[0] == geometry:
             return Slices(self.cached[1], batch_size)
-        loader = torch.utils.data.DataLoader(
+        loader = Loader(
             ImageFiles(self.root, self.files, geometry.to_pixels()),
             min(batch_size, len(self.files)),
             num_workers=min(self.workers, -(-len(self.files) // batch_size)),
             collate_fn=stack,
             pin_memory=self.pin_memory,
+            worker_init_fn=processes.follow_parent,
         )
         if self.cache_dir is None:
             return loader
@@ -146,7 +156,7 @@ class Images:
 class Recorder:
     """Batches of a loader that are also written to the cache, which is valid once all have come."""
 
-    def __init__(self, loader: torch.utils.data.DataLoader, images: Images, geometry: Geometry):
+    def __init__(self, loader: Loader, images: Images, geometry: Geometry):
         self.loader, self.images, self.geometry = loader, images, geometry
 
     def __len__(self) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from imagenet_errors import locks
 from imagenet_errors.download import file_sha256
 from imagenet_errors.errors import ModelError
 from imagenet_errors.files import read_csv, write_csv
@@ -28,8 +29,7 @@ def download(
     Returns:
         {model id: reason} of those that failed.
     """
-    path, failures = artefacts.weights(), {}
-    noted = {(row["model_id"], row["file"]): row for row in (read_csv(path, COLUMNS) if path.exists() else [])}
+    failures = {}
     for record in progress(records, "weights"):
         try:
             files = [file for file in zoo.fetch(record) if file.is_file()]
@@ -37,11 +37,19 @@ def download(
             failures[record.model_id] = str(error)
             say(f"{record.model_id}: not downloaded, {error}")
             continue
-        before = dict(noted)
-        noted |= {(record.model_id, file.name): row(record, file, before) for file in files}
-        if noted != before:
-            write_csv(path, COLUMNS, list(noted.values()))
+        noted = _read(artefacts.weights())
+        rows = {(record.model_id, file.name): row(record, file, noted) for file in files}
+        if noted != noted | rows:
+            with locks.locked(artefacts.root, artefacts.weights().name, say):
+                rows = _read(artefacts.weights()) | rows
+                write_csv(artefacts.weights(), COLUMNS, list(rows.values()))
     return failures
+
+
+def _read(path: Path) -> dict[tuple[str, str], dict[str, str]]:
+    """{(model id, file): row}."""
+    rows = read_csv(path, COLUMNS) if path.exists() else []
+    return {(row["model_id"], row["file"]): row for row in rows}
 
 
 def row(record: ModelRecord, file: Path, noted: dict) -> dict[str, str]:

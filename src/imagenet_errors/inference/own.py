@@ -14,7 +14,7 @@ from imagenet_errors.errors import InputError, ModelError, one_line
 from imagenet_errors.files import fingerprint
 from imagenet_errors.inference.catalogue import ModelRecord
 from imagenet_errors.inference.preprocessing import OwnTransform
-from imagenet_errors.storage import Arch, model_dir_id
+from imagenet_errors.storage import Arch
 
 MODULE = "own"
 _entered: list[str] = []  # the folder whose files imports find
@@ -69,10 +69,6 @@ def describe(
     for flag, text in flags.items():
         if text is not None and not (text.strip() and text.isprintable()):
             raise InputError(f"{flag} {text!r} is no line of text: give another")
-    if model_name and (
-        model_name.startswith(".") or "\\" in model_name or len(model_dir_id(model_name).encode()) > 200
-    ):
-        raise InputError(f"--model_name {model_name!r} is no name of a folder: give another, e.g. me/my-resnet50")
     record = with_checkpoint(records[0], checkpoint) if checkpoint else records[0]
     if record.module != MODULE:
         raise InputError(f"{record.model_id} is no model of your own, which {', '.join(flags)} are for")

@@ -1,47 +1,57 @@
 """A model's predictions and metadata in the artefacts folder."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import atomic_write, read_json, write_json
 from imagenet_errors.inference.catalogue import ModelRecord
 from imagenet_errors.inference.predict import Predictions
-from imagenet_errors.storage import Artefacts, Samples, check_predictions, read_metadata
+from imagenet_errors.storage import (
+    PREDICTIONS_SCHEMA,
+    Artefacts,
+    Samples,
+    check_predictions,
+    claimed,
+    read_metadata,
+)
 
 
-def keep(
-    artefacts: Artefacts, dataset: str, record: ModelRecord, num_samples: int, probs: bool, made_with: dict
-) -> bool:
-    """Whether valid predictions are there already; if so, the descriptive part of their metadata is brought up to date.
+def known_metadata(
+    artefacts: Artefacts, dataset: str, record: ModelRecord, samples: Samples, probs: bool, made_with: dict
+) -> dict | None:
+    """The metadata of valid predictions, as they stand in the file; None where there are no predictions.
 
     Args:
         artefacts: Where they would lie.
         dataset: Of the images.
         record: The model.
-        num_samples: How many predictions there must be.
+        samples: The images that they must be of.
         probs: Whether all probabilities must be there too.
         made_with: Entries of the metadata that decide what is predicted; one that is not there is False.
 
     Raises:
         InputError: where there is something that is not valid: it names why they must be made again.
+        UntouchableError: where they must not be made again.
     """
     predictions, metadata = artefacts.predictions(dataset, record.dir_id), artefacts.metadata(dataset, record.dir_id)
     if not predictions.exists():
-        return False
-    check_predictions(predictions, num_samples, probs)
+        return None
+    found = accuracy(check_predictions(predictions, samples, probs), samples.targets)
     if not metadata.exists():
         raise InputError(f"{metadata} is missing")
     measured = read_metadata(metadata)
     for key in ("num_params", "top1_val_acc", "preds_comp_time"):
         if measured[key] is None:
             raise InputError(f"{metadata} lacks {key}")
+    if abs(measured["top1_val_acc"] - found) * len(samples.files) > 50:  # by half an image
+        raise InputError(f"{metadata} has top1_val_acc {measured['top1_val_acc']}, and the predictions have {found}")
     known = read_json(metadata)
     for key, value in made_with.items():
         if known.get(key, False) != value:
             raise InputError(f"{metadata} has {key} {known.get(key, False)}, not {value}")
-    if known != (refreshed := known | description(record)):
-        write_json(metadata, refreshed)
-    return True
+    return known
 
 
 def store(
@@ -50,11 +60,16 @@ def store(
     record: ModelRecord,
     samples: Samples,
     predictions: Predictions,
+    say: Callable[[str], None],
     num_params: int | None = None,
     batch_size: int | None = None,
     made_with: dict | None = None,
 ) -> dict:
-    """Write predictions and metadata, or neither where there is no room for both. Returns the metadata."""
+    """Write predictions and metadata, or neither where there is no room for both. Returns the metadata.
+
+    Raises:
+        InputError: where the folder meanwhile has predictions for other images.
+    """
     metadata = description(record) | {key: value for key, value in (made_with or {}).items() if value}
     metadata |= {
         "eval_batch_size": batch_size,
@@ -65,16 +80,20 @@ def store(
     metadata = {key: value for key, value in metadata.items() if value is not None}
     if predictions.top1_of_subset is not None:
         metadata["top1_val_acc_subset_200"] = accuracy(predictions.top1_of_subset, samples.targets)
-    arrays = {"top1": predictions.top1, "top5": predictions.top5, "top5_probs": predictions.top5_probs}
-    if predictions.probs is not None:
-        arrays["probs"] = predictions.probs
     path = artefacts.predictions(dataset, record.dir_id)
-    with atomic_write(path) as temporary:
+    with claimed(artefacts, dataset, samples, say), atomic_write(path) as temporary:
         with open(temporary, "wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, **_arrays(predictions, samples))
         path.unlink(missing_ok=True)  # they must never stand beside the new metadata
         write_json(artefacts.metadata(dataset, record.dir_id), metadata)
     return metadata
+
+
+def _arrays(predictions: Predictions, samples: Samples) -> dict:
+    arrays = {"top1": predictions.top1, "top5": predictions.top5, "top5_probs": predictions.top5_probs}
+    if predictions.probs is not None:
+        arrays["probs"] = predictions.probs
+    return arrays | {"schema_version": PREDICTIONS_SCHEMA, "samples": samples.fingerprint}
 
 
 def description(record: ModelRecord) -> dict:
