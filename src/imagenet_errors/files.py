@@ -8,6 +8,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 from imagenet_errors.errors import InputError, NewerSchemaError
 
 SCHEMA_VERSION = 1  # of errors_analysis.parquet
+RESERVE = 256 << 20  # bytes of a disk that large files leave free
 
 
 @contextmanager
@@ -198,3 +200,13 @@ def fingerprint(*parts) -> str:
         else:
             digest.update(repr(part).encode())
     return digest.hexdigest()[:16]
+
+
+def check_room(folder: Path, num_bytes: int) -> None:
+    """Raise `InputError` where `folder`'s disk has no room for `num_bytes` more, and for other programs besides."""
+    free = shutil.disk_usage(folder).free
+    if num_bytes > free - RESERVE:
+        raise InputError(
+            f"{folder} has {free:,} bytes free, and {num_bytes:,} are to come (with {RESERVE:,} to spare):"
+            " make room, or choose another folder"
+        )
