@@ -1,7 +1,7 @@
 """The public files that the analysis stands on: where they are from, which are here, and whether they are sound."""
 
 import csv
-import hashlib
+import shutil
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -75,7 +75,10 @@ def _check_only_array(path: Path) -> tuple[tuple[int, ...], np.dtype]:
 
 def check_table(path: Path) -> None:
     text = read_text(path)
-    header, *rows = csv.reader(text.splitlines())or [[]]
+    try:
+        header, *rows = list(csv.reader(text.splitlines())) or [[]]
+    except csv.Error as error:
+        raise InputError(f"{path} is no table ({error})") from None
     missing = [column for column in ("model_dir_id", "training_data", *ERROR_COLUMNS) if column not in header]
     if missing:
         raise InputError(f"{path} lacks the column {missing[0]!r}")
@@ -126,7 +129,7 @@ class Status(NamedTuple):
 
 
 def load(artefacts: Artefacts) -> list[PublicFile]:
-    """The rows of downloads.csv. Raises `InputError` for one that leads out of the artefacts folder, or is no such row."""
+    """The rows of downloads.csv. Raises `InputError` for one that is malformed or leads out of the artefacts folder."""
     path = artefacts.find(DOWNLOADS)
     found = [PublicFile(**row) for row in read_csv(path, DOWNLOAD_COLUMNS)]
     for file in found:
@@ -142,19 +145,19 @@ def load(artefacts: Artefacts) -> list[PublicFile]:
 
 def choose(files: list[PublicFile], names: list[str]) -> list[PublicFile]:
     """The files of these names or groups, in the order of the table; `all` for all."""
-    known = {"all", *KINDS, *(file.name for file in files)}
+    known = ["all", *KINDS, *(file.name for file in files)]
     for name in names:
         if name not in known:
-            raise InputError(unknown("download", name, ["all", *KINDS, *(file.name for file in files)]))
+            raise InputError(unknown("download", name, known))
     return [file for file in files if {"all", file.what, file.name} & set(names)]
 
 
-def by_file_name(files: list[PublicFile], source: Path) -> PublicFile:
-    """The one file among `files` that `source` may be: the only one, or the only one of its file name."""
-    fitting = files if len(files) == 1 else [file for file in files if Path(file.path).name == source.name]
+def of_file(files: list[PublicFile], source: Path) -> PublicFile:
+    """The one of `files` that was fetched as `source`: the only one there is, or else the only one of its file name."""
+    fitting = files if len(files) == 1 else [file for file in files if PurePosixPath(file.path).name == source.name]
     if len(fitting) != 1:
         names = ", ".join(file.name for file in fitting or files)
-        raise InputError(f"{source} could be {names}: say which one with --what" if names else "nothing is chosen")
+        raise InputError(f"{source} may be any of {names}: say which with --what")
     return fitting[0]
 
 
@@ -179,7 +182,7 @@ def status(artefacts: Artefacts, file: PublicFile) -> Status:
     return Status(PRESENT, size, note) if sound else Status(DAMAGED, size, f"not one that {note}")
 
 
-def fetch(artefacts: Artefacts, file: PublicFile, overwrite: bool, patience: Patience = Patience()) -> str:
+def fetch(artefacts: Artefacts, file: PublicFile, overwrite: bool, patience: Patience) -> str:
     """Download a file, unless it is here. Returns what was done.
 
     Raises:
@@ -243,8 +246,6 @@ def _note(artefacts: Artefacts, file: PublicFile, sha256: str) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    import shutil
-
     from tqdm import tqdm
 
     with open(source, "rb") as file, open(target, "wb") as copy:
