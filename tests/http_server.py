@@ -42,7 +42,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server = self.server
         is_same = self.headers["If-Range"] in (None, *server.headers.values()) or not server.knows_versions
         start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and server.knows_ranges and is_same else 0
-        if start >= len(content):
+        if start and start >= len(content):
             return self.answer(416, b"", **({"Content-Range": f"bytes */{len(content)}"} if server.tells_size else {}))
         end, server.breaks_at = server.breaks_at or len(content), None
         where = {"Content-Range": f"bytes {start + server.shift}-{len(content) - 1}/{len(content)}"} if start else {}

@@ -204,7 +204,8 @@ def fingerprint(*parts) -> str:
 
 def check_room(folder: Path, num_bytes: int) -> None:
     """Raise `InputError` where `folder`'s disk has no room for `num_bytes` more, and for other programs besides."""
-    free = shutil.disk_usage(folder).free
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(there).free
     if num_bytes > free - RESERVE:
         raise InputError(
             f"{folder} has {free:,} bytes free, and {num_bytes:,} are to come (with {RESERVE:,} to spare):"

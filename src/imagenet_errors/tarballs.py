@@ -153,7 +153,7 @@ class _Names:
 
 def refusal(path: Path, name: str, why: str) -> InputError:
     shown = name if len(name) <= 200 else f"{name[:200]}..."
-    return InputError(f"{path}: {shown!r} {why}: nothing of this archive is to be trusted")
+    return InputError(f"{path}: {shown!r} {why}: the archive is damaged or hostile, get it elsewhere")
 
 
 def members(path: Path, limits: Limits = Limits(), description: str | None = None) -> Iterator[Member]:
@@ -316,7 +316,7 @@ def _is_equal(target: Path, size: int, sha256: str) -> bool:
 
 
 def _write(member: Member, target: Path, size: int, sha256: str) -> None:
-    check_room(next(above for above in target.parents if above.exists()), size)
+    check_room(target.parent, size)
     with atomic_write(target) as temporary, open(temporary, "wb") as file:
         digest = hashlib.sha256()
         while chunk := member.file.read(CHUNK):
