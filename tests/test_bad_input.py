@@ -105,7 +105,9 @@ class TestAnnotations:
     def test_missing(self, analyse, small):
         path = small / "annotations" / "human_accuracy_v3.0.0.json"
         path.unlink()
-        assert refused(analyse(), path, "is missing: download it from https://")
+        assert refused(
+            analyse(), path, "is missing: get it with download_artefacts.py --what annotations, or from https://"
+        )
 
     @pytest.mark.parametrize("content", ["{", "[]", '{"initial_annots": []}', "\xff"])
     def test_malformed(self, analyse, small, content):

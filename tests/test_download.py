@@ -2,88 +2,29 @@
 
 import csv
 import hashlib
-import http.server
-import threading
 
 import pytest
 import timm
 import torch
 
-from imagenet_errors.download import download
+from imagenet_errors.download import DownloadError, Patience, download
 from imagenet_errors.errors import ModelError
 from imagenet_errors.inference import downloads, weights, zoo
 from imagenet_errors.inference.catalogue import ModelRecord
 from imagenet_errors.storage import Artefacts
 from tests import saved_models
 from tests.conftest import run_script
+from tests.http_server import CONTENT
 
-pytest_plugins = "tests.saved_models"
-CONTENT = bytes(range(251)) * 1000
+pytest_plugins = ("tests.saved_models", "tests.http_server")
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 NAME = f"net-{SHA256[:8]}.pth"
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves `server.content`, in the ways that the server's attributes say."""
-
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
-    def do_HEAD(self):
-        self.server.heads += 1
-        self.do_GET()
-
-    def do_GET(self):
-        server, asked = self.server, self.headers["Range"]
-        if self.command == "GET":
-            server.asked.append(asked)
-        content = server.files.get(self.path, server.content)
-        self.close_connection = True
-        if server.status or content is None:
-            return self.answer(server.status or 404, b"", **{"X-Error-Code": "EntryNotFound"})
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and server.knows_ranges else 0
-        if start >= len(content):
-            return self.answer(416, b"", **({"Content-Range": f"bytes */{len(content)}"} if server.tells_size else {}))
-        end, server.breaks_at = server.breaks_at or len(content), None
-        self.answer(206 if start else 200, content[start:], end - start, **server.headers)
-
-    def answer(self, status, body, sent=None, **headers):
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        if not self.server.chunked:
-            self.send_header("Content-Length", len(body))
-            self.end_headers()
-            self.wfile.write(body[:sent] if self.command == "GET" else b"")
-            return
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-        self.wfile.write(f"{len(body):x}\r\n".encode() + body[:sent] + (b"" if sent < len(body) else b"\r\n0\r\n\r\n"))
-
-
-class Server(http.server.ThreadingHTTPServer):
-    """A server to misbehave; `asked` are the Range headers of its GET requests, `heads` counts its HEAD requests."""
-
-    content, files, status, breaks_at = CONTENT, {}, None, None
-    knows_ranges, tells_size, chunked = True, True, False
-    headers, heads = {}, 0
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.asked = []
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setenv("no_proxy", "*")
+@pytest.fixture(autouse=True)
+def _nothing_is_remembered_of_servers():
     weights.reachable.cache_clear()
-    with Server() as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
-        yield server
-        server.shutdown()
+    yield
     weights.reachable.cache_clear()
 
 
@@ -96,7 +37,7 @@ class TestFile:
 
     @pytest.fixture
     def fetch(self, server, path):
-        return lambda sha256=SHA256[:8]: download(f"{server.url}/{NAME}", path, sha256)
+        return lambda sha256=SHA256[:8]: download(f"{server.url}/{NAME}", path, sha256, patience=Patience(attempts=1))
 
     @pytest.fixture
     def part(self, path):
@@ -112,7 +53,7 @@ class TestFile:
     def test_a_broken_download_passes_for_a_file_or_starts_over(self, fetch, path, part, server):
         for end in (70_000, 180_000):
             server.breaks_at = end
-            with pytest.raises(OSError, match=f"broke off after {end:,} of {len(CONTENT):,} bytes"):
+            with pytest.raises(DownloadError, match=f"broke off after {end:,} of {len(CONTENT):,} bytes"):
                 fetch()
             assert not path.exists()
             assert part.read_bytes() == CONTENT[:end]
@@ -122,7 +63,7 @@ class TestFile:
 
     def test_a_broken_download_of_unknown_size_raises_what_nobody_catches(self, fetch, path, server):
         server.breaks_at, server.chunked = 100_000, True
-        with pytest.raises(OSError, match=r"\w"):
+        with pytest.raises(DownloadError, match=r"\w"):
             fetch()
         assert not path.exists()
         fetch()
@@ -151,21 +92,25 @@ class TestFile:
         assert path.read_bytes() == CONTENT
         assert server.asked == [f"bytes={len(CONTENT) + surplus}-", None]
 
-    @pytest.mark.parametrize("begun", [0, 5000])
-    def test_wrong_bytes_are_kept(self, fetch, path, part, server, begun):
-        part.write_bytes(b"x" * begun)
-        server.content = CONTENT if begun else CONTENT[:-1] + b"x"
-        with pytest.raises(OSError, match=f"has not the sha256 {SHA256[:8]}"):
+    def test_wrong_bytes_are_kept(self, fetch, path, part, server):
+        server.content = CONTENT[:-1] + b"x"
+        with pytest.raises(DownloadError, match=f"has not the sha256 {SHA256[:8]}"):
             fetch()
         assert not list(path.parent.iterdir())
         server.content = CONTENT
         fetch()
         assert path.read_bytes() == CONTENT
 
+    def test_a_wrong_beginning_spoils_a_right_file(self, fetch, path, part, server):
+        part.write_bytes(b"x" * 5000)
+        fetch()
+        assert path.read_bytes() == CONTENT
+        assert server.asked == ["bytes=5000-", None]
+
     def test_wrong_bytes_replace_the_file_that_is_there(self, fetch, path, part, server):
         path.write_bytes(b"earlier")
         server.content = b"wrong"
-        with pytest.raises(OSError, match="sha256"):
+        with pytest.raises(DownloadError, match="sha256"):
             fetch()
         assert path.read_bytes() == b"earlier"
 
@@ -173,7 +118,7 @@ class TestFile:
     def test_what_has_come_is_lost_with_an_error(self, fetch, path, part, server, status):
         part.write_bytes(CONTENT[:5000])
         server.status = status
-        with pytest.raises(OSError, match=str(status)):
+        with pytest.raises(DownloadError, match=str(status)):
             fetch()
         assert part.read_bytes() == CONTENT[:5000]
         assert not path.exists()
@@ -276,7 +221,7 @@ class TestModels:
         lost = self.of("me/lost", f"{server.url}/lost-00000000.pth")
         failures = fetch(lost, record)
         assert failures.keys() == {"me/lost"}
-        assert "cannot be downloaded (OSError: " in failures["me/lost"]
+        assert "cannot be downloaded (DownloadError: " in failures["me/lost"]
         assert fetch.said == [f"me/lost: not downloaded, {failures['me/lost']}"]
         assert noted() == [self.row("me/net")]
 

@@ -322,7 +322,11 @@ def test_unknown_category_or_class_is_compared(lists, compare_small, small, wron
 @pytest.mark.parametrize("name", LISTS.values())
 def test_missing_list_ends_in_a_traceback(lists, compare_small, small, name):
     (small / "annotations" / name).unlink()
-    assert refused(compare_small(), small / "annotations" / name, "download it from https://")
+    assert refused(
+        compare_small(),
+        small / "annotations" / name,
+        "get it with download_artefacts.py --what mistakes, or from https://",
+    )
 
 
 @pytest.mark.parametrize("dataset", ["imagenet-a", "sample"])

@@ -15,10 +15,13 @@ LAYERS = {
     "errors": (),
     "processes": (),
     "locks": (),
+    "pickles": ("errors",),
     "files": ("errors", "processes"),
     "storage": ("errors", "files", "locks"),
     "cli": ("errors", "processes", "storage"),
-    "download": (),
+    "download": ("errors", "files"),
+    "tarballs": ("errors", "files"),
+    "public_data": ("errors", "files", "storage", "download"),
     "latex": ("errors", "files", "storage", "knowledge"),
     "knowledge": ("errors", "files", "storage"),
     "embeddings": ("errors", "files", "storage"),
@@ -74,7 +77,15 @@ def test_files_grow_beyond_one_subject(path):
 
 @pytest.mark.parametrize(
     "script",
-    ["evaluation", "collect_predictions", "compute_clip_embeddings", "list_latex", "make_artefacts", "utils_plot"],
+    [
+        "evaluation",
+        "collect_predictions",
+        "compute_clip_embeddings",
+        "download_artefacts",
+        "list_latex",
+        "make_artefacts",
+        "utils_plot",
+    ],
 )
 def test_help_pays_for_what_it_does_not_use(script):
     code = (

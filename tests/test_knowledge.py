@@ -9,7 +9,7 @@ import pytest
 
 from imagenet_errors.errors import InputError
 from imagenet_errors.knowledge import annotations, hierarchy, superclasses, vocabulary
-from imagenet_errors.storage import ANNOTATIONS, REPOSITORY, WHERE_TO_GET, Artefacts, Samples
+from imagenet_errors.storage import ANNOTATIONS, REPOSITORY, Artefacts, Samples
 from tests.conftest import COMMITTED, run_script
 
 FILES = [f"ILSVRC2012_val_{number:08d}.JPEG" for number in (293, 2138, 3014)]  # three tenches
@@ -206,7 +206,7 @@ def test_missing_annotations_are_told_in_one_line_with_where_to_get_them(tmp_pat
     done = run_script("evaluation", "--perform_error_analysis", "--artefacts_dir", tmp_path)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert str(tmp_path / ANNOTATIONS) in done.stderr
-    assert WHERE_TO_GET[ANNOTATIONS] in done.stderr
+    assert "--what annotations, or from https://storage.googleapis.com/" in done.stderr
 
 
 def test_imagenet_a_accepts_the_target_alone_and_skips_no_image(tmp_path, classes):

@@ -47,4 +47,6 @@ def test_committed_files_cannot_be_made_again(call, sources, what):
 
 def test_missing_source_ends_in_a_traceback(call, tmp_path):
     outcome = call("make_artefacts", "--what", "non_prototypical", "--artefacts_dir", tmp_path)
-    assert refused(outcome, "vit3b_mistakes.json is missing: download it from https://")
+    assert refused(
+        outcome, "vit3b_mistakes.json is missing: get it with download_artefacts.py --what mistakes, or from https://"
+    )

@@ -10,6 +10,7 @@ import glob
 import hashlib
 import json
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +21,8 @@ import numpy as np
 from imagenet_errors import processes
 from imagenet_errors.errors import InputError, NewerSchemaError, UnreadableError, of_system
 
-SCHEMA_VERSION = 1  # of errors_analysis.parquet
+SCHEMA_VERSION = 2  # of errors_analysis.parquet
+RESERVE = 256 << 20  # bytes of a disk that large files leave free
 
 
 @contextmanager
@@ -249,3 +251,14 @@ def fingerprint(*parts) -> str:
         else:
             digest.update(repr(part).encode())
     return digest.hexdigest()[:16]
+
+
+def check_room(folder: Path, num_bytes: int) -> None:
+    """Raise `InputError` where `folder`'s disk has no room for `num_bytes` more, and for other programs besides."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if num_bytes > free - RESERVE:
+        raise InputError(
+            f"{folder} has {free:,} bytes free, and {num_bytes:,} are to come (with {RESERVE:,} to spare):"
+            " make room, or choose another folder"
+        )

@@ -57,13 +57,8 @@ TEXT_EMBEDDINGS = "clip_text_embeddings.npz"
 PUBLISHED_MODELS = "published/models.csv"
 ANNOTATIONS = "annotations/human_accuracy_v3.0.0.json"
 MISTAKE_LISTS = ("annotations/vit3b_mistakes.json", "annotations/greedy_soups_mistakes.json")
-WHERE_TO_GET = {
-    ANNOTATIONS: "https://storage.googleapis.com/brain-car-datasets/imagenet-mistakes/human_accuracy_v3.0.0.json",
-    **{
-        name: f"https://raw.githubusercontent.com/google-research/imagenet-mistakes/main/metadata/{Path(name).name}"
-        for name in MISTAKE_LISTS
-    },
-}
+DOWNLOADS = "downloads.csv"  # says from where
+DOWNLOAD_COLUMNS = ["name", "what", "url", "path", "sha256", "description"]
 
 
 @dataclass(frozen=True)
@@ -126,8 +121,14 @@ class Artefacts:
         for folder in (self.root, REPOSITORY / "artefacts"):
             if (folder / name).is_file():
                 return folder / name
-        source = f"download it from {WHERE_TO_GET[name]}" if name in WHERE_TO_GET else "restore it from the repository"
-        raise InputError(f"{self.root / name} is missing: {source}")
+        raise InputError(f"{self.root / name} is missing: {self._how_to_get(name)}")
+
+    def _how_to_get(self, name: str) -> str:
+        rows = [] if name == DOWNLOADS else read_csv(self.find(DOWNLOADS), DOWNLOAD_COLUMNS)
+        for row in rows:
+            if row["path"] == name:
+                return f"get it with download_artefacts.py --what {row['what']}, or from {row['url']}"
+        return "restore it from the repository"
 
     def dataset_dir(self, dataset: str) -> Path:
         return self.root / dataset
@@ -146,6 +147,9 @@ class Artefacts:
 
     def failures(self, dataset: str) -> Path:
         return self.root / dataset / "failures.csv"
+
+    def downloads_done(self) -> Path:
+        return self.root / "downloads_done.csv"
 
     def weights(self) -> Path:
         return self.root / "weights.csv"
