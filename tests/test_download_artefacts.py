@@ -287,6 +287,17 @@ class TestFromFile:
         assert get(*flags, "--overwrite").status == 0
         assert path.read_bytes() == MISTAKES
 
+    def test_a_file_that_is_being_written_is_taken(self, get, root, elsewhere, monkeypatch):
+        copy = public_data._copy
+        monkeypatch.setattr(public_data, "_copy", lambda source, to: source.write_bytes(b"") or copy(source, to))
+        assert refused(get("--from_file", elsewhere / "vit3b.npz"), "vit3b.npz changed while it was copied")
+        assert not list((root / "imagenet").iterdir())
+
+    def test_a_copy_begins_without_room(self, get, root, elsewhere, monkeypatch):
+        monkeypatch.setattr("shutil.disk_usage", lambda _: type("usage", (), {"free": (256 << 20) + len(LOGITS) - 1}))
+        assert refused(get("--from_file", elsewhere / "vit3b.npz"), "make room")
+        assert not list((root / "imagenet").iterdir())
+
     def test_files_of_the_folder_are_replaced_by_the_archives(self, get, root, elsewhere):
         (root / "labels_map.json").write_text("mine")
         flags = ("--from_file", elsewhere / "artefacts.tar.gz")

@@ -82,7 +82,7 @@ def check_table(path: Path) -> None:
     missing = [column for column in ("model_dir_id", "training_data", *ERROR_COLUMNS) if column not in header]
     if missing:
         raise InputError(f"{path} lacks the column {missing[0]!r}")
-    if not rows or not text.endswith("\n") or {len(row) for row in rows} != {len(header)}:
+    if not text.endswith("\n") or {len(row) for row in rows} != {len(header)}:
         raise InputError(f"{path} breaks off")
 
 
