@@ -136,7 +136,7 @@ class TestScript:
     def test_one_failure_stops_the_others_or_passes_for_success(self, get, server, root):
         server.files["/mistakes"] = None
         outcome = get("--what", "mistakes", "logits", "tables")
-        assert refused(outcome, "1 of 3 files are not there: my_mistakes")
+        assert refused(outcome, "1 of 3 files were not fetched: my_mistakes")
         assert "my_mistakes: " in outcome.stderr
         assert "answered 404 Not Found" in outcome.stderr
         assert (root / PLACES["tables"]).exists()
@@ -213,7 +213,7 @@ class TestList:
         content[len(content) // 2] ^= 1
         (root / PLACES[what]).write_bytes(content)
         assert states() == {f"my_{one}": "damaged" if one == what else "present" for one in PLACES}
-        assert refused(get("--what", what), "is damaged (not one that", "--overwrite fetches it again")
+        assert refused(get("--what", what), "is damaged (", "--overwrite fetches it again")
         assert (root / PLACES[what]).read_bytes() == content
         assert get("--what", what, "--overwrite").status == 0
         assert states(f"--what={what}") == {f"my_{what}": "present"}
