@@ -71,7 +71,7 @@ def fetch(artefacts: Artefacts, files: list, overwrite: bool, attempts: int) -> 
     if len(files) == 1 and failures:
         raise InputError(*failures.values())
     if failures:
-        raise InputError(f"{len(failures)} of {len(files)} files are not there: {', '.join(failures)}")
+        raise InputError(f"{len(failures)} of {len(files)} files were not fetched: {', '.join(failures)}")
     return complete
 
 

@@ -136,7 +136,7 @@ class TestScript:
     def test_one_failure_stops_the_others_or_passes_for_success(self, get, server, root):
         server.files["/mistakes"] = None
         outcome = get("--what", "mistakes", "logits", "tables")
-        assert refused(outcome, "1 of 3 files are not there: my_mistakes")
+        assert refused(outcome, "1 of 3 files were not fetched: my_mistakes")
         assert "my_mistakes: " in outcome.stderr
         assert "answered 404 Not Found" in outcome.stderr
         assert (root / PLACES["tables"]).exists()
@@ -213,7 +213,7 @@ class TestList:
         content[len(content) // 2] ^= 1
         (root / PLACES[what]).write_bytes(content)
         assert states() == {f"my_{one}": "damaged" if one == what else "present" for one in PLACES}
-        assert refused(get("--what", what), "is damaged (not one that", "--overwrite fetches it again")
+        assert refused(get("--what", what), "is damaged (", "--overwrite fetches it again")
         assert (root / PLACES[what]).read_bytes() == content
         assert get("--what", what, "--overwrite").status == 0
         assert states(f"--what={what}") == {f"my_{what}": "present"}
@@ -286,6 +286,17 @@ class TestFromFile:
         assert path.read_text() == "mine"
         assert get(*flags, "--overwrite").status == 0
         assert path.read_bytes() == MISTAKES
+
+    def test_a_file_that_is_being_written_is_taken(self, get, root, elsewhere, monkeypatch):
+        copy = public_data._copy
+        monkeypatch.setattr(public_data, "_copy", lambda source, to: source.write_bytes(b"") or copy(source, to))
+        assert refused(get("--from_file", elsewhere / "vit3b.npz"), "vit3b.npz changed while it was copied")
+        assert not list((root / "imagenet").iterdir())
+
+    def test_a_copy_begins_without_room(self, get, root, elsewhere, monkeypatch):
+        monkeypatch.setattr("shutil.disk_usage", lambda _: type("usage", (), {"free": (256 << 20) + len(LOGITS) - 1}))
+        assert refused(get("--from_file", elsewhere / "vit3b.npz"), "make room")
+        assert not list((root / "imagenet").iterdir())
 
     def test_files_of_the_folder_are_replaced_by_the_archives(self, get, root, elsewhere):
         (root / "labels_map.json").write_text("mine")

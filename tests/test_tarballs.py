@@ -395,6 +395,12 @@ class TestUnpack:
         assert not (folder / "one").is_symlink()
         assert below(folder) == FILES
 
+    def test_a_link_to_an_equal_file_is_replaced(self, path, folder, tmp_path):
+        (tmp_path / "outside").write_bytes(FILES["one"])
+        (folder / "one").symlink_to(tmp_path / "outside")
+        assert unpack(path, folder, overwrite=True) == tarballs.Unpacked(3, 1, [])
+        assert (folder / "one").is_symlink()
+
     def test_the_folder_itself_may_be_a_link(self, path, folder, tmp_path):
         (tmp_path / "link").symlink_to(folder)
         unpack(path, tmp_path / "link")

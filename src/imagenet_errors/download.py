@@ -331,5 +331,13 @@ def verify(path: Path, sha256: str, check: Callable[[Path], None], what: str) ->
 
 
 def file_sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """The hash of a file, with a progress bar for one that takes a while."""
+    from tqdm import tqdm
+
+    digest, size = hashlib.sha256(), path.stat().st_size
+    options = {"total": size, "unit": "B", "unit_scale": True, "disable": size < 1 << 30}
+    with open(path, "rb") as file, tqdm(desc=f"sha256 of {path.name}", **options) as bar:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            bar.update(len(chunk))
+    return digest.hexdigest()

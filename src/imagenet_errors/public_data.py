@@ -82,7 +82,7 @@ def check_table(path: Path) -> None:
     missing = [column for column in ("model_dir_id", "training_data", *ERROR_COLUMNS) if column not in header]
     if missing:
         raise InputError(f"{path} lacks the column {missing[0]!r}")
-    if not rows or not text.endswith("\n") or {len(row) for row in rows} != {len(header)}:
+    if not text.endswith("\n") or {len(row) for row in rows} != {len(header)}:
         raise InputError(f"{path} breaks off")
 
 
@@ -171,15 +171,17 @@ def status(artefacts: Artefacts, file: PublicFile) -> Status:
     size, noted = path.stat().st_size, _noted(artefacts).get(file.path)
     try:
         if file.sha256:
-            sound, note = file_sha256(path) == file.sha256, "has the published sha256"
+            sound = file_sha256(path) == file.sha256
+            note = "has the published sha256" if sound else "has not the published sha256"
         elif noted:
-            sound, note = file_sha256(path) == noted["sha256"], "is as it was downloaded"
+            sound = file_sha256(path) == noted["sha256"]
+            note = "is as it was downloaded" if sound else "was changed after its download"
         else:
             file.kind.check(path)
             sound, note = True, "looks right; its hash is not known"
     except (InputError, OSError) as error:
         return Status(DAMAGED, size, str(error))
-    return Status(PRESENT, size, note) if sound else Status(DAMAGED, size, f"not one that {note}")
+    return Status(PRESENT if sound else DAMAGED, size, note)
 
 
 def fetch(artefacts: Artefacts, file: PublicFile, overwrite: bool, patience: Patience) -> str:

@@ -280,13 +280,16 @@ def unpack(path: Path, folder: Path, overwrite: bool = False, limits: Limits = L
     Raises:
         InputError: where the archive is damaged or odd, the disk has no room, or the way to a file leads out.
     """
+    from tqdm import tqdm
+
     found = {member.name: (member.size, _sha256(member.file)) for member in members(path, limits, "check")}
     if not found:
         raise InputError(f"{path} holds no files")
     top = "artefacts/" if all(name.startswith("artefacts/") for name in found) else ""
     targets = {name: _target(folder, name.removeprefix(top)) for name in found}
     there = {name for name, target in targets.items() if os.path.lexists(target)}
-    equal = {name for name in there if _is_equal(targets[name], *found[name])}
+    bar = tqdm(there, desc="compare", disable=len(there) < 2)
+    equal = {name for name in bar if _is_equal(targets[name], *found[name])}
     kept = [] if overwrite else [name.removeprefix(top) for name in found if name in there - equal]
     wanted = found.keys() - (equal if overwrite else there)
     check_room(folder, sum(found[name][0] for name in wanted))
@@ -309,7 +312,7 @@ def _target(folder: Path, name: str) -> Path:
 
 
 def _is_equal(target: Path, size: int, sha256: str) -> bool:
-    if target.is_symlink() or not target.is_file() or target.stat().st_size != size:
+    if not target.is_file() or target.stat().st_size != size:
         return False
     with open(target, "rb") as file:
         return _sha256(file) == sha256
