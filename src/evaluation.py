@@ -70,16 +70,18 @@ def main() -> None:
     args = parse_args()
     from imagenet_errors.analysis.study import Study
 
-    study = Study.load(Artefacts(args.artefacts_dir), args.dataset, args.multi_label_source, args.open_world)
+    artefacts = Artefacts(args.artefacts_dir)
+    unreadable = convert_archives(artefacts, args.dataset, not args.without_neighbours)
+    study = Study.load(artefacts, args.dataset, args.multi_label_source, args.open_world)
     if not study.models and not args.compare_with_experts:
         raise InputError(f"{study.artefacts.dataset_dir(study.dataset)} has no predictions: run collect_predictions.py")
-    cli.say(f"{args.dataset}: {study.extent}, {len(study.images):,} of them annotated")
+    cli.say(f"{args.dataset}: {study.extent}, {len(study.images):,} of them annotated", *study.borrowed)
     if study.open_world is None:
         cli.say(f"the open-world test is skipped{why(study)}: {SKIPPED}")
     if args.perform_error_analysis:
         analyse(study, not args.without_neighbours)
     if any(getattr(args, step) for step in STEPS):
-        analyses, faults = study.finished(cli.say, args.with_reference_models)
+        analyses, faults = study.finished(cli.say, args.with_reference_models, unreadable)
         rows = collect(study, analyses)
         if args.collect_results:
             write_tables(study.dataset, rows, args.results_dir)
@@ -98,6 +100,15 @@ def main() -> None:
         print("\n".join(explain(study, args.explain, args.model)))
 
 
+def convert_archives(artefacts: Artefacts, dataset: str, neighbours: bool) -> dict[str, str]:
+    """Bring archived analyses into our form; returns {model: message} of those of the dataset that are unreadable."""
+    from imagenet_errors.analysis import archives
+
+    if dataset == "imagenet-a":  # its tables repeat what models do on ImageNet
+        archives.convert(artefacts, "imagenet", cli.say, cli.progress, neighbours=neighbours)
+    return archives.convert(artefacts, dataset, cli.say, cli.progress, neighbours=neighbours)
+
+
 def why(study) -> str:
     """For want of which file the open-world test is skipped, and what writes it."""
     if not study.skipped_for:
@@ -113,14 +124,21 @@ def analyse(study, neighbours: bool) -> None:
     outcomes = Counter()
     columns = study.image_columns(neighbours)
     tested = study.test_open_world(cli.progress(study.models, "open-world test")) if study.open_world else None
-    for model in cli.progress(study.models, "analysing"):
+
+    def analyse_one(model: str, wait: bool) -> bool:
         try:
-            outcome = study.analyse(model, columns, tested)
+            outcome = study.analyse(model, columns, tested, cli.say, wait)
         except InputError:
             outcome = "not analysed"
-        outcomes[outcome] += 1
-        if outcome.startswith("analysed again"):
-            cli.say(f"{model}: {outcome}")
+        if outcome is not None:
+            outcomes[outcome] += 1
+            if outcome.startswith("analysed again"):
+                cli.say(f"{model}: {outcome}")
+        return outcome is not None
+
+    elsewhere = [model for model in cli.progress(study.models, "analysing") if not analyse_one(model, wait=False)]
+    for model in elsewhere:
+        analyse_one(model, wait=True)
     cli.say("; ".join(f"{count} {outcome}" for outcome, count in outcomes.items()), *check_imagenet_m(study))
 
 

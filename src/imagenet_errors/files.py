@@ -95,13 +95,25 @@ def write_npz(path: Path, **arrays: np.ndarray) -> None:
         np.savez(file, **arrays)
 
 
-def write_parquet(path: Path, table, metadata: dict) -> None:
-    """Write an Arrow table; `metadata` (anything JSON holds) goes into the file's own metadata."""
+def write_parquet(path: Path, table, metadata: dict, distinct: tuple[str, ...] = ()) -> None:
+    """Write an Arrow table; `metadata` (anything JSON holds) goes into the file's own metadata.
+
+    Columns in `distinct` are stored without a dictionary of their values, for no value is there twice.
+    """
     from pyarrow import parquet
 
     table = table.replace_schema_metadata({key: json.dumps(value) for key, value in metadata.items()})
+    ascending = [name for name in distinct if str(table.schema.field(name).type).startswith("int")]
     with atomic_write(path) as temporary:
-        parquet.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+        parquet.write_table(
+            table,
+            temporary,
+            compression="zstd",
+            compression_level=3,
+            use_dictionary=[name for name in table.column_names if name not in distinct],
+            column_encoding=dict.fromkeys(ascending, "DELTA_BINARY_PACKED"),
+            write_page_checksum=True,
+        )
 
 
 def _refuse_unreadable(error: Exception, path: Path) -> None:
@@ -229,8 +241,8 @@ def read_parquet_metadata(path: Path) -> dict:
     return metadata
 
 
-def read_parquet(path: Path, columns: list[str]):
-    """The named columns as an Arrow table."""
+def read_parquet(path: Path, columns: list[str] | None = None):
+    """The named columns, or all, as an Arrow table."""
     import pyarrow
     from pyarrow import parquet
 

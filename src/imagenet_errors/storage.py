@@ -116,6 +116,10 @@ class Artefacts:
 
     root: Path
 
+    def has(self, name: str) -> bool:
+        """Whether this folder or else the repository's own holds the file `name`."""
+        return any((folder / name).is_file() for folder in (self.root, REPOSITORY / "artefacts"))
+
     def find(self, name: str) -> Path:
         """The file `name` of this folder or else of the repository's own. Raises `InputError` where neither has it."""
         for folder in (self.root, REPOSITORY / "artefacts"):
@@ -145,6 +149,17 @@ class Artefacts:
     def analysis(self, dataset: str, model: str) -> Path:
         return self.root / dataset / model / "errors_analysis.parquet"
 
+    def archived(self, dataset: str, model: str) -> Path:
+        return self.root / dataset / model / "errors_analysis.pkl"
+
+    def archive(self, dataset: str) -> Path:
+        """The archive of all models' analyses, which need not be unpacked."""
+        return self.root / f"models-{dataset}.tar.gz"
+
+    def archive_contents(self, dataset: str) -> Path:
+        """What is known of that archive, so that it is read once."""
+        return self.root / dataset / "archive.json"
+
     def failures(self, dataset: str) -> Path:
         return self.root / dataset / "failures.csv"
 
@@ -162,7 +177,7 @@ class Artefacts:
 
     def models(self, dataset: str) -> list[str]:
         """The `model_dir_id` of every model that the dataset's folder holds something of, sorted."""
-        paths = (self.predictions, self.metadata, self.analysis)
+        paths = (self.predictions, self.metadata, self.analysis, self.archived)
         folders = sorted(path.name for path in self.dataset_dir(dataset).glob("*/"))
         return [model for model in folders if any(path(dataset, model).is_file() for path in paths)]
 

@@ -2,7 +2,9 @@
 
 import ast
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, pairwise
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from imagenet_errors.analysis.taxonomy import CODES, KINDS, NO_NOTE, NOTES, UNTI
 from imagenet_errors.errors import InputError, one_line
 from imagenet_errors.files import fingerprint
 from imagenet_errors.knowledge.annotations import AnnotatedImages, from_columns
+from imagenet_errors.knowledge.superclasses import Superclasses
 from imagenet_errors.knowledge.vocabulary import Vocabulary, check_targets
 from imagenet_errors.pickles import Frame, plain, read_frame
 from imagenet_errors.storage import NUM_CLASSES, Samples
@@ -52,10 +55,10 @@ class Decoded:
 
     kind: int
     note: int = NO_NOTE
-    matching: tuple[int, ...] = ()
-    superclasses: tuple[str, ...] = ()
+    matching: Sequence[int] = ()
+    superclasses: Sequence[str] = ()
     num_prompts: int | None = None
-    proposals: tuple[Proposal, ...] = ()
+    proposals: Sequence[Proposal] = ()
 
 
 def decode(texts: tuple[str, ...]) -> Decoded:
@@ -126,10 +129,11 @@ class Reader:
     Args:
         vocabulary: The classes.
         experts: Names of the non-prototypical images.
+        neighbours: Whether each image's nearest training images are kept.
     """
 
-    def __init__(self, vocabulary: Vocabulary, experts: frozenset[str]):
-        self.vocabulary, self.experts = vocabulary, experts
+    def __init__(self, vocabulary: Vocabulary, experts: frozenset[str], neighbours: bool = True):
+        self.vocabulary, self.experts, self.neighbours = vocabulary, experts, neighbours
         self.last: tuple[list, AnnotatedImages, dict] | None = None
 
     def read(self, content: bytes, where: Path) -> Archived:
@@ -147,7 +151,8 @@ class Reader:
         if self.last is None or self.last[0] != said:
             images = _images(frame, self.experts, where)
             check_targets(Samples(images.files, images.targets), self.vocabulary, where)
-            self.last = said, images, records.image_columns(images, _neighbours(frame))
+            neighbours = _neighbours(frame) if self.neighbours else None
+            self.last = said, images, records.image_columns(images, neighbours)
         return self.last[1:]
 
 
@@ -261,3 +266,56 @@ def _lists(cells: list, kind: type, name: str) -> list[list]:
         if {*map(type, chain.from_iterable(lists))} - {kind}:
             raise ValueError(f"{name} holds something that is no {kind.__name__}")
     return lists
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes analyses in the form of an archive.
+
+    Attributes:
+        vocabulary: The classes.
+        superclasses: Which class is in which.
+    """
+
+    vocabulary: Vocabulary
+    superclasses: Superclasses
+
+    @cached_property
+    def _names_of(self) -> list[list[str]]:
+        return [self.superclasses.names_of(class_id) for class_id in range(NUM_CLASSES)]
+
+    def frame(self, path: Path) -> Frame:
+        """The frame of an errors_analysis.parquet; what it does not know are empty lists."""
+        rows = {name: column.to_pylist() for name, column in zip(*records.read_all(path), strict=True)}
+        describe = self.vocabulary.descriptions
+        near = [neighbours or [] for neighbours in rows["neighbours"]]
+        columns = {
+            "wnet_id": [file.partition("/")[0] for file in rows["img_rel_path"]],
+            "file_name": [file.partition("/")[2] for file in rows["img_rel_path"]],
+            "img_rel_path": rows["img_rel_path"],
+            "target": np.array(rows["target"]),
+            "target_desc": [describe[target] for target in rows["target"]],
+            "clip_top10_train_indices": [[one["index"] for one in each] for each in near],
+            "clip_top10_train_targets": [[one["target"] for one in each] for each in near],
+            "multi_label": rows["multi_label"],
+            "wrong_multi_label": rows["wrong_multi_label"],
+            "is_problematic": np.array(rows["is_problematic"]),
+            "multi_desc": [[f"({describe[label]})" for label in labels] for labels in rows["multi_label"]],
+            "wrong_multi_desc": [[f"({describe[label]})" for label in labels] for labels in rows["wrong_multi_label"]],
+            "clip_top10_train_files": [[one["file"] for one in each if one["file"] is not None] for each in near],
+            "clip_top10_supercls": [[name for one in each for name in self._names_of[one["target"]]] for each in near],
+            "top1": np.array(rows["top1"]),
+            "top1_desc": [describe[prediction] for prediction in rows["top1"]],
+            "error_types": [encode(decoded) for decoded in _decisions(rows)],
+        }
+        attrs = {OPEN_WORLD: SKIPPED} if records.is_skipped(path) else {}
+        return Frame(columns, np.array(rows["row"]), attrs)
+
+
+def _decisions(rows: dict[str, list]) -> list[Decoded]:
+    notes = {None: NO_NOTE, **{note.name: code for code, note in enumerate(NOTES)}}
+    names = ("error_type", "note", "matching", "superclasses", "num_prompts", "top5")
+    return [
+        Decoded(CODES[kind], notes[note], matching, above, prompts, [tuple(one.values()) for one in best or ()])
+        for kind, note, matching, above, prompts, best in zip(*(rows[name] for name in names), strict=True)
+    ]

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from imagenet_errors.analysis.open_world import Proposal
+from imagenet_errors.analysis.archived import Decoded, encode
 from imagenet_errors.analysis.records import Analysis
 from imagenet_errors.analysis.tables import Population
-from imagenet_errors.analysis.taxonomy import CODES, KINDS
+from imagenet_errors.analysis.taxonomy import CODES
 from imagenet_errors.knowledge.annotations import NO_LABEL, AnnotatedImages
 from imagenet_errors.knowledge.vocabulary import Vocabulary
 from imagenet_errors.storage import NUM_CLASSES
@@ -58,19 +58,16 @@ def listing(
         for owner in np.unique(first[ranks]):
             owned = ranks[first[ranks] == owner]
             found = proposals(analyses[owner].model, images[owned])
-            details |= {rank: archived(code, *said) for rank, said in zip(owned.tolist(), found, strict=True)}
+            details |= {
+                rank: str(encode(Decoded(code, num_prompts=num_prompts, proposals=best)))
+                for rank, (num_prompts, best) in zip(owned.tolist(), found, strict=True)
+            }
     return "".join(
         _entry(
             rank + 1, counts[rank], population.images, images[rank], predictions[rank], vocabulary, details.get(rank)
         )
         for rank in ranks.tolist()
     )
-
-
-def archived(code: int, num_prompts: int, proposals: list[Proposal]) -> str:
-    """An out-of-vocabulary error as the paper's archives and lists have it."""
-    best = [(offset, lemma, f"{score:.2%}") for offset, lemma, score in proposals]
-    return str([KINDS[code].archived, f"Top-5 alternative proposals: {best} | out of {num_prompts}"])
 
 
 def _entry(

@@ -79,21 +79,35 @@ def is_current(path: Path, fingerprints: dict[str, str]) -> bool:
 
     Raises `InputError` where it cannot be read.
     """
-    metadata = read_parquet_metadata(path)
-    stored = metadata.get("fingerprints")
-    if metadata["schema_version"] != SCHEMA_VERSION or not isinstance(stored, dict):
-        return False
+    stored = _fingerprints(path)
     stands = []
     if stored.get("relations") == ARCHIVED:
         stands = ["relations", "open_world"]
     elif fingerprints["open_world"] == UNKNOWN:
         stands = ["open_world"]
-    return stored == fingerprints | {key: stored.get(key) for key in stands}
+    return stored == fingerprints | {key: stored.get(key) for key in (*stands, "decisions")}
 
 
 def is_archived(path: Path) -> bool:
-    """Whether the stored analysis is from an archive."""
-    return read_parquet_metadata(path)["fingerprints"]["relations"] == ARCHIVED
+    """Whether the stored analysis is from an archive. Raises `InputError` where it cannot be read."""
+    return _fingerprints(path).get("relations") == ARCHIVED
+
+
+def is_skipped(path: Path) -> bool:
+    """Whether the open-world test was skipped. Raises `InputError` where the file cannot be read."""
+    return _fingerprints(path).get("open_world") == SKIPPED
+
+
+def images_of(path: Path) -> str:
+    """The `images_fingerprint` of a stored analysis."""
+    return _fingerprints(path).get("images")
+
+
+def _fingerprints(path: Path) -> dict[str, str]:
+    """Empty where an earlier version wrote the file."""
+    metadata = read_parquet_metadata(path)
+    stored = metadata.get("fingerprints")
+    return stored if metadata["schema_version"] == SCHEMA_VERSION and isinstance(stored, dict) else {}
 
 
 def image_columns(images: AnnotatedImages, neighbours=None) -> dict:
@@ -259,13 +273,9 @@ def write(path: Path, columns: dict, kinds: np.ndarray, fingerprints: dict[str, 
     """
     import pyarrow as pa
 
-    metadata = {
-        "schema_version": SCHEMA_VERSION,
-        "images": extent,
-        "fingerprints": fingerprints,
-        "decisions": fingerprint(kinds),
-    }
-    write_parquet(path, pa.table(columns), metadata)
+    fingerprints = fingerprints | {"decisions": fingerprint(kinds)}
+    metadata = {"schema_version": SCHEMA_VERSION, "images": extent, "fingerprints": fingerprints}
+    write_parquet(path, pa.table(columns), metadata, distinct=("row", "img_rel_path"))
 
 
 def _names(codes: np.ndarray, kinds: tuple):
@@ -291,15 +301,20 @@ def read(path: Path, model: str) -> Analysis:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    table, metadata = read_parquet(path, ["top1", "error_type"]), read_parquet_metadata(path)
+    table, stored = read_parquet(path, ["top1", "error_type"]), _fingerprints(path)
     codes = pc.index_in(table["error_type"].cast(pa.string()), pa.array([kind.name for kind in KINDS]))
     if codes.null_count or table["top1"].null_count:
         raise InputError(f"{path} has rows of an unknown type: run --perform_error_analysis again")
     top1, kinds = table["top1"].to_numpy(), codes.to_numpy().astype(np.int8)
-    stored = metadata["fingerprints"]
-    if fingerprint(top1) != stored["predictions"] or fingerprint(kinds) != metadata.get("decisions"):
+    if (fingerprint(top1), fingerprint(kinds)) != (stored.get("predictions"), stored.get("decisions")):
         raise InputError(f"{path} is damaged (its rows are not those written): run --perform_error_analysis again")
-    return Analysis(model, top1, kinds, stored["open_world"] == SKIPPED)
+    return Analysis(model, top1, kinds, stored.get("open_world") == SKIPPED)
+
+
+def read_all(path: Path) -> tuple[list[str], list]:
+    """Names and Arrow arrays of all columns."""
+    table = read_parquet(path)
+    return table.column_names, table.columns
 
 
 def read_images(path: Path, experts: frozenset[str]) -> AnnotatedImages:

@@ -1,12 +1,14 @@
 """One dataset in one artefacts folder: all that is known about its images, and the analyses of its models."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from imagenet_errors import locks
 from imagenet_errors.analysis import open_world as open_world_test
 from imagenet_errors.analysis import records, tables
 from imagenet_errors.analysis.open_world import OpenWorld, Outcome, Tested
@@ -14,12 +16,13 @@ from imagenet_errors.analysis.proposals import Proposer
 from imagenet_errors.analysis.records import SKIPPED, UNKNOWN, Analysis, Inputs
 from imagenet_errors.analysis.taxonomy import CODES, Decisions, Relations, decide
 from imagenet_errors.embeddings import AGAIN, read_train_files
-from imagenet_errors.errors import InputError, NewerSchemaError
+from imagenet_errors.errors import InputError, UntouchableError
 from imagenet_errors.knowledge import annotations, hierarchy, superclasses, vocabulary
 from imagenet_errors.knowledge.annotations import AnnotatedImages
 from imagenet_errors.knowledge.superclasses import Superclasses
 from imagenet_errors.knowledge.vocabulary import Vocabulary
 from imagenet_errors.storage import (
+    ANNOTATIONS,
     DATASETS,
     METADATA_NUMBERS,
     NUM_CLASSES,
@@ -50,6 +53,7 @@ class Study:
         images: The n of them that are annotated.
         open_world: The open-world test; None where it is skipped.
         skipped_for: The files for want of which it is skipped; none where that was asked for.
+        borrowed: What is known from an archive's analysis alone, in a line each, for want of a file.
     """
 
     artefacts: Artefacts
@@ -63,6 +67,7 @@ class Study:
     images: AnnotatedImages
     open_world: OpenWorld | None
     skipped_for: list[Path]
+    borrowed: list[str]
 
     @classmethod
     def load(cls, artefacts: Artefacts, dataset: str, source: str = "json", open_world: str = "auto") -> "Study":
@@ -75,11 +80,9 @@ class Study:
             open_world: `clip` for the test, `skip` for none, `auto` for the test where its files are there.
         """
         classes = vocabulary.load(artefacts)
-        samples = read_samples(artefacts, dataset)
-        vocabulary.check_targets(samples, classes, artefacts.samples(dataset))
+        samples, images, borrowed = _load_images(artefacts, dataset, source, classes)
         synsets = hierarchy.load(artefacts, classes)
         grouped = superclasses.load(artefacts, classes, synsets)
-        images = annotations.load(artefacts, dataset, samples, classes, source)
         missing = open_world_test.missing(artefacts, dataset)
         test = None
         if open_world == "clip" or (open_world == "auto" and not missing):
@@ -96,6 +99,7 @@ class Study:
             images,
             test,
             missing if open_world == "auto" else [],
+            borrowed,
         )
 
     @cached_property
@@ -116,14 +120,13 @@ class Study:
         """What is stored of every model alike: `records.image_columns`, with the nearest training images if wanted."""
         if self.open_world is None or not neighbours:
             return records.image_columns(self.images)
+        nearest = self.open_world.nearest
         path = self.artefacts.root / TRAIN_EMBEDDINGS
         files = read_train_files(path) if path.exists() else None
-        most = int(self.open_world.nearest.indices.max())
+        most = int(nearest.indices.max())
         if files is not None and most >= len(files):
-            raise InputError(
-                f"{self.open_world.nearest.path} names training image {most}, and {path} has {len(files):,}: {AGAIN}"
-            )
-        return records.image_columns(self.images, self.open_world.nearest, files)
+            raise InputError(f"{nearest.path} names training image {most}, and {path} has {len(files):,}: {AGAIN}")
+        return records.image_columns(self.images, records.nearest_column(nearest, files))
 
     def test_open_world(self, models: Iterable[str]) -> Tested:
         """The verdicts on every distinct (image, prediction) of these models that needs one."""
@@ -157,7 +160,7 @@ class Study:
         path = self.artefacts.analysis(self.dataset, model)
         if not self._is_current(model, top1):
             return None
-        analysis = records.read(path, model, len(self.images))
+        analysis = records.read(path, model)
         ((num_prompts, proposals),) = self.stored_proposals(model, np.array([row]))
         if analysis.open_world_skipped or num_prompts is None:
             return None
@@ -185,60 +188,97 @@ class Study:
         return DATASETS[self.dataset].extent(len(self.samples.files))
 
     def top1(self, model: str) -> np.ndarray:
-        """[n] int16: the model's predictions on the annotated images."""
-        path = self.artefacts.predictions(self.dataset, model)
-        return read_top1(path, self.samples)[self.images.rows]
+        """[n] int16: the model's predictions on the annotated images; those of an archive where there are no others."""
+        path, analysis = self.artefacts.predictions(self.dataset, model), self.artefacts.analysis(self.dataset, model)
+        if path.exists() or not (analysis.exists() and records.is_archived(analysis)):
+            return read_top1(path, self.samples)[self.images.rows]
+        if records.images_of(analysis) != self.inputs.images:
+            raise InputError(
+                f"{analysis} is an archive's analysis of other images or labels: use another folder for it"
+            )
+        return records.read(analysis, model).top1
 
-    def analyse(self, model: str, columns: dict, tested: Tested | None) -> str:
-        """Decide and store one model's errors, unless a current analysis is there; says which in one word or more.
+    def analyse(self, model: str, columns: dict, tested: Tested | None, say: Callable, wait: bool) -> str | None:
+        """Decide and store one model's errors, unless a current analysis is there.
 
         Args:
             model: Its `model_dir_id`.
             columns: `image_columns`.
             tested: `test_open_world` of models this one is among.
+            say: Takes remarks, one line each.
+            wait: Whether to wait for another process that is at it.
+
+        Returns:
+            What was done, in one word or more; None where another process is at it.
         """
-        path = self.artefacts.analysis(self.dataset, model)
         top1 = self.top1(model)
+        why = self._why_again(model, top1)
+        if why is None:
+            return "kept"
+        root, name = self.artefacts.root, f"{self.dataset}/{model}"
+        with locks.locked(root, name, say) if wait else locks.if_free(root, name) as mine:
+            if not mine:
+                return None
+            if self._why_again(model, top1) is None:
+                return "kept"
+            self._analyse(model, top1, columns, tested)
+            return "analysed" + why
+
+    def _why_again(self, model: str, top1: np.ndarray) -> str | None:
+        """Why a model's stored analysis is not to be kept; empty where there is none, None where it is."""
+        path = self.artefacts.analysis(self.dataset, model)
+        if not path.exists():
+            return ""
+        try:
+            if not records.is_current(path, self.inputs.with_predictions(top1)):
+                return " again, for its inputs have changed"
+            records.read(path, model)
+        except UntouchableError:
+            raise
+        except InputError as error:
+            return f" again, for {error}"
+        return None
+
+    def _analyse(self, model: str, top1: np.ndarray, columns: dict, tested: Tested | None) -> None:
         fingerprints = self.inputs.with_predictions(top1)
-        done = "analysed"
-        if path.exists():
-            try:
-                if records.is_current(path, fingerprints):
-                    records.read(path, model, len(self.images))
-                    return "kept"
-                done = "analysed again, for its inputs have changed"
-            except NewerSchemaError:
-                raise
-            except InputError as error:
-                done = f"analysed again, for {error}"
-        says = stored = None
-        if tested is not None:
-            rows = self._to_test(top1)
+        rows = self._to_test(top1)
+        if tested is None:
+            fingerprints |= {"open_world": SKIPPED}
+            says = stored = None
+        else:
             verdicts = tested.of(rows, top1[rows]) or self.open_world.test(rows, top1[rows])
             stored = records.open_world_columns(rows, verdicts, self.open_world.names, len(top1))
             says = np.zeros(len(top1), bool)
             says[rows] = verdicts.out_of_vocabulary
         decisions = decide(self.images, top1, self.relations, says)
-        labels, lists = self.images.labels, self._superclass_lists
-        records.write(path, columns, labels, lists, top1, decisions, stored, fingerprints, self.extent)
-        return done
+        decided = records.decision_columns(self.images.labels, self._superclass_lists, top1, decisions, stored)
+        path = self.artefacts.analysis(self.dataset, model)
+        records.write(path, columns | decided, decisions.kinds, fingerprints, self.extent)
 
-    def finished(self, say: Callable[[str], None], reference: bool = False) -> tuple[list[Analysis], list[str]]:
+    def finished(
+        self, say: Callable[[str], None], reference: bool = False, unreadable: dict[str, str] | None = None
+    ) -> tuple[list[Analysis], list[str]]:
         """The current analyses, in order of `model_dir_id`; a model without one is named through `say` and left out.
 
         So are the reference models, unless they are wanted: they are not among those that the paper counts.
 
+        Args:
+            say: Takes remarks, one line each.
+            reference: Whether reference models are wanted.
+            unreadable: {model: message} of archived analyses that could not be read, and were named.
+
         Returns:
             The analyses, and a message for every model that is left out because a file of it is damaged.
         """
-        analyses, faults = [], []
+        unreadable = unreadable or {}
+        analyses, faults = [], list(unreadable.values())
         left_out = [] if reference else [model for model in self.models if model in REFERENCE_MODELS]
         if left_out:
             say(f"left out {', '.join(left_out)}: give --with_reference_models to count them")
         for model in self.models:
-            if model in left_out:
-                continue
             path = self.artefacts.analysis(self.dataset, model)
+            if model in left_out or (model in unreadable and not path.exists()):
+                continue
             try:
                 self._metadata(self.dataset, model)
                 fingerprints = self.inputs.with_predictions(self.top1(model))
@@ -247,7 +287,7 @@ class Study:
                 elif not records.is_current(path, fingerprints):
                     say(f"skipped {model}: its analysis is of other inputs, run --perform_error_analysis")
                 else:
-                    analyses.append(records.read(path, model, len(self.images)))
+                    analyses.append(records.read(path, model))
             except InputError as error:
                 faults.append(str(error))
                 say(f"skipped {model}: {error}")
@@ -295,3 +335,41 @@ class Study:
             hits = read_top1(self.artefacts.predictions(dataset, model), samples) == samples.targets
             metadata["top1_val_acc"] = float(100 * hits.mean())
         return metadata
+
+
+def _load_images(
+    artefacts: Artefacts, dataset: str, source: str, classes: Vocabulary
+) -> tuple[Samples, AnnotatedImages, list[str]]:
+    """The images predicted, the annotated ones, and what of it is only known from an archive's analysis."""
+    path, borrowed = artefacts.samples(dataset), []
+    needed = [] if path.exists() else [path]
+    if dataset == "imagenet" and source == "json" and not artefacts.has(ANNOTATIONS):
+        needed.append(artefacts.root / ANNOTATIONS)
+    archived = _archived_images(artefacts, dataset) if needed else None
+    if archived is None or path.exists():
+        samples = read_samples(artefacts, dataset)
+        vocabulary.check_targets(samples, classes, path)
+    else:
+        borrowed.append(f"{path} is missing: the images are those of an archive's analysis")
+        samples = Samples(archived.files, archived.targets)
+    if archived is None or len(needed) == (not path.exists()):
+        return samples, annotations.load(artefacts, dataset, samples, classes, source), borrowed
+    borrowed.append(
+        f"{needed[-1]} is missing: accepted labels are those of an archive's analysis, ImageNet-M is unknown"
+    )
+    rows = {file: row for row, file in enumerate(samples.files.tolist())}
+    known = np.array([row for row, file in enumerate(archived.files.tolist()) if file in rows], int)
+    if not len(known):
+        raise InputError(f"{path} lists no image of the archive's analyses: use another folder for them")
+    images = archived[known]
+    return samples, replace(images, rows=np.array([rows[file] for file in images.files.tolist()])), borrowed
+
+
+def _archived_images(artefacts: Artefacts, dataset: str) -> AnnotatedImages | None:
+    """Those of the first analysis that is an archive's."""
+    for model in artefacts.models(dataset):
+        path = artefacts.analysis(dataset, model)
+        with suppress(InputError):
+            if path.exists() and records.is_archived(path):
+                return records.read_images(path, annotations.non_prototypical_files(artefacts))
+    return None

@@ -1,0 +1,265 @@
+"""Archives of finished analyses: the paper's become errors_analysis.parquet, and ours take the paper's form.
+
+An archive is `models-<dataset>.tar.gz`, as it is or unpacked: `<dataset>/<model>/{metadata.json, errors_analysis.pkl}`.
+"""
+
+import gzip
+import io
+import os
+import random
+import resource
+import tarfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+
+from imagenet_errors import locks, processes, tarballs
+from imagenet_errors.analysis import records
+from imagenet_errors.analysis.archived import Reader, Writer
+from imagenet_errors.errors import InputError
+from imagenet_errors.files import atomic_write, read_json, write_json
+from imagenet_errors.knowledge import annotations, hierarchy, superclasses, vocabulary
+from imagenet_errors.pickles import write_frame
+from imagenet_errors.storage import DATASETS, Artefacts, model_dir_id
+
+LARGEST = 1 << 30  # bytes of a pickle; the paper's have 16 MB
+MEMORY = 8 << 30  # bytes that reading one may take
+CONTENTS_SCHEMA = 1  # of archive.json
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How the archived analyses of a dataset are converted.
+
+    Attributes:
+        artefacts: Where they lie, and where the results go.
+        dataset: A name of storage.DATASETS.
+        neighbours: Whether each image's ten nearest training images are kept; they are most of a file.
+        say: Takes remarks, one line each; a function of a module, for other processes call it.
+    """
+
+    artefacts: Artefacts
+    dataset: str
+    neighbours: bool
+    say: Callable[[str], None]
+
+    def is_done(self, model: str) -> bool:
+        """Whether a valid analysis is there, whoever made it."""
+        path = self.artefacts.analysis(self.dataset, model)
+        try:
+            return path.exists() and records.read(path, model) is not None
+        except InputError:
+            return False
+
+    def convert(self, model: str, content: bytes | None) -> None:
+        """Write the analysis in the pickle `content`, or else in the model's own file, unless one is there already."""
+        with locks.locked(self.artefacts.root, f"{self.dataset}/{model}", self.say):
+            if self.is_done(model):
+                return
+            source = self.artefacts.archived(self.dataset, model)
+            if content is None:
+                content = _read(source)
+            else:
+                source = self.artefacts.archive(self.dataset) / source.relative_to(self.artefacts.root)
+            found = _reader(self.artefacts, self.neighbours).read(content, source)
+            records.write(
+                self.artefacts.analysis(self.dataset, model),
+                found.columns,
+                found.kinds,
+                found.fingerprints,
+                DATASETS[self.dataset].extent(len(found.images)),
+            )
+
+
+def convert(
+    artefacts: Artefacts, dataset: str, say: Callable, progress: Callable, jobs: int | None = None, neighbours=True
+) -> dict[str, str]:
+    """Convert every archived analysis of a dataset that has no valid errors_analysis.parquet yet.
+
+    Args:
+        artefacts: Where they lie; an archive that is not unpacked is read in place.
+        dataset: A name of storage.DATASETS.
+        say: Takes remarks, one line each.
+        progress: Wraps (models, description).
+        jobs: Processes; as many as there are processors by default.
+        neighbours: As in `Conversion`.
+
+    Returns:
+        {model: message} of those that are damaged or refused; the others are converted.
+
+    Raises:
+        InputError: where the archive itself is damaged or odd; what came before that is converted.
+    """
+    conversion = Conversion(artefacts, dataset, neighbours, say)
+    found = [model for model in artefacts.models(dataset) if artefacts.archived(dataset, model).is_file()]
+    unpacked = [model for model in found if not conversion.is_done(model)]
+    archive = _unread(conversion)
+    if not (unpacked or archive):
+        return {}
+    with processes.pool(jobs or os.cpu_count() or 1) as pool:
+        work = _Work(conversion, pool, 2 * (jobs or os.cpu_count() or 1))
+        for model in progress(random.sample(unpacked, len(unpacked)), "converting"):  # others may be at it as well
+            work.submit(model)
+        if archive:
+            _convert_archive(conversion, archive, work)
+        work.finish()
+    count = len(work.done) - len(work.faults)
+    say(f"{dataset}: {count} archived analyses converted", *work.faults.values())
+    return work.faults
+
+
+@dataclass
+class _Work:
+    """Conversions under way in other processes, not too many at a time, for pickles are large."""
+
+    conversion: Conversion
+    pool: object
+    most: int
+    pending: dict = field(default_factory=dict)
+    done: list[str] = field(default_factory=list)
+    faults: dict[str, str] = field(default_factory=dict)
+
+    def submit(self, model: str, content: bytes | None = None) -> None:
+        while len(self.pending) >= self.most:
+            self._settle(wait(self.pending, return_when=FIRST_COMPLETED).done)
+        self.pending[self.pool.submit(_convert, self.conversion, model, content)] = model
+
+    def finish(self) -> None:
+        self._settle(wait(self.pending).done)
+
+    def _settle(self, futures) -> None:
+        for future in futures:
+            model, fault = self.pending.pop(future), future.result()
+            self.done.append(model)
+            if fault is not None:
+                self.faults[model] = fault
+
+
+def _convert(conversion: Conversion, model: str, content: bytes | None) -> str | None:
+    """In a process of its own; returns what is wrong with the archived analysis."""
+    _limit_memory()
+    try:
+        conversion.convert(model, content)
+    except InputError as error:
+        return str(error)
+
+
+@cache
+def _reader(artefacts: Artefacts, neighbours: bool) -> Reader:
+    return Reader(vocabulary.load(artefacts), annotations.non_prototypical_files(artefacts), neighbours)
+
+
+@cache
+def _limit_memory() -> None:
+    """A few bytes of a hostile pickle can ask for all memory there is; where the system can tell, stop before that."""
+    size = Path("/proc/self/statm")
+    if size.exists():
+        now = int(size.read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (now + MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+def _read(path: Path) -> bytes:
+    if path.stat().st_size > LARGEST:
+        raise InputError(f"{path} has {path.stat().st_size:,} bytes, more than any analysis: fetch it again")
+    return path.read_bytes()
+
+
+def _unread(conversion: Conversion) -> Path | None:
+    """The archive, if it is there and may hold an analysis that is not converted."""
+    artefacts, dataset = conversion.artefacts, conversion.dataset
+    archive, contents = artefacts.archive(dataset), artefacts.archive_contents(dataset)
+    if not archive.is_file():
+        return None
+    known = read_json(contents) if contents.exists() else {}
+    same = isinstance(known, dict) and known.items() >= _state(archive).items()
+    return None if same and all(map(conversion.is_done, known["models"])) else archive
+
+
+def _state(archive: Path) -> dict:
+    """What changes when the archive does."""
+    status = archive.stat()
+    return {"schema_version": CONTENTS_SCHEMA, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+
+
+def _convert_archive(conversion: Conversion, archive: Path, work: _Work) -> None:
+    """Convert what is lacking, in one pass, and note what the archive holds."""
+    artefacts, dataset = conversion.artefacts, conversion.dataset
+    models = []
+    for member in tarballs.members(archive, tarballs.Limits(member=LARGEST), f"converting {archive.name}"):
+        match member.name.removeprefix("artefacts/").split("/"):
+            case [folder, model, "metadata.json"] if folder == dataset:
+                path = artefacts.metadata(dataset, model_dir_id(model))
+                if not path.exists():
+                    with atomic_write(path) as temporary:
+                        temporary.write_bytes(member.file.read())
+            case [folder, model, "errors_analysis.pkl"] if folder == dataset:
+                models.append(model_dir_id(model))
+                if not conversion.is_done(model):
+                    work.submit(model, member.file.read())
+            case _:
+                conversion.say(f"{archive}: {member.name} is passed over, for it is no part of {dataset}'s analyses")
+    write_json(artefacts.archive_contents(dataset), _state(archive) | {"models": sorted(models)})
+
+
+def export(
+    artefacts: Artefacts, dataset: str, models: list[str], path: Path, say: Callable, progress: Callable, jobs=None
+) -> None:
+    """Write the analyses of some models as an archive in the paper's form.
+
+    Args:
+        artefacts: Where they lie.
+        dataset: A name of storage.DATASETS.
+        models: Their `model_dir_id`.
+        path: The tar.gz to write; the same analyses give the same bytes.
+        say: Takes remarks, one line each.
+        progress: Wraps (models, description).
+        jobs: Processes; as many as there are processors by default.
+    """
+    jobs = jobs or os.cpu_count() or 1
+    export_one = partial(_export, artefacts, dataset)
+    unknown = Counter()
+    with processes.pool(jobs) as pool, atomic_write(path) as temporary, _archive_at(temporary) as archive:
+        for start in progress(range(0, len(models), 2 * jobs), "exporting"):
+            batch = models[start : start + 2 * jobs]
+            for model, (content, lacks) in zip(batch, pool.map(export_one, batch), strict=True):
+                _add(archive, f"{dataset}/{model}/errors_analysis.pkl", content)
+                metadata = artefacts.metadata(dataset, model)
+                if metadata.exists():
+                    _add(archive, f"{dataset}/{model}/metadata.json", metadata.read_bytes())
+                unknown.update(lacks)
+    say(f"wrote {path}: {len(models)} models", *(f"{count} of them {what}" for what, count in unknown.items()))
+
+
+def _export(artefacts: Artefacts, dataset: str, model: str) -> tuple[bytes, list[str]]:
+    """In a process of its own: the pickle of a model's analysis, and what it lacks."""
+    path = artefacts.analysis(dataset, model)
+    frame = _writer(artefacts).frame(path)
+    lacks = [] if any(frame.columns["clip_top10_train_indices"]) else ["without neighbours, exported as empty lists"]
+    lacks += ["without the open-world test, which only their `attrs` say"] if frame.attrs else []
+    return write_frame(frame), lacks
+
+
+@cache
+def _writer(artefacts: Artefacts) -> Writer:
+    classes = vocabulary.load(artefacts)
+    return Writer(classes, superclasses.load(artefacts, classes, hierarchy.load(artefacts, classes)))
+
+
+@contextmanager
+def _archive_at(path: Path) -> Iterator[tarfile.TarFile]:
+    with (
+        open(path, "wb") as file,
+        gzip.GzipFile("", "wb", 6, file, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as archive,
+    ):
+        yield archive
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = len(content), 0o644
+    archive.addfile(member, io.BytesIO(content))
