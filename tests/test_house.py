@@ -25,7 +25,9 @@ LAYERS = {
     "latex": ("errors", "files", "storage", "knowledge"),
     "knowledge": ("errors", "files", "storage"),
     "embeddings": ("errors", "files", "storage"),
-    "analysis": ("errors", "files", "locks", "storage", "embeddings", "knowledge"),
+    "analysis": (
+        *("errors", "processes", "locks", "pickles", "files", "tarballs", "storage", "embeddings", "knowledge"),
+    ),
     "inference": (
         *("errors", "processes", "locks", "files", "storage", "download", "embeddings", "knowledge.vocabulary"),
     ),
