@@ -48,7 +48,7 @@ def call(monkeypatch, capsys):
 
     def call_script(name: str, *arguments) -> Outcome:
         monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
-        status, handlers = 0, {number: signal.getsignal(number) for number in processes.SIGNALS}
+        status, handlers = 0, {number: signal.getsignal(number) for number in (*processes.SIGNALS, signal.SIGCHLD)}
         try:
             cli.run(importlib.import_module(name).main)
         except SystemExit as leaving:

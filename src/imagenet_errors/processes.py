@@ -34,6 +34,9 @@ def stop_on_signals() -> None:
     """Have SIGTERM and SIGHUP raise `Stopped`; one that is ignored, as SIGHUP under nohup, stays so."""
 
     def stop(*received):
+        signal.signal(
+            signal.SIGCHLD, signal.SIG_DFL
+        )  # or torch would raise for workers that the signal reached as well
         raise Stopped(*received)
 
     for number in (signal.SIGTERM, signal.SIGHUP):
