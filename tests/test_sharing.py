@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from imagenet_errors import locks
+from imagenet_errors import locks, processes
+from imagenet_errors.errors import InputError
+from imagenet_errors.files import read_csv, write_csv
+from imagenet_errors.inference import downloads, zoo
+from imagenet_errors.inference.catalogue import ModelRecord
+from imagenet_errors.storage import Artefacts
 from tests import tiny_clip
 from tests.conftest import ROOT
 from tests.saved_models import failures
@@ -187,8 +192,11 @@ def test_two_runs_over_other_images_mix(models):
     assert [path.parent.name for path in models.artefacts.rglob("preds.npz")] == ["own--own.b"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["one", "all"])
+@pytest.mark.parametrize(
+    ("number", "send"),
+    [(signal.SIGINT, os.killpg), (signal.SIGTERM, os.killpg), (signal.SIGHUP, os.kill)],
+    ids=["Ctrl-C", "SIGTERM to all", "SIGHUP to one"],
+)
 def test_a_signal_leaves_a_mess(models, number, send):
     """One line, the documented status, neither temporary files nor processes, and the run goes on afterwards."""
     for name in "bc":
@@ -272,6 +280,38 @@ def test_a_block_is_lost_with_the_run_that_was_at_it(embeds, embed):
     assert second.returncode == 0, err
     embed("--block", 5, what=["train"])
     assert same(embed.train, embeds.folder / embed.train.name)
+
+
+def test_a_killed_worker_of_a_pool_ends_in_a_traceback():
+    with pytest.raises(InputError, match="try fewer --jobs"), processes.pool(2) as workers:
+        workers.submit(os._exit, 1).result()
+
+
+def test_nohup_is_undone():
+    before = {number: signal.getsignal(number) for number in (*processes.SIGNALS, signal.SIGCHLD)}
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    processes.stop_on_signals()
+    with pytest.raises(processes.Stopped):
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_noted_weights_of_another_run_are_lost(tmp_path, monkeypatch):
+    """A row that is written while ours is fetched stays."""
+    records = [ModelRecord(f"me/{name}", "own", "timm", name) for name in "ab"]
+    path = tmp_path / "weights.csv"
+    (tmp_path / "file").write_text("weights")
+
+    def fetch(record):
+        rows = read_csv(path, downloads.COLUMNS) if path.exists() else []
+        write_csv(path, downloads.COLUMNS, [*rows, dict.fromkeys(downloads.COLUMNS, f"other {record.name}")])
+        return [tmp_path / "file"]
+
+    monkeypatch.setattr(zoo, "fetch", fetch)
+    assert downloads.download(records, Artefacts(tmp_path), print, lambda items, _: items) == {}
+    assert [row["model_id"] for row in read_csv(path, downloads.COLUMNS)] == ["other a", "me/a", "other b", "me/b"]
 
 
 def test_figures_that_are_drawn_when_a_signal_comes_are_half_written(tmp_path):

@@ -31,12 +31,13 @@ class Stopped(KeyboardInterrupt):
 
 
 def stop_on_signals() -> None:
-    """Have SIGTERM and SIGHUP raise `Stopped`; one that is ignored, as SIGHUP under nohup, stays so."""
+    """Have SIGTERM and SIGHUP raise `Stopped`; one that is ignored, as SIGHUP under nohup, stays so.
+
+    From then on the deaths of workers, which may have got the signal as well, are no news: torch would raise for them.
+    """
 
     def stop(*received):
-        signal.signal(
-            signal.SIGCHLD, signal.SIG_DFL
-        )  # or torch would raise for workers that the signal reached as well
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         raise Stopped(*received)
 
     for number in (signal.SIGTERM, signal.SIGHUP):
