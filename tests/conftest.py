@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from imagenet_errors import cli
+from imagenet_errors import cli, processes
 from imagenet_errors.knowledge import hierarchy, vocabulary
 from imagenet_errors.storage import Artefacts
 from tests.shared_predictions import SHARED, convert
@@ -47,11 +48,14 @@ def call(monkeypatch, capsys):
 
     def call_script(name: str, *arguments) -> Outcome:
         monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
-        status = 0
+        status, handlers = 0, {number: signal.getsignal(number) for number in (*processes.SIGNALS, signal.SIGCHLD)}
         try:
             cli.run(importlib.import_module(name).main)
         except SystemExit as leaving:
             status = leaving.code
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
         return Outcome(status, *capsys.readouterr())
 
     return call_script

@@ -4,6 +4,7 @@ import argparse
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -102,10 +103,10 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
         print(end="", flush=True)
+        processes.ignore_signals()  # all is done
     except InputError as error:
         sys.exit(_complain(error, 2))
     except KeyboardInterrupt as error:
-        processes.ignore_signals()
         number = error.number if isinstance(error, processes.Stopped) else signal.SIGINT
         what = signal.strsignal(number).lower()
         sys.exit(_complain(f"{what}: what is finished is kept, the same command goes on from there", 128 + number))
@@ -117,5 +118,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _complain(message, status: int) -> int:
+    processes.ignore_signals()
+    traceback.clear_frames(sys.exception().__traceback__)  # ends progress bars and workers: the line is the last one
     print(f"{Path(sys.argv[0]).name}: error: {' '.join(str(message).split())}", file=sys.stderr)
     return status

@@ -206,6 +206,8 @@ def read_npz(
             if missing:
                 raise InputError(f"{path} lacks the array {missing[0]!r}: {advice}")
             arrays = {name: archive[name] for name in (*names, *optional) if name in archive}
+            for member in archive.zip.infolist():  # a damaged directory hides some in the names of others
+                archive.zip.open(member).close()
     except FileNotFoundError:
         raise InputError(f"{path} is missing: {advice.removesuffix(' again')}") from None
     except InputError:

@@ -1,7 +1,7 @@
 """What signals do to a run, and what becomes of its worker processes. For POSIX systems.
 
-SIGTERM and SIGHUP interrupt like Ctrl-C, so that every `finally` tidies up. Workers never see a signal: they end when
-the process that started them lets them go, and with it when it is killed.
+SIGTERM and SIGHUP interrupt like Ctrl-C, so that every `finally` tidies up. Workers do not see Ctrl-C and SIGHUP, which
+the terminal sends to all: they end when the process that started them lets them go, and with it when it is killed.
 """
 
 import ctypes
@@ -9,7 +9,10 @@ import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+
+from imagenet_errors.errors import InputError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
@@ -28,9 +31,13 @@ class Stopped(KeyboardInterrupt):
 
 
 def stop_on_signals() -> None:
-    """Have SIGTERM and SIGHUP raise `Stopped`; one that is ignored, as SIGHUP under nohup, stays so."""
+    """Have SIGTERM and SIGHUP raise `Stopped`; one that is ignored, as SIGHUP under nohup, stays so.
+
+    From then on the deaths of workers, which may have got the signal as well, are no news: torch would raise for them.
+    """
 
     def stop(*received):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         raise Stopped(*received)
 
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -46,7 +53,7 @@ def ignore_signals() -> None:
 
 @contextmanager
 def signals_blocked() -> Iterator[None]:
-    """Put signals off; processes that are started meanwhile never get any but SIGKILL."""
+    """Put signals off. Processes that are started meanwhile inherit that; they call `follow_parent`."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
@@ -55,7 +62,11 @@ def signals_blocked() -> Iterator[None]:
 
 
 def follow_parent(*_) -> None:
-    """Have this worker killed when the process that started it ends; Linux alone can do that."""
+    """Have this worker killed when the process that started it ends; Linux alone can do that.
+
+    SIGTERM works again, for it is what multiprocessing ends workers with.
+    """
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     libc = ctypes.CDLL(None)
     if hasattr(libc, "prctl"):
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -63,14 +74,25 @@ def follow_parent(*_) -> None:
 
 @contextmanager
 def pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of processes. When it is left early, tasks that have begun are finished and the others dropped."""
-    executor = ProcessPoolExecutor(jobs, initializer=follow_parent)
+    """A pool of processes. When it is left early, tasks that have begun are finished and the others dropped.
+
+    Raises:
+        InputError: where somebody kills one of the processes.
+    """
+    executor = ProcessPoolExecutor(jobs, initializer=_start_worker)
     try:
         with signals_blocked():
             executor.submit(int)  # starts the processes
         yield executor
+    except BrokenProcessPool:
+        raise InputError("a worker process was killed, perhaps for want of memory: try fewer --jobs") from None
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    follow_parent()
 
 
 def is_alive(pid: int) -> bool:

@@ -146,8 +146,9 @@ def embed(job: Job, progress: Callable) -> Embeddings:
         InputError: where the archive holds embeddings of other names or of another CLIP.
     """
     if not job.path.exists():
-        starts = range(0, len(job.names), job.block)
-        parts = {start: _embed_block(job, start, wait=False) for start in progress(starts, job.path.name)}
+        parts = {}
+        for start in progress(range(0, len(job.names), job.block), job.path.name):
+            parts[start] = _embed_block(job, start, wait=False)
         for start in [start for start, part in parts.items() if part is None]:
             parts[start] = _embed_block(job, start, wait=True)
         with locks.locked(job.root, job.lock("all"), job.say):
