@@ -1,4 +1,4 @@
-"""Fetch the public files that the analysis stands on, and the paper's archive."""
+"""Fetch the public files that the analysis stands on, bring archives into our form and back, verify all of it."""
 
 import sys
 from pathlib import Path
@@ -10,39 +10,106 @@ from imagenet_errors.storage import Artefacts
 
 def parse_args():
     parser = cli.Parser(__doc__)
-    parser.add_argument(
+    fetching = parser.add_argument_group("public files")
+    fetching.add_argument(
         "--what",
         nargs="+",
         metavar="NAME",
         help="archive: the paper's, which is also unpacked | annotations | mistakes: lists of them by experts |"
         " logits: of the reference models | tables: the paper's | all; or a single file by its name in --list",
     )
-    parser.add_argument("--list", action="store_true", help="print what is present, missing, damaged or incomplete")
-    parser.add_argument("--from_file", type=Path, metavar="FILE", help="take a file that you fetched by other means")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there and differ")
-    parser.add_argument("--attempts", type=cli.positive, default=5, help="how often in a row a server may fail")
+    fetching.add_argument("--list", action="store_true", help="print what is present, missing, damaged or incomplete")
+    fetching.add_argument("--from_file", type=Path, metavar="FILE", help="take a file that you fetched by other means")
+    fetching.add_argument("--overwrite", action="store_true", help="replace files that are there and differ")
+    fetching.add_argument("--attempts", type=cli.positive, default=5, help="how often in a row a server may fail")
+    folder = parser.add_argument_group("the artefacts folder")
+    folder.add_argument("--verify", action="store_true", help="check every file, and name what is not as it should be")
+    folder.add_argument(
+        "--convert_archives",
+        action="store_true",
+        help="bring the paper's analyses into our form; evaluation.py does too",
+    )
+    folder.add_argument("--export_archive", type=Path, metavar="FILE", help="write your analyses in the paper's form")
+    parser.add_dataset()
+    folder.add_argument(
+        "--without_neighbours", action="store_true", help="convert without the nearest training images: smaller files"
+    )
+    folder.add_argument("--jobs", type=cli.positive, help="processes; default: as many as processors")
     args = parser.parse_args()
-    if not (args.what or args.list or args.from_file):
-        parser.error("nothing to do: give --what, --from_file or --list")
+    if not (args.what or args.list or args.from_file or args.verify or args.convert_archives or args.export_archive):
+        parser.error(
+            "nothing to do: give --what, --from_file, --list, --convert_archives, --export_archive or --verify"
+        )
     return args
 
 
 def main() -> None:
     args = parse_args()
+    artefacts = Artefacts(args.artefacts_dir)
+    complete = True
+    if args.what or args.list or args.from_file:
+        complete &= public_files(artefacts, args)
+    if args.convert_archives:
+        complete &= convert_archives(artefacts, args)
+    if args.export_archive:
+        export_archive(artefacts, args)
+    if args.verify:
+        complete &= verify(artefacts)
+    if not complete:
+        sys.exit(1)
+
+
+def public_files(artefacts: Artefacts, args) -> bool:
+    """List or get them. Returns False where files were kept."""
     from imagenet_errors import public_data
 
-    artefacts = Artefacts(args.artefacts_dir)
     chosen = public_data.choose(public_data.load(artefacts), args.what or ["all"])
     if args.list:
         print_list(artefacts, chosen)
-        return
+        return True
     if args.from_file:
-        file = public_data.of_file(chosen, args.from_file)
-        complete = take(artefacts, file, args.from_file, args.overwrite)
-    else:
-        complete = fetch(artefacts, chosen, args.overwrite, args.attempts)
-    if not complete:
-        sys.exit(1)
+        return take(artefacts, public_data.of_file(chosen, args.from_file), args.from_file, args.overwrite)
+    return fetch(artefacts, chosen, args.overwrite, args.attempts)
+
+
+def convert_archives(artefacts: Artefacts, args) -> bool:
+    """Returns False where an analysis is damaged or refused; it was named."""
+    from imagenet_errors.analysis import archives
+
+    found = archives.find(artefacts, args.dataset)
+    if not found:
+        raise InputError(f"{artefacts.root} holds no archived analyses of {args.dataset}: --what archive fetches them")
+    neighbours = not args.without_neighbours
+    return not archives.convert(artefacts, args.dataset, cli.say, cli.progress, args.jobs, neighbours)
+
+
+def export_archive(artefacts: Artefacts, args) -> None:
+    from imagenet_errors.analysis import archives
+    from imagenet_errors.analysis.study import Study
+
+    if args.export_archive.name[-7:] != ".tar.gz":
+        raise InputError(f"--export_archive {args.export_archive}: name a file that ends in .tar.gz")
+    analyses, _ = Study.load(artefacts, args.dataset).finished(cli.say, reference=True)
+    models = [analysis.model for analysis in analyses]
+    archives.export(artefacts, args.dataset, models, args.export_archive, cli.say, cli.progress, args.jobs)
+
+
+def verify(artefacts: Artefacts) -> bool:
+    """Print what is not as it should be, then how much was checked. Returns whether all is sound."""
+    from collections import Counter
+
+    from imagenet_errors import verification
+
+    if not artefacts.root.is_dir():
+        raise InputError(f"{artefacts.root} is no folder: there is nothing to verify")
+    states = Counter()
+    for finding in verification.verify(artefacts, cli.progress):
+        states[finding.state] += 1
+        if finding.state != verification.SOUND:
+            print(f"{finding.state:<8}  {finding.path}: {' '.join(finding.note.split())}")
+    checked = ", ".join(f"{count:,} {state}" for state, count in states.most_common())
+    print(f"{artefacts.root}: {checked or 'empty'}")
+    return set(states) <= {verification.SOUND}
 
 
 def print_list(artefacts: Artefacts, files: list) -> None:
@@ -61,7 +128,7 @@ def fetch(artefacts: Artefacts, files: list, overwrite: bool, attempts: int) -> 
     failures, complete = {}, True
     for file in files:
         try:
-            cli.say(public_data.fetch(artefacts, file, overwrite, Patience(attempts)))
+            cli.say(public_data.fetch(artefacts, file, overwrite, Patience(attempts), cli.say))
             if file.what == "archive":
                 complete &= unpack(artefacts.root / file.path, artefacts, overwrite)
         except InputError as error:
@@ -80,7 +147,7 @@ def take(artefacts: Artefacts, file, source: Path, overwrite: bool) -> bool:
     from imagenet_errors import public_data
 
     if file.what != "archive":
-        cli.say(public_data.take(artefacts, file, source, overwrite))
+        cli.say(public_data.take(artefacts, file, source, overwrite, cli.say))
         return True
     public_data.verify_source(file, source)
     return unpack(source, artefacts, overwrite)

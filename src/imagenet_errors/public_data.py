@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from imagenet_errors import locks
 from imagenet_errors.download import Patience, download, file_sha256, part_of, verify
 from imagenet_errors.errors import InputError, unknown
 from imagenet_errors.files import atomic_write, check_room, read_csv, read_json, read_text, write_csv
@@ -184,7 +185,9 @@ def status(artefacts: Artefacts, file: PublicFile) -> Status:
     return Status(PRESENT if sound else DAMAGED, size, note)
 
 
-def fetch(artefacts: Artefacts, file: PublicFile, overwrite: bool, patience: Patience) -> str:
+def fetch(
+    artefacts: Artefacts, file: PublicFile, overwrite: bool, patience: Patience, say: Callable[[str], None]
+) -> str:
     """Download a file, unless it is here. Returns what was done.
 
     Raises:
@@ -194,11 +197,11 @@ def fetch(artefacts: Artefacts, file: PublicFile, overwrite: bool, patience: Pat
     if _is_here(artefacts, file, overwrite):
         return f"{path} is there, kept"
     sha256 = download(file.url, path, file.sha256, file.kind.check, file.kind.max_bytes, patience)
-    _note(artefacts, file, sha256)
+    _note(artefacts, file, sha256, say)
     return f"wrote {path}: {path.stat().st_size:,} bytes"
 
 
-def take(artefacts: Artefacts, file: PublicFile, source: Path, overwrite: bool) -> str:
+def take(artefacts: Artefacts, file: PublicFile, source: Path, overwrite: bool, say: Callable) -> str:
     """Copy a file that was fetched by other means, once it is verified. Returns what was done.
 
     Raises:
@@ -216,7 +219,7 @@ def take(artefacts: Artefacts, file: PublicFile, source: Path, overwrite: bool) 
         _copy(source, temporary)
         if file_sha256(temporary) != sha256:
             raise InputError(f"{source} changed while it was copied: run it again")
-    _note(artefacts, file, sha256)
+    _note(artefacts, file, sha256, say)
     return f"wrote {path}: {path.stat().st_size:,} bytes"
 
 
@@ -240,11 +243,13 @@ def _noted(artefacts: Artefacts) -> dict[str, dict[str, str]]:
     return {row["file"]: row for row in (read_csv(path, DONE_COLUMNS) if path.exists() else [])}
 
 
-def _note(artefacts: Artefacts, file: PublicFile, sha256: str) -> None:
+def _note(artefacts: Artefacts, file: PublicFile, sha256: str, say: Callable[[str], None]) -> None:
     size = (artefacts.root / file.path).stat().st_size
     row = {"file": file.path, "url": file.url, "sha256": sha256, "bytes": size}
-    rows = _noted(artefacts) | {file.path: row}
-    write_csv(artefacts.downloads_done(), DONE_COLUMNS, list(rows.values()))
+    path = artefacts.downloads_done()
+    with locks.locked(artefacts.root, path.name, say):
+        rows = _noted(artefacts) | {file.path: row}
+        write_csv(path, DONE_COLUMNS, list(rows.values()))
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -20,8 +20,8 @@ from pathlib import Path
 from imagenet_errors import locks, processes, tarballs
 from imagenet_errors.analysis import records
 from imagenet_errors.analysis.archived import Reader, Writer
-from imagenet_errors.errors import InputError
-from imagenet_errors.files import atomic_write, read_json, write_json
+from imagenet_errors.errors import InputError, UntouchableError
+from imagenet_errors.files import atomic_write, check_schema, read_json, write_json
 from imagenet_errors.knowledge import annotations, hierarchy, superclasses, vocabulary
 from imagenet_errors.pickles import write_frame
 from imagenet_errors.storage import DATASETS, Artefacts, model_dir_id
@@ -73,6 +73,12 @@ class Conversion:
                 found.fingerprints,
                 DATASETS[self.dataset].extent(len(found.images)),
             )
+
+
+def find(artefacts: Artefacts, dataset: str) -> list[Path]:
+    """The archive of a dataset and the archived analyses beside it, as far as they are there."""
+    pickles = [artefacts.archived(dataset, model) for model in artefacts.models(dataset)]
+    return [path for path in (artefacts.archive(dataset), *pickles) if path.is_file()]
 
 
 def convert(
@@ -171,12 +177,32 @@ def _read(path: Path) -> bytes:
 def _unread(conversion: Conversion) -> Path | None:
     """The archive, if it is there and may hold an analysis that is not converted."""
     artefacts, dataset = conversion.artefacts, conversion.dataset
-    archive, contents = artefacts.archive(dataset), artefacts.archive_contents(dataset)
+    archive = artefacts.archive(dataset)
     if not archive.is_file():
         return None
-    known = read_json(contents) if contents.exists() else {}
-    same = isinstance(known, dict) and known.items() >= _state(archive).items()
-    return None if same and all(map(conversion.is_done, known["models"])) else archive
+    try:
+        contents = read_contents(artefacts, dataset)
+    except UntouchableError:
+        raise
+    except InputError:  # there is none, or none that is valid
+        return archive
+    return None if is_of(contents, archive) and all(map(conversion.is_done, contents["models"])) else archive
+
+
+def read_contents(artefacts: Artefacts, dataset: str) -> dict:
+    """What is known of the archive: its state and `models`. Raises `InputError` where that is missing or malformed."""
+    path = artefacts.archive_contents(dataset)
+    contents = read_json(path)
+    models = contents.get("models") if isinstance(contents, dict) else None
+    if not isinstance(models, list) or not all(isinstance(model, str) for model in models):
+        raise InputError(f"{path} does not list the models of an archive: remove it")
+    check_schema(path, contents.get("schema_version"), CONTENTS_SCHEMA, "remove it")
+    return contents
+
+
+def is_of(contents: dict, archive: Path) -> bool:
+    """Whether the contents are of this archive, as it is now."""
+    return contents.items() >= _state(archive).items()
 
 
 def _state(archive: Path) -> dict:

@@ -1,0 +1,226 @@
+"""Every file of an artefacts folder, checked: whole, damaged, stale, left over, unknown; and what is missing."""
+
+import csv
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from imagenet_errors import embeddings, locks, public_data, storage, tarballs
+from imagenet_errors.analysis import archives, open_world, records
+from imagenet_errors.analysis.archived import Reader
+from imagenet_errors.analysis.study import Study
+from imagenet_errors.errors import InputError
+from imagenet_errors.files import read_json, read_parquet, read_text
+from imagenet_errors.knowledge import annotations, hierarchy, superclasses, vocabulary
+from imagenet_errors.storage import DATASETS, Artefacts, Samples
+
+SOUND, DAMAGED, STALE, MISSING, LEFTOVER, FOREIGN = "sound", "damaged", "stale", "missing", "leftover", "foreign"
+FAULTS = (DAMAGED, STALE, MISSING, LEFTOVER, FOREIGN)
+
+
+class Finding(NamedTuple):
+    """What is said of a file: SOUND or one of FAULTS, its path, and why."""
+
+    state: str
+    path: Path
+    note: str = ""
+
+
+class Stale(Exception):
+    """A file that is whole, and made from other inputs than those that are here."""
+
+
+def verify(artefacts: Artefacts, progress: Callable) -> Iterator[Finding]:
+    """Check every file of an artefacts folder, then say what is missing.
+
+    Args:
+        artefacts: The folder.
+        progress: Wraps (files, description).
+    """
+    verifier = _Verifier(artefacts)
+    files = sorted(path for path in artefacts.root.rglob("*") if path.is_symlink() or not path.is_dir())
+    files = [path for path in files if locks.FOLDER not in path.parts]
+    for path in progress(files, "verifying"):
+        yield verifier.finding(path)
+    for dataset in DATASETS:
+        yield from verifier.missing(dataset)
+
+
+@dataclass(frozen=True)
+class _Verifier:
+    """The checks of one folder. What they have in common is read once."""
+
+    artefacts: Artefacts
+
+    def finding(self, path: Path) -> Finding:
+        name = path.relative_to(self.artefacts.root).as_posix()
+        if _is_leftover(name):
+            return Finding(LEFTOVER, path, "of a run that was interrupted: the same command goes on, or remove it")
+        check = self._check_of(name)
+        if check is None:
+            return Finding(FOREIGN, path, "nothing here reads it")
+        try:
+            check(path)
+        except Stale as error:
+            return Finding(STALE, path, str(error))
+        except (InputError, OSError) as error:
+            return Finding(DAMAGED, path, str(error))
+        return Finding(SOUND, path)
+
+    def _check_of(self, name: str) -> Callable[[Path], object] | None:
+        """What checks the file of this name, below the folder; None where no file has it."""
+        dataset, _, rest = name.partition("/")
+        if name in self._of_folder:
+            return self._of_folder[name]
+        if name.startswith("sample/images/"):
+            return bool
+        if dataset not in DATASETS:
+            return None
+        if rest in self._of_dataset:
+            return partial(self._of_dataset[rest], dataset)
+        model, _, file = rest.partition("/")
+        return partial(self._of_model[file], dataset, model) if file in self._of_model else None
+
+    @cached_property
+    def _of_folder(self) -> dict[str, Callable[[Path], object]]:
+        artefacts = self.artefacts
+        tables = (storage.ARCHS, storage.MODELS, storage.MODELS_BEYOND, storage.WEIGHT_TAGS, storage.FIGURES)
+        lists = (artefacts.downloads_done().name, artefacts.weights().name, storage.PUBLISHED_MODELS)
+        return {
+            **dict.fromkeys((*tables, *lists), _check_table),
+            **dict.fromkeys((storage.NON_PROTOTYPICAL, storage.IMAGENET_A_WNIDS), read_text),
+            **dict.fromkeys((storage.WNIDS, storage.DESCRIPTIONS), lambda _: self._classes),
+            storage.SUPERCLASSES_LISTING: read_text,
+            storage.SAMPLE_ANNOTATIONS: read_json,
+            storage.CLOSURE: lambda _: self._synsets,
+            storage.SUPERCLASSES: lambda _: self._superclasses,
+            storage.COOCCURRENCES: lambda _: annotations.spurious_pairs(artefacts, self._superclasses.share),
+            storage.TRAIN_EMBEDDINGS: lambda path: embeddings.read_embeddings(path, "train_files"),
+            storage.TEXT_EMBEDDINGS: lambda path: embeddings.read_embeddings(path, "prompts"),
+            storage.DOWNLOADS: lambda _: public_data.load(artefacts),
+            **{artefacts.archive(dataset).name: _check_archive for dataset in DATASETS},
+            **{file.path: partial(self._check_download, file) for file in public_data.load(artefacts)},
+        }
+
+    @cached_property
+    def _of_dataset(self) -> dict[str, Callable[[str, Path], object]]:
+        return {
+            "samples_info.npz": lambda dataset, _: self._samples(dataset),
+            "failures.csv": lambda _, path: _check_table(path),
+            "archive.json": self._check_contents,
+            "clip_image_embeddings.npz": lambda _, path: embeddings.read_embeddings(path, "sample_files"),
+            "valid_clip_knn.npz": self._check_neighbours,
+        }
+
+    @cached_property
+    def _of_model(self) -> dict[str, Callable[[str, str, Path], object]]:
+        return {
+            "preds.npz": lambda dataset, _, path: storage.check_predictions(path, self._samples(dataset), False),
+            "metadata.json": self._check_metadata,
+            "errors_analysis.parquet": self._check_analysis,
+            "errors_analysis.pkl": lambda _, __, path: self._reader.read(path.read_bytes(), path),
+        }
+
+    @cached_property
+    def _classes(self):
+        return vocabulary.load(self.artefacts)
+
+    @cached_property
+    def _synsets(self):
+        return hierarchy.load(self.artefacts, self._classes)
+
+    @cached_property
+    def _superclasses(self):
+        return superclasses.load(self.artefacts, self._classes, self._synsets)
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return Reader(self._classes, annotations.non_prototypical_files(self.artefacts))
+
+    @cache  # noqa: B019 - as long as this object, which is a run
+    def _samples(self, dataset: str) -> Samples:
+        samples = storage.read_samples(self.artefacts, dataset)
+        vocabulary.check_targets(samples, self._classes, self.artefacts.samples(dataset))
+        return samples
+
+    @cache  # noqa: B019
+    def _study(self, dataset: str) -> Study | None:
+        """None where a file that it needs is missing or damaged, which is a finding of its own."""
+        try:
+            return Study.load(self.artefacts, dataset)
+        except InputError:
+            return None
+
+    def _check_metadata(self, dataset: str, model: str, path: Path) -> None:
+        metadata = storage.read_metadata(path)
+        named = metadata.get("model_id")
+        if named is not None and storage.model_dir_id(named) != model:
+            raise InputError(f"{path} is of {named}: move it, or correct its model_id")
+        predictions = self.artefacts.predictions(dataset, model)
+        if metadata["top1_val_acc"] is None or not predictions.exists():
+            return
+        samples = self._samples(dataset)
+        hits = (storage.read_top1(predictions, samples) == samples.targets).sum()
+        if abs(metadata["top1_val_acc"] / 100 * len(samples.files) - hits) > 0.5:
+            raise InputError(
+                f"{path} has top1_val_acc {metadata['top1_val_acc']}, and {predictions} has"
+                f" {100 * hits / len(samples.files):.3f}: predict again"
+            )
+
+    def _check_analysis(self, dataset: str, model: str, path: Path) -> None:
+        records.read(path, model)
+        read_parquet(path)
+        study = self._study(dataset)
+        if study is not None and not records.is_current(path, study.inputs.with_predictions(study.top1(model))):
+            raise Stale("its predictions, labels, superclasses or CLIP files are others now: analyse again")
+
+    def _check_neighbours(self, dataset: str, path: Path) -> None:
+        embeddings.read_neighbours(path, len(self._samples(dataset).files))
+
+    def _check_contents(self, dataset: str, path: Path) -> None:
+        contents = archives.read_contents(self.artefacts, dataset)
+        archive = self.artefacts.archive(dataset)
+        if archive.exists() and not archives.is_of(contents, archive):
+            raise Stale(f"{archive} is another one now: evaluation.py reads it again")
+
+    def _check_download(self, file: public_data.PublicFile, path: Path) -> None:
+        found = public_data.status(self.artefacts, file)
+        if found.state == public_data.DAMAGED:
+            raise InputError(f"{path}: {found.note}")
+
+    def missing(self, dataset: str) -> Iterator[Finding]:
+        """The files that others of this dataset call for."""
+        artefacts = self.artefacts
+        models = artefacts.models(dataset)
+        predicted = [model for model in models if artefacts.predictions(dataset, model).exists()]
+        if predicted and not artefacts.samples(dataset).exists():
+            yield Finding(MISSING, artefacts.samples(dataset), "it says which images were predicted: predict again")
+        if predicted and dataset == "imagenet" and not artefacts.has(storage.ANNOTATIONS):
+            yield Finding(MISSING, artefacts.root / storage.ANNOTATIONS, "download_artefacts.py --what annotations")
+        for model in models:
+            archived, analysis = artefacts.archived(dataset, model), artefacts.analysis(dataset, model)
+            if not (model in predicted or archived.exists() or analysis.exists()):
+                yield Finding(MISSING, artefacts.predictions(dataset, model), "there is metadata alone: predict again")
+            if model in predicted and not (analysis.exists() or archived.exists()):
+                yield Finding(MISSING, analysis, "run evaluation.py --perform_error_analysis")
+        clip = open_world.missing(artefacts, dataset)
+        if clip and any(path.exists() for path in (artefacts.image_embeddings(dataset), artefacts.neighbours(dataset))):
+            yield from (Finding(MISSING, path, "run compute_clip_embeddings.py") for path in clip)
+
+
+def _is_leftover(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return name.endswith((".tmp", ".part", ".part.json")) or any(part.endswith(".parts") for part in parts)
+
+
+def _check_table(path: Path) -> None:
+    rows = list(csv.reader(read_text(path).splitlines()))
+    if not rows or {len(row) for row in rows} != {len(rows[0])}:
+        raise InputError(f"{path} is no table: its rows are not of one length")
+
+
+def _check_archive(path: Path) -> None:
+    for _ in tarballs.members(path):
+        pass
