@@ -36,10 +36,9 @@ def parse_args():
     )
     folder.add_argument("--jobs", type=cli.positive, help="processes; default: as many as processors")
     args = parser.parse_args()
-    if not (args.what or args.list or args.from_file or args.verify or args.convert_archives or args.export_archive):
-        parser.error(
-            "nothing to do: give --what, --from_file, --list, --convert_archives, --export_archive or --verify"
-        )
+    steps = ("what", "list", "from_file", "verify", "convert_archives", "export_archive")
+    if not any(getattr(args, step) for step in steps):
+        parser.error(f"nothing to do: give one of --{', --'.join(steps)}")
     return args
 
 

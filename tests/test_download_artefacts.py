@@ -123,7 +123,7 @@ class TestScript:
     @pytest.mark.parametrize(
         ("flags", "words"),
         [
-            ([], "nothing to do: give --what, --from_file or --list"),
+            ([], "nothing to do: give one of --what, --list, --from_file"),
             (["--what", "anotations"], "unknown download 'anotations', did you mean 'annotations'?"),
             (["--what"], "expected at least one argument"),
             (["--list", "--what", "my_logit"], "did you mean 'my_logits'?"),
@@ -171,7 +171,7 @@ class TestScript:
 
         monkeypatch.setattr(downloading, "_write", interrupt)
         outcome = get("--what", "annotations")
-        assert (outcome.status, outcome.stderr.splitlines()[-1].count("interrupted")) == (130, 1)
+        assert (outcome.status, outcome.stderr.splitlines()[-1].count("interrupt: ")) == (130, 1)
         assert (root / f"{PLACES['annotations']}.part").read_bytes() == ANNOTATIONS[:10]
 
     def test_a_killed_download_does_not_go_on(self, get, root, server, states):
