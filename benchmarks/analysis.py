@@ -104,11 +104,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "errors_analysis.parquet"
         columns, lists = records.image_columns(images), records.superclass_lists(grouped)
-        write = lambda: records.write(  # noqa: E731
-            path, columns, images.labels, lists, top1[0], decisions, None, fingerprints, ""
-        )
+
+        def write() -> None:
+            decided = records.decision_columns(images.labels, lists, top1[0], decisions, None)
+            records.write(path, columns | decided, decisions.kinds, fingerprints, "")
+
         written = timed("write one model's errors_analysis.parquet", write)
-        read = timed("read what tables need of it", lambda: records.read(path, "model", NUM_IMAGES))
+        read = timed("read what tables need of it", lambda: records.read(path, "model"))
     print(f"{'deciding against writing and reading':58} {fast / (written + read):9.2f} x")
     timed("fingerprint the inputs", lambda: records.Inputs.of(images, relations, grouped))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from imagenet_errors import cli
 from imagenet_errors.errors import InputError
-from imagenet_errors.storage import Artefacts
+from imagenet_errors.storage import DATASETS, Artefacts
 
 
 def parse_args():
@@ -24,6 +24,7 @@ def parse_args():
     fetching.add_argument("--attempts", type=cli.positive, default=5, help="how often in a row a server may fail")
     folder = parser.add_argument_group("the artefacts folder")
     folder.add_argument("--verify", action="store_true", help="check every file, and name what is not as it should be")
+    folder.add_argument("--results_dir", type=Path, help="--verify checks the tables in this folder as well")
     folder.add_argument(
         "--convert_archives",
         action="store_true",
@@ -53,7 +54,7 @@ def main() -> None:
     if args.export_archive:
         export_archive(artefacts, args)
     if args.verify:
-        complete &= verify(artefacts)
+        complete &= verify(artefacts, args.results_dir)
     if not complete:
         sys.exit(1)
 
@@ -93,16 +94,20 @@ def export_archive(artefacts: Artefacts, args) -> None:
     archives.export(artefacts, args.dataset, models, args.export_archive, cli.say, cli.progress, args.jobs)
 
 
-def verify(artefacts: Artefacts) -> bool:
+def verify(artefacts: Artefacts, results_dir: Path | None) -> bool:
     """Print what is not as it should be, then how much was checked. Returns whether all is sound."""
     from collections import Counter
+    from itertools import chain
 
     from imagenet_errors import verification
 
     if not artefacts.root.is_dir():
         raise InputError(f"{artefacts.root} is no folder: there is nothing to verify")
     states = Counter()
-    for finding in verification.verify(artefacts, cli.progress):
+    found = [verification.verify(artefacts, cli.progress)]
+    if results_dir is not None:
+        found += [verification.verify_tables(artefacts, results_dir, dataset) for dataset in DATASETS]
+    for finding in chain.from_iterable(found):
         states[finding.state] += 1
         if finding.state != verification.SOUND:
             print(f"{finding.state:<8}  {finding.path}: {' '.join(finding.note.split())}")

@@ -84,7 +84,7 @@ def main() -> None:
         analyses, faults = study.finished(cli.say, args.with_reference_models, unreadable)
         rows = collect(study, analyses)
         if args.collect_results:
-            write_tables(study.dataset, rows, args.results_dir)
+            write_tables(study, rows, args.results_dir)
         if args.count_spurious_correlation_pairs:
             count_pairs(study, analyses)
         if args.list_most_common_errors:
@@ -155,15 +155,16 @@ def collect(study, analyses) -> dict[str, list[dict]]:
     }
 
 
-def write_tables(dataset: str, rows: dict[str, list[dict]], results_dir: Path) -> None:
+def write_tables(study, rows: dict[str, list[dict]], results_dir: Path) -> None:
     from imagenet_errors.analysis.tables import columns
-    from imagenet_errors.files import write_csv
-    from imagenet_errors.storage import stats_table
+    from imagenet_errors.files import write_csv, write_json
+    from imagenet_errors.storage import made_from, stats_table
 
     for group, of_group in rows.items():
-        path = stats_table(results_dir, dataset, group)
-        write_csv(path, columns(dataset), of_group)
+        path = stats_table(results_dir, study.dataset, group)
+        write_csv(path, columns(study.dataset), of_group)
         cli.say(f"wrote {path}: {len(of_group)} models")
+    write_json(made_from(path), study.made_from([row["model_dir_id"] for row in of_group]))
 
 
 def count_pairs(study, analyses) -> None:

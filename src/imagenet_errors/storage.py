@@ -210,6 +210,11 @@ def common_errors_list(results_dir: Path, dataset: str, error_type: str) -> Path
     return results_dir / folder / f"most_common_{error_type}.txt"
 
 
+def made_from(table: Path) -> Path:
+    """What the tables or lists in a folder were made from."""
+    return table.parent / "made_from.json"
+
+
 def figures_dir(results_dir: Path, dataset: str) -> Path:
     return results_dir / "figures" / dataset
 

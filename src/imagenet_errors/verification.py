@@ -10,18 +10,18 @@ from typing import NamedTuple
 from imagenet_errors import embeddings, locks, public_data, storage, tarballs
 from imagenet_errors.analysis import archives, open_world, records
 from imagenet_errors.analysis.archived import Reader
-from imagenet_errors.analysis.study import Study
+from imagenet_errors.analysis.study import MADE_FROM_SCHEMA, Study
 from imagenet_errors.errors import InputError
-from imagenet_errors.files import read_json, read_parquet, read_text
+from imagenet_errors.files import check_schema, read_json, read_parquet, read_text
 from imagenet_errors.knowledge import annotations, hierarchy, superclasses, vocabulary
 from imagenet_errors.storage import DATASETS, Artefacts, Samples
 
 SOUND, DAMAGED, STALE, MISSING, LEFTOVER, FOREIGN = "sound", "damaged", "stale", "missing", "leftover", "foreign"
-FAULTS = (DAMAGED, STALE, MISSING, LEFTOVER, FOREIGN)
+COLLECT = "run evaluation.py --collect_results"
 
 
 class Finding(NamedTuple):
-    """What is said of a file: SOUND or one of FAULTS, its path, and why."""
+    """What is said of a file: one of the states above, its path, and why."""
 
     state: str
     path: Path
@@ -48,6 +48,44 @@ def verify(artefacts: Artefacts, progress: Callable) -> Iterator[Finding]:
         yield from verifier.missing(dataset)
 
 
+def verify_tables(artefacts: Artefacts, results_dir: Path, dataset: str) -> Iterator[Finding]:
+    """Whether the stats tables of a dataset are whole, and of the analyses that are here now."""
+    tables = [storage.stats_table(results_dir, dataset, group) for group in storage.GROUPS]
+    if not any(table.exists() for table in tables):
+        return
+    for table in tables:
+        yield _checked(table, _check_table) if table.exists() else Finding(MISSING, table, COLLECT)
+    path = storage.made_from(tables[0])
+    yield (
+        _checked(path, partial(_check_made_from, artefacts, dataset))
+        if path.exists()
+        else Finding(MISSING, path, f"nothing says what the tables beside it are made from: {COLLECT}")
+    )
+
+
+def _check_made_from(artefacts: Artefacts, dataset: str, path: Path) -> None:
+    stored = read_json(path)
+    if not (isinstance(stored, dict) and isinstance(stored.get("models"), dict)):
+        raise InputError(f"{path} does not say what tables are made from: {COLLECT}")
+    check_schema(path, stored.get("schema_version"), MADE_FROM_SCHEMA, COLLECT)
+    try:
+        current = Study.load(artefacts, dataset).made_from(list(stored["models"]))
+    except InputError as error:
+        raise Stale(f"the tables beside it cannot be made again ({error})") from None
+    if stored != current:
+        raise Stale(f"the tables beside it are of other analyses than are here now: {COLLECT}")
+
+
+def _checked(path: Path, check: Callable[[Path], object]) -> Finding:
+    try:
+        check(path)
+    except Stale as error:
+        return Finding(STALE, path, str(error))
+    except (InputError, OSError) as error:
+        return Finding(DAMAGED, path, str(error))
+    return Finding(SOUND, path)
+
+
 @dataclass(frozen=True)
 class _Verifier:
     """The checks of one folder. What they have in common is read once."""
@@ -61,13 +99,7 @@ class _Verifier:
         check = self._check_of(name)
         if check is None:
             return Finding(FOREIGN, path, "nothing here reads it")
-        try:
-            check(path)
-        except Stale as error:
-            return Finding(STALE, path, str(error))
-        except (InputError, OSError) as error:
-            return Finding(DAMAGED, path, str(error))
-        return Finding(SOUND, path)
+        return _checked(path, check)
 
     def _check_of(self, name: str) -> Callable[[Path], object] | None:
         """What checks the file of this name, below the folder; None where no file has it."""

@@ -79,7 +79,7 @@ def is_current(path: Path, fingerprints: dict[str, str]) -> bool:
 
     Raises `InputError` where it cannot be read.
     """
-    stored = _fingerprints(path)
+    stored = stored_fingerprints(path)
     stands = []
     if stored.get("relations") == ARCHIVED:
         stands = ["relations", "open_world"]
@@ -90,21 +90,21 @@ def is_current(path: Path, fingerprints: dict[str, str]) -> bool:
 
 def is_archived(path: Path) -> bool:
     """Whether the stored analysis is from an archive. Raises `InputError` where it cannot be read."""
-    return _fingerprints(path).get("relations") == ARCHIVED
+    return stored_fingerprints(path).get("relations") == ARCHIVED
 
 
 def is_skipped(path: Path) -> bool:
     """Whether the open-world test was skipped. Raises `InputError` where the file cannot be read."""
-    return _fingerprints(path).get("open_world") == SKIPPED
+    return stored_fingerprints(path).get("open_world") == SKIPPED
 
 
 def images_of(path: Path) -> str:
     """The `images_fingerprint` of a stored analysis."""
-    return _fingerprints(path).get("images")
+    return stored_fingerprints(path).get("images")
 
 
-def _fingerprints(path: Path) -> dict[str, str]:
-    """Empty where an earlier version wrote the file."""
+def stored_fingerprints(path: Path) -> dict[str, str]:
+    """Of what a stored analysis was made from, and of its decisions; empty where an earlier version wrote the file."""
     metadata = read_parquet_metadata(path)
     stored = metadata.get("fingerprints")
     return stored if metadata["schema_version"] == SCHEMA_VERSION and isinstance(stored, dict) else {}
@@ -301,7 +301,7 @@ def read(path: Path, model: str) -> Analysis:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    table, stored = read_parquet(path, ["top1", "error_type"]), _fingerprints(path)
+    table, stored = read_parquet(path, ["top1", "error_type"]), stored_fingerprints(path)
     codes = pc.index_in(table["error_type"].cast(pa.string()), pa.array([kind.name for kind in KINDS]))
     if codes.null_count or table["top1"].null_count:
         raise InputError(f"{path} has rows of an unknown type: run --perform_error_analysis again")

@@ -36,6 +36,8 @@ from imagenet_errors.storage import (
     read_top1,
 )
 
+MADE_FROM_SCHEMA = 1  # of made_from.json
+
 
 @dataclass(frozen=True)
 class Study:
@@ -297,6 +299,18 @@ class Study:
             folder = self.artefacts.dataset_dir(self.dataset)
             raise InputError(faults[0] if faults else f"no model in {folder} is analysed: run --perform_error_analysis")
         return analyses, faults
+
+    def made_from(self, models: list[str]) -> dict:
+        """What tables and lists over the analyses of some models are made from, to be stored beside them."""
+        analyses = {
+            model: records.stored_fingerprints(self.artefacts.analysis(self.dataset, model)) for model in models
+        }
+        return {
+            "schema_version": MADE_FROM_SCHEMA,
+            "images": self.extent,
+            "fingerprints": {"images": self.inputs.images, "relations": self.inputs.relations},
+            "models": analyses,
+        }
 
     def described(self, model: str, archs: dict[str, Arch], say: Callable[[str], None]) -> dict:
         """The cells of a model's stats row that are not counted (`tables.describe`).
