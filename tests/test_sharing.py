@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -66,8 +67,8 @@ script.cli.run(script.main)
 """
 
 
-def wait_for(condition) -> None:
-    end = time.monotonic() + 60
+def wait_for(condition, seconds=60) -> None:
+    end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it never happens"
         time.sleep(0.01)
@@ -98,7 +99,8 @@ class Runs:
 
     def stop(self):
         for process in self.running:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
 
 
@@ -220,13 +222,21 @@ def test_a_signal_leaves_a_mess(models, number, send):
     assert "own.a: kept" in err
 
 
-def test_a_killed_run_leaves_workers(models):
-    (models.folder / "a").write_text("60")
-    run = models.start("a", workers=2, dataset=("--dataset", "sample"))
-    wait_for(lambda: (models.folder / "log").exists())
+def test_a_killed_run_leaves_workers(tmp_path):
+    code = (
+        "import time; from imagenet_errors import processes\n"
+        "with processes.pool(2) as workers:\n"
+        f"    workers.submit(open, {str(tmp_path / 'begun')!r}, 'w').exception()\n"
+        "    [workers.submit(time.sleep, 60) for _ in range(2)][0].result()"
+    )
+    runs = Runs({})
+    run = runs.start("-c", code)
+    wait_for((tmp_path / "begun").exists)
+    assert len(_group(run.pid)) == 3
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
-    wait_for(lambda: not _group(run.pid))
+    wait_for(lambda: not _group(run.pid), seconds=10)
+    runs.stop()
 
 
 def _group(pid: int) -> list[str]:

@@ -320,19 +320,10 @@ def read_top1(path: Path, samples: Samples) -> np.ndarray:
 
 
 def check_predictions(path: Path, samples: Samples, probs: bool) -> np.ndarray:
-    """Read all of a preds.npz; returns top-1 as `read_top1`.
-
-    Raises:
-        InputError: where it is damaged, of other images, or lacks wanted `probs` or a part of what we write.
-    """
+    """Read all of a preds.npz; returns top-1. Raises `InputError` as `read_top1`, or for want of `probs`."""
     top1, num_samples = read_top1(path, samples), len(samples.files)
     shapes = {"top5": (num_samples, 5), "top5_probs": (num_samples, 5), "probs": (num_samples, NUM_CLASSES)}
-    ours = read_npz(path, optional=("schema_version", "samples"))
-    required = ("schema_version", "samples", "top5", "top5_probs") if ours else ()
-    arrays = read_npz(path, *required, *["probs"] * probs, optional=("top5", "top5_probs"))
-    for name, array in arrays.items():
-        if name not in shapes:
-            continue
+    for name, array in read_npz(path, *["probs"] * probs, optional=("top5", "top5_probs")).items():
         if array.shape != shapes[name]:
             raise InputError(f"{path}: {name} has the shape {array.shape}, not {shapes[name]}: predict again")
         if not (np.issubdtype(array.dtype, np.number) and np.isfinite(array).all()):

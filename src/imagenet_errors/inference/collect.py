@@ -103,30 +103,26 @@ class Collector:
                 return []
             return [self._make(record, built, made_with)]
 
-    def _known_metadata(self, record: ModelRecord, made_with: dict) -> dict | None:
-        return stored.known_metadata(
-            self.artefacts, self.dataset.name, record, self.samples, self.save_probs, made_with
-        )
+    def _known_metadata(self, record: ModelRecord, made_with: dict, say: Callable[[str], None]) -> dict | None:
+        """Those of valid predictions; what is wrong with others is said."""
+        try:
+            return stored.known_metadata(
+                self.artefacts, self.dataset.name, record, self.samples, self.save_probs, made_with
+            )
+        except UntouchableError:
+            raise
+        except InputError as error:
+            say(f"{record.model_id}: predicted again, for {error}")
+            return None
 
     def _is_up_to_date(self, record: ModelRecord, made_with: dict) -> bool:
         """Whether there is nothing to write; what is wrong is said once nobody else is at it."""
-        try:
-            known = self._known_metadata(record, made_with)
-        except UntouchableError:
-            raise
-        except InputError:
-            return False
+        known = self._known_metadata(record, made_with, lambda _: None)
         return known is not None and known == known | stored.description(record)
 
     def _keep(self, record: ModelRecord, made_with: dict) -> bool:
         """Whether the predictions are valid; the descriptive part of their metadata is brought up to date."""
-        try:
-            known = self._known_metadata(record, made_with)
-        except UntouchableError:
-            raise
-        except InputError as error:
-            self.say(f"{record.model_id}: predicted again, for {error}")
-            return False
+        known = self._known_metadata(record, made_with, self.say)
         if known is None:
             return False
         if known != (refreshed := known | stored.description(record)):
