@@ -13,6 +13,7 @@ from imagenet_errors.analysis.archived import Reader
 from imagenet_errors.analysis.study import MADE_FROM_SCHEMA, Study
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import check_schema, read_json, read_parquet, read_text
+from imagenet_errors.inference.catalogue import ModelRecord, load_records
 from imagenet_errors.knowledge import annotations, hierarchy, superclasses, vocabulary
 from imagenet_errors.storage import DATASETS, Artefacts, Samples
 
@@ -171,6 +172,10 @@ class _Verifier:
     def _reader(self) -> Reader:
         return Reader(self._classes, annotations.non_prototypical_files(self.artefacts))
 
+    @cached_property
+    def _records(self) -> dict[str, ModelRecord]:
+        return {record.dir_id: record for record in load_records(self.artefacts)}
+
     @cache  # noqa: B019 - as long as this object, which is a run
     def _samples(self, dataset: str) -> Samples:
         samples = storage.read_samples(self.artefacts, dataset)
@@ -190,6 +195,13 @@ class _Verifier:
         named = metadata.get("model_id")
         if named is not None and storage.model_dir_id(named) != model:
             raise InputError(f"{path} is of {named}: move it, or correct its model_id")
+        if model in self._records:
+            for key in ("arch", "training_data", "num_params"):
+                known = getattr(self._records[model], key)
+                if metadata[key] not in (known, None, "unknown") and known is not None:
+                    raise InputError(
+                        f"{path} has {key} {metadata[key]}, and our table of models {known}: predict again"
+                    )
         predictions = self.artefacts.predictions(dataset, model)
         if metadata["top1_val_acc"] is None or not predictions.exists():
             return
