@@ -13,6 +13,7 @@ import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -140,7 +141,14 @@ class _Work:
 
     def _settle(self, futures) -> None:
         for future in futures:
-            model, fault = self.pending.pop(future), future.result()
+            model = self.pending.pop(future)
+            try:
+                fault = future.result()
+            except BrokenProcessPool:
+                raise InputError(
+                    f"a process that converts archived analyses was killed, maybe at {model}, maybe for want of memory:"
+                    " try fewer --jobs, or remove that analysis"
+                ) from None
             self.done.append(model)
             if fault is not None:
                 self.faults[model] = fault

@@ -42,7 +42,15 @@ def explain(study: Study, file: str, model: str) -> list[str]:
         *([f"Noted before its type: {NOTES[decision.notes[0]].title}."] if decision.notes[0] != NO_NOTE else []),
         *_tests_before(image, top1, decision, _open_world(study, says)),
         _deciding(study, image, int(top1[0]), decision),
+        *_otherwise(study.archived_kind(folder, int(row[0])), decision.kinds[0]),
     ]
+
+
+def _otherwise(archived: int | None, decided: int) -> list[str]:
+    """What to know where an archive's analysis, which tables count, has another type."""
+    if archived in (None, decided):
+        return []
+    return [f"The archive, by definitions of its own, has it as {KINDS[archived].title}: that is what tables count."]
 
 
 def find_image(study: Study, file: str) -> int:
@@ -76,6 +84,8 @@ def _open_world(study: Study, says: Outcome | None) -> str:
     """What the open-world test said, with its best proposals."""
     if says is None:
         return "The open-world test was skipped, so what follows is provisional."
+    if says.num_prompts is None:
+        return "The open-world test says no; the archive tells no more of it."
     if not says.num_prompts:
         return "The open-world test says no: no near training image is of a class that shares with the prediction."
     best = ", ".join(f"{lemma} {score:.2%}" for _, lemma, score in says.proposals)

@@ -73,12 +73,12 @@ class Outcome(NamedTuple):
 
     Attributes:
         out_of_vocabulary: Whether it is that.
-        num_prompts: How many were compared; 0 where the gate was closed.
+        num_prompts: How many were compared; 0 where the gate was closed, None where an archive does not tell.
         proposals: The best, best first.
     """
 
     out_of_vocabulary: bool
-    num_prompts: int
+    num_prompts: int | None
     proposals: list[Proposal]
 
 

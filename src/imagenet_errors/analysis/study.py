@@ -160,13 +160,19 @@ class Study:
         if self.open_world is not None:
             return self.open_world.test_one(row, int(top1[row]))
         path = self.artefacts.analysis(self.dataset, model)
-        if not self._is_current(model, top1):
+        if not self._is_current(model, top1) or records.is_skipped(path):
             return None
-        analysis = records.read(path, model)
         ((num_prompts, proposals),) = self.stored_proposals(model, np.array([row]))
-        if analysis.open_world_skipped or num_prompts is None:
+        if num_prompts is None and not records.is_archived(path):
             return None
-        return Outcome(analysis.kinds[row] == CODES["out_of_vocabulary"], num_prompts, proposals)
+        return Outcome(records.read(path, model).kinds[row] == CODES["out_of_vocabulary"], num_prompts, proposals)
+
+    def archived_kind(self, model: str, row: int) -> int | None:
+        """The type of a model's prediction on one image, a position in KINDS, where an archive's analysis says it."""
+        path = self.artefacts.analysis(self.dataset, model)
+        if not self._is_current(model, self.top1(model)) or not records.is_archived(path):
+            return None
+        return int(records.read(path, model).kinds[row])
 
     def stored_proposals(self, model: str, rows: np.ndarray) -> list:
         """`records.read_open_world` of a model."""
