@@ -50,10 +50,12 @@ class Conversion:
     say: Callable[[str], None]
 
     def is_done(self, model: str) -> bool:
-        """Whether a valid analysis is there, whoever made it."""
+        """Whether a valid analysis is there, whoever made it, or one that must not be touched."""
         path = self.artefacts.analysis(self.dataset, model)
         try:
             return path.exists() and records.read(path, model) is not None
+        except UntouchableError:
+            return True
         except InputError:
             return False
 
@@ -108,13 +110,20 @@ def convert(
     archive = _unread(conversion)
     if not (unpacked or archive):
         return {}
-    with processes.pool(jobs or os.cpu_count() or 1) as pool:
-        work = _Work(conversion, pool, 2 * (jobs or os.cpu_count() or 1))
-        for model in progress(random.sample(unpacked, len(unpacked)), "converting"):  # others may be at it as well
-            work.submit(model)
-        if archive:
-            _convert_archive(conversion, archive, work)
-        work.finish()
+    jobs = jobs or os.cpu_count() or 1
+    try:
+        with processes.pool(jobs) as pool:
+            work = _Work(conversion, pool, 2 * jobs)
+            for model in progress(random.sample(unpacked, len(unpacked)), "converting"):  # others may be at it as well
+                work.submit(model)
+            if archive:
+                _convert_archive(conversion, archive, work)
+            work.finish()
+    except BrokenProcessPool:
+        at = ", ".join(work.pending.values())
+        raise InputError(
+            f"a process that converts {at} was killed, maybe for want of memory: try fewer --jobs"
+        ) from None
     count = len(work.done) - len(work.faults)
     say(f"{dataset}: {count} archived analyses converted", *work.faults.values())
     return work.faults
@@ -141,14 +150,7 @@ class _Work:
 
     def _settle(self, futures) -> None:
         for future in futures:
-            model = self.pending.pop(future)
-            try:
-                fault = future.result()
-            except BrokenProcessPool:
-                raise InputError(
-                    f"a process that converts archived analyses was killed, maybe at {model}, maybe for want of memory:"
-                    " try fewer --jobs, or remove that analysis"
-                ) from None
+            model, fault = self.pending.pop(future), future.result()
             self.done.append(model)
             if fault is not None:
                 self.faults[model] = fault
