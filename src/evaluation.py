@@ -72,11 +72,13 @@ def main() -> None:
 
     artefacts = Artefacts(args.artefacts_dir)
     unreadable = convert_archives(artefacts, args.dataset, not args.without_neighbours)
+    if unreadable and len(unreadable) == len(artefacts.models(args.dataset)):
+        raise InputError(f"no archived analysis can be read: {next(iter(unreadable.values()))}")
     study = Study.load(artefacts, args.dataset, args.multi_label_source, args.open_world)
     if not study.models and not args.compare_with_experts:
         raise InputError(f"{study.artefacts.dataset_dir(study.dataset)} has no predictions: run collect_predictions.py")
     cli.say(f"{args.dataset}: {study.extent}, {len(study.images):,} of them annotated", *study.borrowed)
-    if study.open_world is None:
+    if study.open_world is None and study.predicted:
         cli.say(f"the open-world test is skipped{why(study)}: {SKIPPED}")
     if args.perform_error_analysis:
         analyse(study, not args.without_neighbours)

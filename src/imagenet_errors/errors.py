@@ -59,3 +59,8 @@ def one_line(error: BaseException) -> str:
     """What a library's exception says, in one line of at most 300 characters, with its kind."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+
+
+def in_line(name: str) -> str:
+    """A file's name as a part of one line: what is no printable character is escaped as Python does it."""
+    return "".join(part if part.isprintable() else part.encode("unicode_escape").decode() for part in name)

@@ -49,7 +49,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        if error.errno is None or error.filename not in (None, temporary, str(temporary)):
+        named = {str(name) for name in (error.filename, error.filename2) if name is not None}
+        if error.errno is None or (named and str(temporary) not in named):
             raise
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 

@@ -195,6 +195,8 @@ def fetch(
     """
     path = artefacts.root / file.path
     if _is_here(artefacts, file, overwrite):
+        if file.path not in _noted(artefacts):  # it was brought here, or a run ended before it was noted
+            _note(artefacts, file, file_sha256(path), say)
         return f"{path} is there, kept"
     sha256 = download(file.url, path, file.sha256, file.kind.check, file.kind.max_bytes, patience)
     _note(artefacts, file, sha256, say)
@@ -210,6 +212,8 @@ def take(artefacts: Artefacts, file: PublicFile, source: Path, overwrite: bool, 
     path = artefacts.root / file.path
     sha256 = verify_source(file, source)
     if path.is_file() and file_sha256(path) == sha256:
+        if file.path not in _noted(artefacts):
+            _note(artefacts, file, sha256, say)
         return f"{path} is there, kept"
     if path.exists() and not overwrite:
         raise InputError(f"{path} is there and differs from {source}: --overwrite replaces it")

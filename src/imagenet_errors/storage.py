@@ -176,10 +176,18 @@ class Artefacts:
         return self.root / dataset / "valid_clip_knn.npz"
 
     def models(self, dataset: str) -> list[str]:
-        """The `model_dir_id` of every model that the dataset's folder holds something of, sorted."""
+        """The `model_dir_id` of every model that the dataset's folder holds something of, sorted.
+
+        Raises:
+            InputError: where the name of its folder would break the lines of tables and lists.
+        """
         paths = (self.predictions, self.metadata, self.analysis, self.archived)
         folders = sorted(path.name for path in self.dataset_dir(dataset).glob("*/"))
-        return [model for model in folders if any(path(dataset, model).is_file() for path in paths)]
+        models = [model for model in folders if any(path(dataset, model).is_file() for path in paths)]
+        odd = next((model for model in models if not model.isprintable()), None)
+        if odd is not None:
+            raise InputError(f"{self.dataset_dir(dataset)} has a model's folder named {odd!r}: rename it")
+        return models
 
 
 @dataclass(frozen=True)

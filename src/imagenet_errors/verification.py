@@ -255,8 +255,9 @@ class _Verifier:
 
 
 def _is_leftover(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    return name.endswith((".tmp", ".part", ".part.json")) or any(part.endswith(".parts") for part in parts)
+    embedded = (storage.TRAIN_EMBEDDINGS, storage.TEXT_EMBEDDINGS, "clip_image_embeddings.npz")
+    parts = {Path(file).with_suffix(".parts").name for file in embedded}
+    return name.endswith((".tmp", ".part", ".part.json")) or not parts.isdisjoint(PurePosixPath(name).parts)
 
 
 def _check_table(path: Path) -> None:

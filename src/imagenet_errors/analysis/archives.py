@@ -111,21 +111,23 @@ def convert(
     if not (unpacked or archive):
         return {}
     jobs = jobs or os.cpu_count() or 1
+    damage = None
     try:
         with processes.pool(jobs) as pool:
             work = _Work(conversion, pool, 2 * jobs)
             for model in progress(random.sample(unpacked, len(unpacked)), "converting"):  # others may be at it as well
                 work.submit(model)
             if archive:
-                _convert_archive(conversion, archive, work)
+                damage = _convert_archive(conversion, archive, work)
             work.finish()
     except BrokenProcessPool:
         at = ", ".join(work.pending.values())
         raise InputError(
             f"a process that converts {at} was killed, maybe for want of memory: try fewer --jobs"
         ) from None
-    count = len(work.done) - len(work.faults)
-    say(f"{dataset}: {count} archived analyses converted", *work.faults.values())
+    say(f"{dataset}: {len(work.done) - len(work.faults)} archived analyses converted", *work.faults.values())
+    if damage:
+        raise damage
     return work.faults
 
 
@@ -226,8 +228,18 @@ def _state(archive: Path) -> dict:
     return {"schema_version": CONTENTS_SCHEMA, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
-def _convert_archive(conversion: Conversion, archive: Path, work: _Work) -> None:
-    """Convert what is lacking, in one pass, and note what the archive holds."""
+def _convert_archive(conversion: Conversion, archive: Path, work: _Work) -> InputError | None:
+    """Convert what is lacking, in one pass, and note what the archive holds; returns what is wrong with it."""
+    try:
+        models = _convert_members(conversion, archive, work)
+    except InputError as error:
+        return error
+    contents = _state(archive) | {"models": sorted(models)}
+    write_json(conversion.artefacts.archive_contents(conversion.dataset), contents)
+
+
+def _convert_members(conversion: Conversion, archive: Path, work: _Work) -> list[str]:
+    """Returns the models in the archive."""
     artefacts, dataset = conversion.artefacts, conversion.dataset
     models = []
     for member in tarballs.members(archive, tarballs.Limits(member=LARGEST), f"converting {archive.name}"):
@@ -243,7 +255,7 @@ def _convert_archive(conversion: Conversion, archive: Path, work: _Work) -> None
                     work.submit(model, member.file.read())
             case _:
                 conversion.say(f"{archive}: {member.name} is passed over, for it is no part of {dataset}'s analyses")
-    write_json(artefacts.archive_contents(dataset), _state(archive) | {"models": sorted(models)})
+    return models
 
 
 def export(

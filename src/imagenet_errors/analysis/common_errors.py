@@ -8,6 +8,7 @@ from imagenet_errors.analysis.archived import Decoded, encode
 from imagenet_errors.analysis.records import Analysis
 from imagenet_errors.analysis.tables import Population
 from imagenet_errors.analysis.taxonomy import CODES
+from imagenet_errors.errors import in_line
 from imagenet_errors.knowledge.annotations import NO_LABEL, AnnotatedImages
 from imagenet_errors.knowledge.vocabulary import Vocabulary
 from imagenet_errors.storage import NUM_CLASSES
@@ -81,7 +82,7 @@ def _entry(
 ) -> str:
     labels = images.labels[row][images.labels[row] != NO_LABEL]
     lines = [
-        f"{number}) cnt mistakes = {count}, file = {images.files[row]}",
+        f"{number}) cnt mistakes = {count}, file = {in_line(images.files[row])}",
         f"target = {vocabulary.describe(images.targets[row])}",
         "multi_labels:",
         *map(vocabulary.describe, labels),

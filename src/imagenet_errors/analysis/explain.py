@@ -5,7 +5,7 @@ import numpy as np
 from imagenet_errors.analysis.open_world import Outcome
 from imagenet_errors.analysis.study import Study
 from imagenet_errors.analysis.taxonomy import CODES, KINDS, NO_NOTE, NOTES, decide
-from imagenet_errors.errors import InputError, unknown
+from imagenet_errors.errors import InputError, in_line, unknown
 from imagenet_errors.knowledge.annotations import NO_LABEL
 from imagenet_errors.storage import model_dir_id
 
@@ -34,7 +34,7 @@ def explain(study: Study, file: str, model: str) -> list[str]:
         decision = decide(image, top1, study.relations, np.array([says.out_of_vocabulary]))
     accepted = image.labels[0][image.labels[0] != NO_LABEL]
     return [
-        f"{image.files[0]}, {model}: {KINDS[decision.kinds[0]].title}",
+        f"{in_line(image.files[0])}, {model}: {KINDS[decision.kinds[0]].title}",
         f"The original label is {study.vocabulary.describe(image.targets[0])}.",
         f"Accepted labels: {_classes(study, accepted) or 'none'}.",
         f"The prediction is {study.vocabulary.describe(top1[0])}.",

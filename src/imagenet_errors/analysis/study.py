@@ -1,5 +1,6 @@
 """One dataset in one artefacts folder: all that is known about its images, and the analyses of its models."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -189,6 +190,11 @@ class Study:
     @property
     def models(self) -> list[str]:
         return self.artefacts.models(self.dataset)
+
+    @property
+    def predicted(self) -> list[str]:
+        """The models that have predictions here; of the others there is an archive's analysis."""
+        return [model for model in self.models if self._has_predictions(self.dataset, model)]
 
     @property
     def extent(self) -> str:
@@ -386,10 +392,15 @@ def _load_images(
 
 
 def _archived_images(artefacts: Artefacts, dataset: str) -> AnnotatedImages | None:
-    """Those of the first analysis that is an archive's."""
+    """Those that most of the archive's analyses are of."""
+    found = {}
     for model in artefacts.models(dataset):
         path = artefacts.analysis(dataset, model)
         with suppress(InputError):
             if path.exists() and records.is_archived(path):
+                found[path] = records.images_of(path)
+    for images, _ in Counter(found.values()).most_common():
+        for path in (path for path, of in found.items() if of == images):
+            with suppress(InputError):
                 return records.read_images(path, annotations.non_prototypical_files(artefacts))
     return None

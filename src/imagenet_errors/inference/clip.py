@@ -156,9 +156,9 @@ def embed(job: Job, progress: Callable) -> Embeddings:
                 vectors = np.concatenate(list(parts.values()))
                 embedded = Embeddings(job.path, job.names, vectors, job.clip.name, job.targets)
                 write_embeddings(job.path, job.field, embedded)
-                shutil.rmtree(job.folder)
-                return embedded
-    return check_same(read_embeddings(job.path, job.field), job.clip, job.names)
+    stored = check_same(read_embeddings(job.path, job.field), job.clip, job.names)
+    shutil.rmtree(job.folder, ignore_errors=True)  # also those of a run that ended before it did this
+    return stored
 
 
 def _embed_block(job: Job, start: int, wait: bool) -> np.ndarray | None:
