@@ -1,9 +1,7 @@
 """One dataset in one artefacts folder: all that is known about its images, and the analyses of its models."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import numpy as np
 
 from imagenet_errors import locks
 from imagenet_errors.analysis import open_world as open_world_test
-from imagenet_errors.analysis import records, tables
+from imagenet_errors.analysis import records, studied_images, tables
 from imagenet_errors.analysis.open_world import OpenWorld, Outcome, Tested
 from imagenet_errors.analysis.proposals import Proposer
 from imagenet_errors.analysis.records import SKIPPED, UNKNOWN, Analysis, Inputs
@@ -23,7 +21,6 @@ from imagenet_errors.knowledge.annotations import AnnotatedImages
 from imagenet_errors.knowledge.superclasses import Superclasses
 from imagenet_errors.knowledge.vocabulary import Vocabulary
 from imagenet_errors.storage import (
-    ANNOTATIONS,
     DATASETS,
     METADATA_NUMBERS,
     NUM_CLASSES,
@@ -83,7 +80,7 @@ class Study:
             open_world: `clip` for the test, `skip` for none, `auto` for the test where its files are there.
         """
         classes = vocabulary.load(artefacts)
-        samples, images, borrowed = _load_images(artefacts, dataset, source, classes)
+        samples, images, borrowed = studied_images.load(artefacts, dataset, source, classes)
         synsets = hierarchy.load(artefacts, classes)
         grouped = superclasses.load(artefacts, classes, synsets)
         missing = open_world_test.missing(artefacts, dataset)
@@ -361,46 +358,3 @@ class Study:
             hits = read_top1(self.artefacts.predictions(dataset, model), samples) == samples.targets
             metadata["top1_val_acc"] = float(100 * hits.mean())
         return metadata
-
-
-def _load_images(
-    artefacts: Artefacts, dataset: str, source: str, classes: Vocabulary
-) -> tuple[Samples, AnnotatedImages, list[str]]:
-    """The images predicted, the annotated ones, and what of it is only known from an archive's analysis."""
-    path, borrowed = artefacts.samples(dataset), []
-    needed = [] if path.exists() else [path]
-    if dataset == "imagenet" and source == "json" and not artefacts.has(ANNOTATIONS):
-        needed.append(artefacts.root / ANNOTATIONS)
-    archived = _archived_images(artefacts, dataset) if needed else None
-    if archived is None or path.exists():
-        samples = read_samples(artefacts, dataset)
-        vocabulary.check_targets(samples, classes, path)
-    else:
-        borrowed.append(f"{path} is missing: the images are those of an archive's analysis")
-        samples = Samples(archived.files, archived.targets)
-    if archived is None or len(needed) == (not path.exists()):
-        return samples, annotations.load(artefacts, dataset, samples, classes, source), borrowed
-    borrowed.append(
-        f"{needed[-1]} is missing: accepted labels are those of an archive's analysis, ImageNet-M is unknown"
-    )
-    rows = {file: row for row, file in enumerate(samples.files.tolist())}
-    known = np.array([row for row, file in enumerate(archived.files.tolist()) if file in rows], int)
-    if not len(known):
-        raise InputError(f"{path} lists no image of the archive's analyses: use another folder for them")
-    images = archived[known]
-    return samples, replace(images, rows=np.array([rows[file] for file in images.files.tolist()])), borrowed
-
-
-def _archived_images(artefacts: Artefacts, dataset: str) -> AnnotatedImages | None:
-    """Those that most of the archive's analyses are of."""
-    found = {}
-    for model in artefacts.models(dataset):
-        path = artefacts.analysis(dataset, model)
-        with suppress(InputError):
-            if path.exists() and records.is_archived(path):
-                found[path] = records.images_of(path)
-    for images, _ in Counter(found.values()).most_common():
-        for path in (path for path, of in found.items() if of == images):
-            with suppress(InputError):
-                return records.read_images(path, annotations.non_prototypical_files(artefacts))
-    return None
