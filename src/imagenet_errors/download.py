@@ -152,10 +152,21 @@ def download(
 
 
 @contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Have a full disk name the file: closing one writes what is left, and fails without its name."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def _locked_part(path: Path, url: str) -> Iterator[Part]:
     """The part at `path`, which no other process touches meanwhile; removed where it stays empty."""
     busy = DownloadError(f"{path} is being written by another process: wait until it is done")
-    with open(path, "ab") as file:
+    with _naming(path), open(path, "ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

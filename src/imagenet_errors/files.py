@@ -183,9 +183,12 @@ def read_json_objects(path: Path) -> dict:
 def read_csv(path: Path, columns: list[str], delimiter: str = ",") -> list[dict[str, str]]:
     """Read a table whose header must be exactly `columns`."""
     reader = csv.DictReader(read_text(path).splitlines(), delimiter=delimiter)
-    if reader.fieldnames != columns:
-        raise InputError(f"{path} has the columns {reader.fieldnames}, not {columns}: restore it from the repository")
-    rows = list(reader)
+    try:
+        found, rows = reader.fieldnames, list(reader)
+    except csv.Error as error:
+        raise InputError(f"{path} is no table ({error}): restore it from the repository") from None
+    if found != columns:
+        raise InputError(f"{path} has the columns {found}, not {columns}: restore it from the repository")
     for line, row in enumerate(rows, start=2):
         if None in row or None in row.values():
             raise InputError(f"{path} line {line} does not have {len(columns)} cells: restore it from the repository")

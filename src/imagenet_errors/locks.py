@@ -77,5 +77,7 @@ def _lock(root: Path, name: str) -> FileLock:
 
 
 def _sign(descriptor: int) -> None:
-    os.truncate(descriptor, 0)
-    os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+    """Leave our name for those who wait; a full disk, which has no room for it, takes nothing from the lock."""
+    with suppress(OSError):
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)

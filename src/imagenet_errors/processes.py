@@ -5,6 +5,7 @@ the terminal sends to all: they end when the process that started them lets them
 """
 
 import ctypes
+import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
@@ -70,6 +71,9 @@ def follow_parent(*_) -> None:
     libc = ctypes.CDLL(None)
     if hasattr(libc, "prctl"):
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is not None and os.getppid() != parent.pid:  # it ended before we asked
+        os._exit(1)
 
 
 @contextmanager

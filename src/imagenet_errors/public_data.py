@@ -1,6 +1,7 @@
 """The public files that the analysis stands on: where they are from, which are here, and whether they are sound."""
 
 import csv
+import os
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -195,8 +196,7 @@ def fetch(
     """
     path = artefacts.root / file.path
     if _is_here(artefacts, file, overwrite):
-        if file.path not in _noted(artefacts):  # it was brought here, or a run ended before it was noted
-            _note(artefacts, file, file_sha256(path), say)
+        _note_again(artefacts, file, file_sha256(path), say)
         return f"{path} is there, kept"
     sha256 = download(file.url, path, file.sha256, file.kind.check, file.kind.max_bytes, patience)
     _note(artefacts, file, sha256, say)
@@ -212,8 +212,7 @@ def take(artefacts: Artefacts, file: PublicFile, source: Path, overwrite: bool, 
     path = artefacts.root / file.path
     sha256 = verify_source(file, source)
     if path.is_file() and file_sha256(path) == sha256:
-        if file.path not in _noted(artefacts):
-            _note(artefacts, file, sha256, say)
+        _note_again(artefacts, file, sha256, say)
         return f"{path} is there, kept"
     if path.exists() and not overwrite:
         raise InputError(f"{path} is there and differs from {source}: --overwrite replaces it")
@@ -254,6 +253,12 @@ def _note(artefacts: Artefacts, file: PublicFile, sha256: str, say: Callable[[st
     with locks.locked(artefacts.root, path.name, say):
         rows = _noted(artefacts) | {file.path: row}
         write_csv(path, DONE_COLUMNS, list(rows.values()))
+
+
+def _note_again(artefacts: Artefacts, file: PublicFile, sha256: str, say: Callable[[str], None]) -> None:
+    """Note a file that is here and was not noted: it was brought here, or the run that fetched it was killed."""
+    if file.path not in _noted(artefacts) and os.access(artefacts.root, os.W_OK):
+        _note(artefacts, file, sha256, say)
 
 
 def _copy(source: Path, target: Path) -> None:

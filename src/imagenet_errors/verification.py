@@ -43,10 +43,16 @@ def verify(artefacts: Artefacts, progress: Callable) -> Iterator[Finding]:
     verifier = _Verifier(artefacts)
     files = sorted(path for path in artefacts.root.rglob("*") if path.is_symlink() or not path.is_dir())
     files = [path for path in files if locks.FOLDER not in path.parts]
+    sound = True
     for path in progress(files, "verifying"):
-        yield verifier.finding(path)
+        finding = verifier.finding(path)
+        sound &= finding.state == SOUND
+        yield finding
     for dataset in DATASETS:
-        yield from verifier.missing(dataset)
+        missing = list(verifier.missing(dataset))
+        yield from missing
+        if sound and not missing:
+            yield from verifier.mismatch(dataset)
 
 
 def verify_tables(artefacts: Artefacts, results_dir: Path, dataset: str) -> Iterator[Finding]:
@@ -217,7 +223,11 @@ class _Verifier:
         records.read(path, model)
         read_parquet(path)
         study = self._study(dataset)
-        if study is not None and not records.is_current(path, study.inputs.with_predictions(study.top1(model))):
+        if study is None:
+            return
+        if records.is_archived(path) and records.images_of(path) != study.inputs.images:
+            raise Stale("it is an archive's, and the labels or images are others now")
+        if not records.is_current(path, study.inputs.with_predictions(study.top1(model))):
             raise Stale("its predictions, labels, superclasses or CLIP files are others now: analyse again")
 
     def _check_neighbours(self, dataset: str, path: Path) -> None:
@@ -233,6 +243,14 @@ class _Verifier:
         found = public_data.status(self.artefacts, file)
         if found.state == public_data.DAMAGED:
             raise InputError(f"{path}: {found.note}")
+
+    def mismatch(self, dataset: str) -> Iterator[Finding]:
+        """Why files that are sound, each by itself, cannot be used together."""
+        if self.artefacts.models(dataset):
+            try:
+                Study.load(self.artefacts, dataset)
+            except InputError as error:
+                yield Finding(STALE, self.artefacts.dataset_dir(dataset), str(error))
 
     def missing(self, dataset: str) -> Iterator[Finding]:
         """The files that others of this dataset call for."""
@@ -261,7 +279,10 @@ def _is_leftover(name: str) -> bool:
 
 
 def _check_table(path: Path) -> None:
-    rows = list(csv.reader(read_text(path).splitlines()))
+    try:
+        rows = list(csv.reader(read_text(path).splitlines()))
+    except csv.Error as error:
+        raise InputError(f"{path} is no table ({error})") from None
     if not rows or {len(row) for row in rows} != {len(rows[0])}:
         raise InputError(f"{path} is no table: its rows are not of one length")
 

@@ -3,6 +3,7 @@
 Keys stand outside the axes; the crowd is small and hollow and what is rare is drawn last; no point is cut off.
 """
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ STYLE = {
     "axes.linewidth": 0.6,
     "font.family": "DejaVu Sans",
     "pdf.fonttype": 42,
+    "svg.hashsalt": "imagenet_errors",  # the same ids in every run
 }
 
 
@@ -69,10 +71,11 @@ def draw(
         _frame(axes, figure, points, [line for _, _, line in lines])
         _keys(canvas, figure, points, lines, marker, shades)
         for path in paths:
+            software = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}
+            kind, picture = path.suffix.removeprefix("."), io.BytesIO()
+            canvas.savefig(picture, format=kind, dpi=240, metadata=software.get(kind, {"Date": None}))
             with atomic_write(path) as temporary:
-                software = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}
-                kind = path.suffix.removeprefix(".")
-                canvas.savefig(temporary, format=kind, dpi=240, metadata=software.get(kind, {"Date": None}))
+                temporary.write_bytes(picture.getvalue())
         plt.close(canvas)
 
 
