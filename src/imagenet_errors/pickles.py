@@ -54,8 +54,10 @@ class Frame(NamedTuple):
 class Call:
     """A name in a pickle, or what came of calling it; it never does anything."""
 
+    arguments, state = (), None  # of one that `NEWOBJ` made
+
     def __init__(self, *arguments):
-        self.arguments, self.state = arguments, None
+        self.arguments = arguments
 
     def __setstate__(self, state):
         self.state = state
@@ -69,7 +71,9 @@ _STAND_INS = {key: type(key[1], (Call,), {}) for key in sorted(ALLOWED)}
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module, name):
         if (module, name) not in ALLOWED:
-            raise InputError(f"it names {module}.{name}, which no table needs")
+            called = f"{module}.{name}"[:200]
+            shown = called if called.isprintable() else repr(called)
+            raise InputError(f"it names {shown}, which no table needs")
         return _STAND_INS[module, name]
 
 
@@ -112,6 +116,7 @@ def _frame(frame) -> Frame:
     _expect(isinstance(index, np.ndarray) and index.dtype.kind in "iu", "the index")
     columns = {}
     for block in blocks:
+        _expect(len(columns) < len(names), "a block")
         _expect(_is(block, "_unpickle_block") and len(block.arguments) == 3, "a block")
         values, placement, _ = block.arguments
         places = _places(placement, len(names))
@@ -165,22 +170,22 @@ def _array(array, shape: tuple[int, ...]) -> np.ndarray | list:
     _expect(_is(dtype, "dtype") and dtype.arguments and order in ("C", "F"), "an array")
     if dtype.arguments[0] in OBJECTS:
         _expect(type(content) is list and len(content) == int(np.prod(shape)), "an array of objects")
-        return _nested(content, shape, order)
+        return _nested(content, shape)
     return _numbers(dtype, content).reshape(shape, order=order)
 
 
 def _numbers(dtype: Call, content) -> np.ndarray:
-    _expect(isinstance(content, bytes | bytearray) and dtype.arguments[0] in DTYPES, "an array of numbers")
+    _expect(isinstance(content, bytes | bytearray) and _is(dtype, "dtype") and dtype.arguments, "an array of numbers")
+    _expect(dtype.arguments[0] in DTYPES, "an array of numbers")
     byte_order = dtype.state[1] if dtype.state else "="
     return np.frombuffer(bytes(content), DTYPES[dtype.arguments[0]].newbyteorder(byte_order))
 
 
-def _nested(content: list, shape: tuple[int, ...], order: str) -> list:
+def _nested(content: list, shape: tuple[int, ...]) -> list:
+    """Objects are pickled row by row, whatever their order in memory."""
     if len(shape) == 1:
         return content
     rows, width = shape
-    if order == "F":
-        return [content[row::rows] for row in range(rows)]
     return [content[row * width : (row + 1) * width] for row in range(rows)]
 
 

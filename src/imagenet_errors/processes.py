@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from pathlib import Path
 
 from imagenet_errors.errors import InputError
 
@@ -107,4 +108,8 @@ def is_alive(pid: int) -> bool:
         return False
     except PermissionError:  # somebody else's
         return True
-    return True
+    status = Path(f"/proc/{pid}/stat")
+    try:
+        return status.read_text().rpartition(")")[2].split()[0] != "Z"  # killed, and nobody has asked how it ended
+    except OSError:
+        return True

@@ -7,12 +7,14 @@ from functools import cache, cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+import numpy as np
+
 from imagenet_errors import embeddings, locks, public_data, storage, tarballs
 from imagenet_errors.analysis import archives, open_world, records
 from imagenet_errors.analysis.archived import Reader
 from imagenet_errors.analysis.study import MADE_FROM_SCHEMA, Study
 from imagenet_errors.errors import InputError
-from imagenet_errors.files import check_schema, read_json, read_parquet, read_text
+from imagenet_errors.files import check_schema, read_json, read_npz, read_parquet, read_text
 from imagenet_errors.inference.catalogue import ModelRecord, load_records
 from imagenet_errors.knowledge import annotations, hierarchy, superclasses, vocabulary
 from imagenet_errors.storage import DATASETS, Artefacts, Samples
@@ -41,8 +43,7 @@ def verify(artefacts: Artefacts, progress: Callable) -> Iterator[Finding]:
         progress: Wraps (files, description).
     """
     verifier = _Verifier(artefacts)
-    files = sorted(path for path in artefacts.root.rglob("*") if path.is_symlink() or not path.is_dir())
-    files = [path for path in files if locks.FOLDER not in path.parts]
+    files = sorted(path for path in artefacts.root.rglob("*") if verifier.is_checked(path))
     sound = True
     for path in progress(files, "verifying"):
         finding = verifier.finding(path)
@@ -93,14 +94,24 @@ def _checked(path: Path, check: Callable[[Path], object]) -> Finding:
     return Finding(SOUND, path)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # the folder may have changed since another one read it
 class _Verifier:
     """The checks of one folder. What they have in common is read once."""
 
     artefacts: Artefacts
 
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.artefacts.root).as_posix()
+
+    def is_checked(self, path: Path) -> bool:
+        """Files, and folders that stand where a file should."""
+        is_file = path.is_symlink() or not path.is_dir() or self._check_of(self._name(path)) not in (None, bool)
+        return is_file and locks.FOLDER not in path.parts
+
     def finding(self, path: Path) -> Finding:
-        name = path.relative_to(self.artefacts.root).as_posix()
+        name = self._name(path)
+        if path.is_symlink() and not path.exists():
+            return Finding(DAMAGED, path, "a link to nothing: remove it")
         if _is_leftover(name):
             return Finding(LEFTOVER, path, "of a run that was interrupted: the same command goes on, or remove it")
         check = self._check_of(name)
@@ -129,7 +140,7 @@ class _Verifier:
         lists = (artefacts.downloads_done().name, artefacts.weights().name, storage.PUBLISHED_MODELS)
         return {
             **dict.fromkeys((*tables, *lists), _check_table),
-            **dict.fromkeys((storage.NON_PROTOTYPICAL, storage.IMAGENET_A_WNIDS), read_text),
+            **dict.fromkeys((storage.NON_PROTOTYPICAL, storage.IMAGENET_A_WNIDS), _whole_text),
             **dict.fromkeys((storage.WNIDS, storage.DESCRIPTIONS), lambda _: self._classes),
             storage.SUPERCLASSES_LISTING: read_text,
             storage.SAMPLE_ANNOTATIONS: read_json,
@@ -140,13 +151,13 @@ class _Verifier:
             storage.TEXT_EMBEDDINGS: lambda path: embeddings.read_embeddings(path, "prompts"),
             storage.DOWNLOADS: lambda _: public_data.load(artefacts),
             **{artefacts.archive(dataset).name: _check_archive for dataset in DATASETS},
-            **{file.path: partial(self._check_download, file) for file in public_data.load(artefacts)},
+            **{file.path: partial(self._check_download, file) for file in self._downloads},
         }
 
     @cached_property
     def _of_dataset(self) -> dict[str, Callable[[str, Path], object]]:
         return {
-            "samples_info.npz": lambda dataset, _: self._samples(dataset),
+            "samples_info.npz": lambda dataset, _: self._read_samples(dataset),
             "failures.csv": lambda _, path: _check_table(path),
             "archive.json": self._check_contents,
             "clip_image_embeddings.npz": lambda _, path: embeddings.read_embeddings(path, "sample_files"),
@@ -156,7 +167,7 @@ class _Verifier:
     @cached_property
     def _of_model(self) -> dict[str, Callable[[str, str, Path], object]]:
         return {
-            "preds.npz": lambda dataset, _, path: storage.check_predictions(path, self._samples(dataset), False),
+            "preds.npz": self._check_predictions,
             "metadata.json": self._check_metadata,
             "errors_analysis.parquet": self._check_analysis,
             "errors_analysis.pkl": lambda _, __, path: self._reader.read(path.read_bytes(), path),
@@ -182,11 +193,42 @@ class _Verifier:
     def _records(self) -> dict[str, ModelRecord]:
         return {record.dir_id: record for record in load_records(self.artefacts)}
 
+    @cached_property
+    def _downloads(self) -> list[public_data.PublicFile]:
+        """Empty where their table is damaged, which is a finding of its own."""
+        try:
+            return public_data.load(self.artefacts)
+        except InputError:
+            return []
+
     @cache  # noqa: B019 - as long as this object, which is a run
-    def _samples(self, dataset: str) -> Samples:
+    def _samples(self, dataset: str) -> Samples | None:
+        """None where they are missing or damaged, which is a finding of its own."""
+        try:
+            return self._read_samples(dataset)
+        except InputError:
+            return None
+
+    def _read_samples(self, dataset: str) -> Samples:
         samples = storage.read_samples(self.artefacts, dataset)
         vocabulary.check_targets(samples, self._classes, self.artefacts.samples(dataset))
         return samples
+
+    @cache  # noqa: B019
+    def _top1(self, dataset: str, model: str) -> np.ndarray | None:
+        """A model's predictions on all images; None where they are not here, or damaged."""
+        samples = self._samples(dataset)
+        try:
+            return None if samples is None else storage.read_top1(self.artefacts.predictions(dataset, model), samples)
+        except InputError:
+            return None
+
+    def _check_predictions(self, dataset: str, _: str, path: Path) -> None:
+        samples = self._samples(dataset)
+        if samples is None:
+            read_npz(path, "top1", optional=("top5", "top5_probs", "probs"))
+        else:
+            storage.check_predictions(path, samples, probs="probs" in read_npz(path, optional=("probs",)))
 
     @cache  # noqa: B019
     def _study(self, dataset: str) -> Study | None:
@@ -208,15 +250,14 @@ class _Verifier:
                     raise InputError(
                         f"{path} has {key} {metadata[key]}, and our table of models {known}: predict again"
                     )
-        predictions = self.artefacts.predictions(dataset, model)
-        if metadata["top1_val_acc"] is None or not predictions.exists():
+        top1 = self._top1(dataset, model)
+        if metadata["top1_val_acc"] is None or top1 is None:
             return
-        samples = self._samples(dataset)
-        hits = (storage.read_top1(predictions, samples) == samples.targets).sum()
-        if abs(metadata["top1_val_acc"] / 100 * len(samples.files) - hits) > 0.5:
+        hits = (top1 == self._samples(dataset).targets).sum()
+        if abs(metadata["top1_val_acc"] / 100 * len(top1) - hits) > 0.5:
             raise InputError(
-                f"{path} has top1_val_acc {metadata['top1_val_acc']}, and {predictions} has"
-                f" {100 * hits / len(samples.files):.3f}: predict again"
+                f"{path} has top1_val_acc {metadata['top1_val_acc']}, and the predictions have"
+                f" {100 * hits / len(top1):.3f}: predict again"
             )
 
     def _check_analysis(self, dataset: str, model: str, path: Path) -> None:
@@ -227,11 +268,15 @@ class _Verifier:
             return
         if records.is_archived(path) and records.images_of(path) != study.inputs.images:
             raise Stale("it is an archive's, and the labels or images are others now")
+        if self.artefacts.predictions(dataset, model).exists() and self._top1(dataset, model) is None:
+            return
         if not records.is_current(path, study.inputs.with_predictions(study.top1(model))):
             raise Stale("its predictions, labels, superclasses or CLIP files are others now: analyse again")
 
     def _check_neighbours(self, dataset: str, path: Path) -> None:
-        embeddings.read_neighbours(path, len(self._samples(dataset).files))
+        samples = self._samples(dataset)
+        if samples is not None:
+            embeddings.read_neighbours(path, len(samples.files))
 
     def _check_contents(self, dataset: str, path: Path) -> None:
         contents = archives.read_contents(self.artefacts, dataset)
@@ -278,9 +323,16 @@ def _is_leftover(name: str) -> bool:
     return name.endswith((".tmp", ".part", ".part.json")) or not parts.isdisjoint(PurePosixPath(name).parts)
 
 
+def _whole_text(path: Path) -> str:
+    text = read_text(path)
+    if not text.endswith("\n"):
+        raise InputError(f"{path} breaks off: restore it")
+    return text
+
+
 def _check_table(path: Path) -> None:
     try:
-        rows = list(csv.reader(read_text(path).splitlines()))
+        rows = list(csv.reader(_whole_text(path).splitlines()))
     except csv.Error as error:
         raise InputError(f"{path} is no table ({error})") from None
     if not rows or {len(row) for row in rows} != {len(rows[0])}:

@@ -43,6 +43,7 @@ COLUMNS = (
 )
 OF_IMAGES = ("img_rel_path", "target", "multi_label", "wrong_multi_label", "is_problematic")
 OF_NEIGHBOURS = ("clip_top10_train_indices", "clip_top10_train_targets", "clip_top10_train_files")
+MOST_PARTS = 1000  # in a cell, on average
 OPEN_WORLD = "open_world"  # an attribute of the frames that we write: whether the test was skipped
 KIND_OF = {kind.archived: code for code, kind in enumerate(KINDS)}
 NOTE_OF = {note.archived: code for code, note in enumerate(NOTES)}
@@ -74,6 +75,8 @@ def decode(texts: tuple[str, ...]) -> Decoded:
             Proposal(int(offset), str(lemma), float(score.removesuffix("%")) / 100)
             for offset, lemma, score in ast.literal_eval(listed)
         )
+        if not all(0 <= proposal.score <= 1 for proposal in decoded.proposals):
+            raise ValueError(listed)
         return decoded
     if decoded.kind in records.WITH_SUPERCLASSES:
         names, *details = details
@@ -143,11 +146,14 @@ class Reader:
             frame = _sorted(frame)
             images, columns = self._images(frame, where)
             return _archived(frame, images, columns)
-        except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError, SyntaxError) as error:
+        except InputError:
+            raise
+        except Exception as error:  # a damaged or hostile one raises nearly anything
             raise InputError(f"{where} is no analysis of an archive ({one_line(error)}): fetch it again") from None
 
     def _images(self, frame: Frame, where: Path) -> tuple[AnnotatedImages, dict]:
-        said = [_comparable(frame.columns[name]) for name in (*OF_IMAGES, *OF_NEIGHBOURS)] + [frame.index.tolist()]
+        names = OF_IMAGES + OF_NEIGHBOURS if self.neighbours else OF_IMAGES
+        said = [*(frame.columns[name] for name in names), frame.index.tolist()]
         if self.last is None or self.last[0] != said:
             images = _images(frame, self.experts, where)
             check_targets(Samples(images.files, images.targets), self.vocabulary, where)
@@ -258,8 +264,10 @@ def _class_ids(cells: list, name: str) -> np.ndarray:
 def _lists(cells: list, kind: type, name: str) -> list[list]:
     """Cells that are lists of integers or texts, plainly or as arrays."""
     lists = [plain(cell) for cell in cells]
-    if {*map(type, lists)} > {list}:
+    if {*map(type, lists)} - {list}:
         raise ValueError(f"{name} holds something that is no list")
+    if sum(map(len, lists)) > MOST_PARTS * len(lists):
+        raise ValueError(f"{name} holds lists that are too long")
     kinds = {*map(type, chain.from_iterable(lists))}
     if kinds - {kind}:
         lists = [[plain(part) for part in parts] for parts in lists]

@@ -10,11 +10,12 @@ import os
 import random
 import resource
 import tarfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -29,7 +30,8 @@ from imagenet_errors.pickles import write_frame
 from imagenet_errors.storage import DATASETS, Artefacts, model_dir_id
 
 LARGEST = 1 << 30  # bytes of a pickle; the paper's have 16 MB
-MEMORY = 8 << 30  # bytes that reading one may take
+MEMORY = 8 << 30  # bytes that reading one may take ...
+SECONDS = 60  # ... and seconds of a processor
 CONTENTS_SCHEMA = 1  # of archive.json
 
 
@@ -110,22 +112,15 @@ def convert(
     archive = _unread(conversion)
     if not (unpacked or archive):
         return {}
-    jobs = jobs or os.cpu_count() or 1
     damage = None
-    try:
-        with processes.pool(jobs) as pool:
-            work = _Work(conversion, pool, 2 * jobs)
-            for model in progress(random.sample(unpacked, len(unpacked)), "converting"):  # others may be at it as well
-                work.submit(model)
-            if archive:
-                damage = _convert_archive(conversion, archive, work)
-            work.finish()
-    except BrokenProcessPool:
-        at = ", ".join(work.pending.values())
-        raise InputError(
-            f"a process that converts {at} was killed, maybe for want of memory: try fewer --jobs"
-        ) from None
-    say(f"{dataset}: {len(work.done) - len(work.faults)} archived analyses converted", *work.faults.values())
+    with ExitStack() as pools:
+        work = _Work(conversion, pools, jobs or os.cpu_count() or 1)
+        for model in progress(random.sample(unpacked, len(unpacked)), "converting"):  # others may be at it as well
+            work.submit(model)
+        if archive:
+            damage = _convert_archive(conversion, archive, work)
+        work.finish()
+    say(f"{dataset}: {work.count - len(work.faults)} archived analyses converted", *work.faults.values())
     if damage:
         raise damage
     return work.faults
@@ -133,34 +128,62 @@ def convert(
 
 @dataclass
 class _Work:
-    """Conversions under way in other processes, not too many at a time, for pickles are large."""
+    """Conversions under way in other processes, not too many at a time, for pickles are large.
+
+    A process that ends at a pickle takes its pool along; what was under way is then done again, each in a process of
+    its own, and the rest in another pool.
+    """
 
     conversion: Conversion
-    pool: object
-    most: int
+    pools: ExitStack
+    jobs: int
+    pool: ProcessPoolExecutor | None = None
     pending: dict = field(default_factory=dict)
-    done: list[str] = field(default_factory=list)
+    count: int = 0
     faults: dict[str, str] = field(default_factory=dict)
 
     def submit(self, model: str, content: bytes | None = None) -> None:
-        while len(self.pending) >= self.most:
+        while len(self.pending) >= 2 * self.jobs:
             self._settle(wait(self.pending, return_when=FIRST_COMPLETED).done)
-        self.pending[self.pool.submit(_convert, self.conversion, model, content)] = model
+        if self.pool is None:
+            self.pool = self.pools.enter_context(processes.pool(self.jobs))
+        try:
+            self.pending[self.pool.submit(_convert, self.conversion, model, content)] = model, content
+        except BrokenProcessPool:
+            self.pool = None
+            self.finish()
+            self.submit(model, content)
 
     def finish(self) -> None:
         self._settle(wait(self.pending).done)
 
     def _settle(self, futures) -> None:
         for future in futures:
-            model, fault = self.pending.pop(future), future.result()
-            self.done.append(model)
+            model, content = self.pending.pop(future)
+            try:
+                fault = future.result()
+            except BrokenProcessPool:
+                self.pool = None
+                fault = self._alone(model, content)
+            self.count += 1
             if fault is not None:
                 self.faults[model] = fault
+
+    def _alone(self, model: str, content: bytes | None) -> str | None:
+        try:
+            with ProcessPoolExecutor(1, initializer=processes.follow_parent) as pool:
+                return pool.submit(_convert, self.conversion, model, content).result()
+        except BrokenProcessPool:
+            path = self.conversion.artefacts.archived(self.conversion.dataset, model)
+            return f"{path} is refused, for reading it takes all time or memory: get it from its source"
 
 
 def _convert(conversion: Conversion, model: str, content: bytes | None) -> str | None:
     """In a process of its own; returns what is wrong with the archived analysis."""
     _prepare_worker()
+    resource.setrlimit(
+        resource.RLIMIT_CPU, (int(time.process_time()) + SECONDS, resource.getrlimit(resource.RLIMIT_CPU)[1])
+    )
     try:
         conversion.convert(model, content)
     except InputError as error:

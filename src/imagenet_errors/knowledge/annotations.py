@@ -255,8 +255,8 @@ def spurious_pairs(artefacts: Artefacts, share: np.ndarray) -> np.ndarray:
     path = artefacts.find(COOCCURRENCES)
     rows = read_csv(path, ["class_a", "class_b", "count"])
     try:
-        counts = np.array([list(map(int, row.values())) for row in rows]).reshape(-1, 3)
-    except ValueError as error:
+        counts = np.array([list(map(int, row.values())) for row in rows], np.int64).reshape(-1, 3)
+    except (ValueError, OverflowError) as error:
         raise InputError(f"{path} is damaged ({error}): restore it from the repository") from None
     if not ((counts[:, 0] >= 0) & (counts[:, 0] < counts[:, 1]) & (counts[:, 1] < NUM_CLASSES)).all():
         raise InputError(f"{path} holds a pair that is not 0 <= class_a < class_b <= 999: restore it")

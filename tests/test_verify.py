@@ -1,0 +1,335 @@
+"""`download_artefacts.py --verify`: every fault of a folder is found and named, and nothing is touched."""
+
+import json
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imagenet_errors import embeddings, files, verification
+from imagenet_errors.analysis import records
+from imagenet_errors.storage import ANNOTATIONS, SUPERCLASSES, TEXT_EMBEDDINGS, Artefacts
+from imagenet_errors.verification import DAMAGED, FOREIGN, LEFTOVER, MISSING, SOUND, STALE
+from tests.conftest import Outcome, refused
+from tests.kinds_of_files import KINDS, OLD, OWN, PLAIN, PROBS, Kind
+from tests.test_damage import BYTES, MORE_BYTES, canonical, changed, content, cut, may_be_whole
+from tests.tiny_clip import arrays
+
+pytest_plugins = "tests.one_of_each"
+ANALYSES = [f"{model}/errors_analysis.parquet" for model in (PLAIN, PROBS)]
+TABLES = "../results/stats-imagenet/made_from.json"
+IN_FOLDER = [name for name, kind in KINDS.items() if not kind.path.startswith("..")]
+LISTS = ("non-prototypical files", "classes of ImageNet-A")  # nothing but lines: any may be missing
+LEFT = (
+    *("imagenet/.samples_info.npz.host.77.tmp", "artefacts.tar.gz.part", "artefacts.tar.gz.part.json"),
+    *("imagenet/clip_image_embeddings.parts/00000000.npz", f"{PLAIN}/.preds.npz.host.77.tmp"),
+)
+STRANGE = ("notes.txt", "imagenet/notes.txt", f"{PLAIN}/notes.txt", "imagenet-b/samples_info.npz", "imagenet/a/b/c")
+
+
+@pytest.fixture
+def world(one_of_each, tmp_path) -> Path:
+    """A copy to spoil."""
+    shutil.copytree(one_of_each, tmp_path / "world", symlinks=True)
+    (tmp_path / "world" / "artefacts" / "downloads_done.csv").unlink()  # or any change of annotations is damage
+    return tmp_path / "world"
+
+
+@pytest.fixture
+def verify(world, call):
+    """`verify()`: {path below the artefacts folder: its fault}, once the exit status and the folder are checked.
+
+    `verify(tables=True)` checks the tables made from it as well.
+    """
+    root = world / "artefacts"
+
+    def run(tables: bool = False) -> dict[str, str]:
+        before = listed(world)
+        flags = ("--results_dir", world / "results") if tables else ()
+        done = call("download_artefacts", "--artefacts_dir", root, "--verify", *flags)
+        assert listed(world) == before
+        found = faults(done, root)
+        assert done.status == (1 if found else 0), done
+        return found
+
+    return run
+
+
+def listed(folder: Path) -> dict:
+    """All that lies in a folder, with times and contents."""
+    paths = sorted(folder.rglob("*"))
+    return {path: (path.lstat().st_mtime_ns, path.is_file() and path.read_bytes()) for path in paths}
+
+
+def faults(done: Outcome, root: Path) -> dict[str, str]:
+    """What is printed, of which every line but the last names a path and says why."""
+    assert "Traceback" not in done.stderr
+    *lines, last = done.stdout.splitlines()
+    assert last.startswith(f"{root}: ")
+    found = {}
+    for line in lines:
+        state, rest = line.split(maxsplit=1)
+        path, why = rest.split(": ", maxsplit=1)
+        assert why
+        found[Path(os.path.relpath(path, root)).as_posix()] = state
+    return found
+
+
+def finding(root: Path, path: Path) -> verification.Finding:
+    """Of a single file."""
+    return next(verification.verify(Artefacts(root), lambda _, __: [path]))
+
+
+def rewrite(path: Path, change) -> None:
+    """Change what a JSON file holds."""
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))
+
+
+def resave(path: Path, **changes) -> None:
+    """Change arrays of an archive."""
+    np.savez(path, **arrays(path) | changes)
+
+
+def test_a_sound_folder_is_blamed(verify):
+    assert verify(tables=True) == {}
+
+
+def test_a_folder_that_is_none(call, tmp_path):
+    assert refused(call("download_artefacts", "--artefacts_dir", tmp_path / "x", "--verify"), "there is nothing")
+
+
+class TestDamage:
+    @pytest.mark.parametrize("name", IN_FOLDER)
+    def test_a_truncated_file_is_sound(self, one_of_each, world, name):
+        kind = KINDS[name]
+        path = world / "artefacts" / kind.path
+        for damaged in cut(content(one_of_each, kind)):
+            path.write_bytes(damaged)
+            state = finding(world / "artefacts", path).state
+            assert state == DAMAGED or (damaged and may_be_whole(kind, damaged)) or (damaged and name in LISTS)
+
+    def check(self, one_of_each, world, kind: Kind, contents: list[bytes]) -> None:
+        root = world / "artefacts"
+        path = root / kind.path
+        right = canonical(kind.read(Artefacts(root), path))
+        for damaged in contents:
+            path.write_bytes(damaged)
+            found = finding(root, path)
+            assert found.state in (DAMAGED, SOUND, STALE)
+            if kind.checked and found.state == SOUND:
+                assert canonical(kind.read(Artefacts(root), path)) == right
+
+    @pytest.mark.parametrize("name", IN_FOLDER)
+    def test_a_changed_byte_is_sound(self, one_of_each, world, name):
+        kind = KINDS[name]
+        self.check(one_of_each, world, kind, changed(content(one_of_each, kind), f"verify {name}", BYTES // 4))
+
+    @pytest.mark.heavy
+    @pytest.mark.parametrize("name", IN_FOLDER)
+    def test_any_changed_byte_is_sound(self, one_of_each, world, name):
+        kind = KINDS[name]
+        self.check(one_of_each, world, kind, changed(content(one_of_each, kind), f"verify {name}", MORE_BYTES // 4))
+
+    @pytest.mark.parametrize("name", ["annotations", "logits"])
+    def test_a_download_was_changed(self, one_of_each, world, name):
+        """Whatever its format: what was downloaded is noted with its hash."""
+        shutil.copy(one_of_each / "artefacts" / "downloads_done.csv", world / "artefacts")
+        path = world / "artefacts" / KINDS[name].path
+        for damaged in changed(path.read_bytes(), name, BYTES // 4):
+            path.write_bytes(damaged)
+            assert finding(world / "artefacts", path).state == DAMAGED
+
+    @pytest.mark.parametrize(
+        ("name", "change"),
+        [
+            (f"{PLAIN}/metadata.json", lambda value: value.update(top1_val_acc=55.6)),
+            (f"{PLAIN}/metadata.json", lambda value: value.update(model_id="me/another")),
+            (f"{PLAIN}/metadata.json", lambda value: value.update(arch="two\nlines")),
+            ("imagenet/archive.json", lambda value: value.update(models="old--one")),
+        ],
+    )
+    def test_what_does_not_fit_its_neighbour_is_sound(self, world, verify, name, change):
+        rewrite(world / "artefacts" / name, change)
+        assert verify() == {name: DAMAGED}
+
+    def test_one_fault_hides_another(self, one_of_each, world, verify):
+        """Every file but the tables that others are read by."""
+        spoilt = {
+            KINDS[name].path
+            for name in (
+                *("metadata", "predictions with probabilities", "converted analysis", "pickled analysis", "archive"),
+                *("neighbours", "embedded training images", "failures", "mistakes", "figures", "logits"),
+            )
+        }
+        for name in spoilt:
+            path = world / "artefacts" / name
+            path.write_bytes(path.read_bytes()[:-9])
+        found = verify()
+        assert spoilt <= {name for name, state in found.items() if state == DAMAGED}
+
+    @pytest.mark.parametrize("name", ["samples", "predictions", "predictions with probabilities", "neighbours"])
+    def test_sound_files_are_blamed_for_their_neighbour(self, world, verify, name):
+        """They may be stale, or not be checked for want of it."""
+        path = world / "artefacts" / KINDS[name].path
+        path.write_bytes(path.read_bytes()[:-9])
+        assert [one for one, state in verify().items() if state == DAMAGED] == [KINDS[name].path]
+
+    def test_damage_of_the_table_of_downloads_hides_all_other(self, world, verify):
+        for name in ("downloads.csv", f"{PLAIN}/preds.npz"):
+            path = world / "artefacts" / name
+            path.write_bytes(path.read_bytes()[:-9])
+        found = verify()
+        assert {found["downloads.csv"], found[f"{PLAIN}/preds.npz"]} == {DAMAGED}
+
+    def test_an_earlier_check_is_remembered(self, world):
+        """Another check of the same folder, in the same process."""
+        path = world / "artefacts" / "imagenet" / "samples_info.npz"
+        assert finding(world / "artefacts", path).state == SOUND
+        path.write_bytes(b"damaged")
+        assert finding(world / "artefacts", path).state == DAMAGED
+
+    def test_a_cell_too_large_for_a_table_ends_in_a_traceback(self, world, verify):
+        (world / "artefacts" / "weights.csv").write_text("model_id,file\n" + "x" * 200_000 + ",y\n")
+        assert verify() == {"weights.csv": DAMAGED}
+
+    def test_a_folder_stands_for_a_file(self, world, verify):
+        path = world / "artefacts" / PLAIN / "preds.npz"
+        path.unlink()
+        path.mkdir()
+        assert f"{PLAIN}/preds.npz" in verify()
+
+    @pytest.mark.parametrize("name", [f"{PLAIN}/preds.npz", "models.csv", "notes.txt", f"{OWN}/metadata.json"])
+    def test_a_dangling_link_is_sound(self, world, verify, name):
+        path = world / "artefacts" / name
+        path.unlink(missing_ok=True)
+        path.symlink_to(world / "gone")
+        assert name in verify()
+
+
+class TestNewerVersions:
+    @pytest.mark.parametrize(
+        ("name", "make"),
+        [
+            (f"{PLAIN}/preds.npz", partial(resave, schema_version=99)),
+            (TEXT_EMBEDDINGS, partial(resave, schema_version=99)),
+            ("imagenet/valid_clip_knn.npz", partial(resave, schema_version=99)),
+            ("imagenet/archive.json", partial(rewrite, change=lambda value: value.update(schema_version=99))),
+            (TABLES, partial(rewrite, change=lambda value: value.update(schema_version=99))),
+        ],
+    )
+    def test_a_newer_file_is_sound(self, world, call, name, make):
+        make((world / "artefacts" / name).resolve())
+        flags = ("--verify", "--results_dir", world / "results")
+        done = call("download_artefacts", "--artefacts_dir", world / "artefacts", *flags)
+        assert done.status == 1
+        place = (world / "artefacts" / name).resolve()
+        (line,) = [line for line in done.stdout.splitlines() if line[10:].startswith(f"{place}: ")]
+        assert "newer" in line
+        assert "update this repository" in line
+
+    def test_a_newer_analysis_is_sound(self, world, verify, monkeypatch):
+        path = world / "artefacts" / PLAIN / "errors_analysis.parquet"
+        table, metadata = files.read_parquet(path), files.read_parquet_metadata(path)
+        files.write_parquet(path, table, metadata | {"schema_version": files.SCHEMA_VERSION + 1})
+        assert verify().keys() >= {f"{PLAIN}/errors_analysis.parquet"}
+
+
+class TestStale:
+    def test_other_annotations(self, world, verify):
+        rewrite(
+            world / "artefacts" / ANNOTATIONS,
+            lambda value: next(iter(value["initial_annots"].values()))["unclear"].append("n01484850"),
+        )
+        converted = [f"imagenet/{model}/errors_analysis.parquet" for model in ("old--one", "old--two")]
+        assert verify(tables=True) == dict.fromkeys([*ANALYSES, *converted, TABLES], STALE)
+
+    def test_other_superclasses(self, world, verify):
+        """An archive's analysis stands, whatever ours are."""
+        path = world / "artefacts" / SUPERCLASSES
+        path.write_text(path.read_text().rstrip().removesuffix("}") + ', "another": [["fish"]]}')
+        assert verify(tables=True) == dict.fromkeys([*ANALYSES, TABLES, f"{OWN}/errors_analysis.parquet"], STALE)
+
+    def test_other_predictions(self, world, verify):
+        path = world / "artefacts" / PLAIN / "preds.npz"
+        top5 = arrays(path)["top5"]
+        top5[1, 0] = 700  # as wrong as before
+        resave(path, top1=top5[:, 0], top5=top5)
+        found = verify(tables=True)
+        assert found.pop(TABLES, STALE) == STALE  # they are of the stored analysis, which is there as it was
+        assert found == {ANALYSES[0]: STALE}
+
+    def test_another_clip(self, world, verify):
+        path = world / "artefacts" / "imagenet" / "clip_image_embeddings.npz"
+        resave(path, embeddings=arrays(path)["embeddings"][::-1])
+        found = verify(tables=True)
+        assert {name: state for name, state in found.items() if name in ANALYSES} == dict.fromkeys(ANALYSES, STALE)
+        assert f"{OLD}/errors_analysis.parquet" not in found
+
+    def test_another_archive(self, world, verify):
+        os.utime(world / "artefacts" / "models-imagenet.tar.gz", ns=(0, 0))
+        assert verify() == {"imagenet/archive.json": STALE}
+
+    def test_tables_of_other_analyses(self, world, verify):
+        rewrite((world / "artefacts" / TABLES).resolve(), lambda value: value["models"].pop("old--two"))
+        rewrite((world / "artefacts" / TABLES).resolve(), lambda value: value.update(images="1 of 50,000 images"))
+        assert verify(tables=True) == {TABLES: STALE}
+
+
+class TestMissing:
+    @pytest.mark.parametrize(
+        ("gone", "named"),
+        [
+            ("imagenet/samples_info.npz", "imagenet/samples_info.npz"),
+            (ANNOTATIONS, ANNOTATIONS),
+            (f"{PLAIN}/errors_analysis.parquet", f"{PLAIN}/errors_analysis.parquet"),
+            (f"{OWN}/errors_analysis.parquet", f"{OWN}/errors_analysis.parquet"),
+            (TEXT_EMBEDDINGS, TEXT_EMBEDDINGS),
+            ("imagenet/valid_clip_knn.npz", "imagenet/valid_clip_knn.npz"),
+            ("../results/stats-imagenet/made_from.json", TABLES),
+        ],
+    )
+    def test_it_is_not_missed(self, world, verify, gone, named):
+        (world / "artefacts" / gone).unlink()
+        assert verify(tables=named == TABLES)[named] == MISSING
+
+    def test_a_model_of_metadata_alone_is_not_missed(self, world, verify):
+        for name in ("preds.npz", "errors_analysis.parquet"):
+            (world / "artefacts" / PLAIN / name).unlink()
+        assert verify()[f"{PLAIN}/preds.npz"] == MISSING
+
+    def test_a_model_of_which_nothing_is_left(self, world, verify):
+        """The tables still count it."""
+        shutil.rmtree(world / "artefacts" / PLAIN)
+        assert verify(tables=True)[TABLES] == STALE
+
+
+@pytest.mark.parametrize(("names", "state"), [(LEFT, LEFTOVER), (STRANGE, FOREIGN)])
+def test_what_nothing_reads_is_sound(world, verify, names, state):
+    for name in names:
+        (world / "artefacts" / name).parent.mkdir(parents=True, exist_ok=True)
+        (world / "artefacts" / name).write_bytes(b"half")
+    assert verify() == dict.fromkeys(names, state)
+
+
+def test_embeddings_of_another_clip_are_sound(world, verify):
+    """Both are whole; together they cannot be used, so that nothing says whether analyses are current."""
+    path = world / "artefacts" / TEXT_EMBEDDINGS
+    stored = embeddings.read_embeddings(path, "prompts")
+    files.write_npz(path, prompts=stored.names, embeddings=stored.vectors, clip=np.array("another"))
+    assert verify()
+
+
+def test_a_decision_was_changed(world, verify):
+    """The pages are whole again: only the fingerprint of what was decided can tell."""
+    path = world / "artefacts" / PLAIN / "errors_analysis.parquet"
+    table, metadata = files.read_parquet(path), files.read_parquet_metadata(path)
+    kinds = table["error_type"].to_pylist()
+    spoilt = table.set_column(table.column_names.index("error_type"), "error_type", [kinds[::-1]])
+    files.write_parquet(path, spoilt, metadata)
+    assert records.stored_fingerprints(path)
+    assert verify()[f"{PLAIN}/errors_analysis.parquet"] == DAMAGED
