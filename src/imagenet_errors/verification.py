@@ -149,7 +149,7 @@ class _Verifier:
             storage.COOCCURRENCES: lambda _: annotations.spurious_pairs(artefacts, self._superclasses.share),
             storage.TRAIN_EMBEDDINGS: lambda path: embeddings.read_embeddings(path, "train_files"),
             storage.TEXT_EMBEDDINGS: lambda path: embeddings.read_embeddings(path, "prompts"),
-            storage.DOWNLOADS: lambda _: public_data.load(artefacts),
+            storage.DOWNLOADS: lambda path: (_whole_text(path), public_data.load(artefacts)),
             **{artefacts.archive(dataset).name: _check_archive for dataset in DATASETS},
             **{file.path: partial(self._check_download, file) for file in self._downloads},
         }
