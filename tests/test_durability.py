@@ -287,7 +287,7 @@ class TestFolders:
         table = (ROOT / "artefacts" / "models_beyond.csv").read_text().splitlines()
         row = next(line for line in table if line.startswith("efficientnet_lite/lite0"))
         (sample.folder / "models_beyond.csv").write_text(
-            "\n".join([table[0], row.replace("efficientnet_lite/lite0", "..")])
+            "\n".join([table[0], row.replace("efficientnet_lite/lite0", ".."), ""])
         )
         assert refused(sample("--modules", "all"), "'..' is no name of a folder")
 

@@ -8,6 +8,7 @@ import csv
 import errno
 import glob
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from imagenet_errors import processes
 from imagenet_errors.errors import InputError, NewerSchemaError, UnreadableError, of_system
 
 SCHEMA_VERSION = 2  # of errors_analysis.parquet
+SEAL, UNSEALED = b"sha256 of the rest: ", b"0" * 64  # in what we write as Parquet
 RESERVE = 256 << 20  # bytes of a disk that large files leave free
 
 
@@ -99,10 +101,12 @@ def write_npz(path: Path, **arrays: np.ndarray) -> None:
 def write_parquet(path: Path, table, metadata: dict, distinct: tuple[str, ...] = ()) -> None:
     """Write an Arrow table; `metadata` (anything JSON holds) goes into the file's own metadata.
 
+    With it goes the sha256 of all other bytes of the file, for Parquet itself guards no header and no footer.
     Columns in `distinct` are stored without a dictionary of their values, for no value is there twice.
     """
     from pyarrow import parquet
 
+    metadata = metadata | {"seal": (SEAL + UNSEALED).decode()}
     table = table.replace_schema_metadata({key: json.dumps(value) for key, value in metadata.items()})
     ascending = [name for name in distinct if str(table.schema.field(name).type).startswith("int")]
     with atomic_write(path) as temporary:
@@ -113,8 +117,24 @@ def write_parquet(path: Path, table, metadata: dict, distinct: tuple[str, ...] =
             compression_level=3,
             use_dictionary=[name for name in table.column_names if name not in distinct],
             column_encoding=dict.fromkeys(ascending, "DELTA_BINARY_PACKED"),
-            write_page_checksum=True,
         )
+        content = temporary.read_bytes()
+        place = content.rindex(SEAL) + len(SEAL)
+        temporary.write_bytes(content[:place] + _sha256(content) + content[place + len(UNSEALED) :])
+
+
+def _sha256(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
+
+
+def _unsealed(path: Path) -> bytes:
+    """The bytes of a file that `write_parquet` wrote. Raises `ValueError` where one of them is another now."""
+    content = path.read_bytes()
+    place = content.rfind(SEAL) + len(SEAL)
+    sealed = content[place : place + len(UNSEALED)]
+    if _sha256(content[:place] + UNSEALED + content[place + len(UNSEALED) :]) != sealed:
+        raise ValueError("its bytes are not those written")
+    return content
 
 
 def _refuse_unreadable(error: Exception, path: Path) -> None:
@@ -155,6 +175,14 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path} is no UTF-8 text ({error.reason} at byte {error.start}): fetch it again") from None
 
 
+def read_whole_text(path: Path) -> str:
+    """A text whose last line ends as the others do. Raises `InputError` where it breaks off."""
+    text = read_text(path)
+    if not text.endswith("\n"):
+        raise InputError(f"{path} breaks off in its last line: restore it from the repository, or end that line")
+    return text
+
+
 def read_json(path: Path):
     """Read a JSON file; a key that stands twice in an object is an error."""
     try:
@@ -182,7 +210,7 @@ def read_json_objects(path: Path) -> dict:
 
 def read_csv(path: Path, columns: list[str], delimiter: str = ",") -> list[dict[str, str]]:
     """Read a table whose header must be exactly `columns`."""
-    reader = csv.DictReader(read_text(path).splitlines(), delimiter=delimiter)
+    reader = csv.DictReader(io.StringIO(read_whole_text(path), newline=""), delimiter=delimiter)
     try:
         found, rows = reader.fieldnames, list(reader)
     except csv.Error as error:
@@ -253,8 +281,8 @@ def read_parquet(path: Path, columns: list[str] | None = None):
     from pyarrow import parquet
 
     try:
-        return parquet.read_table(path, columns=columns, partitioning=None, page_checksum_verification=True)
-    except (pyarrow.ArrowException, OSError, KeyError) as error:
+        return parquet.read_table(pyarrow.BufferReader(_unsealed(path)), columns=columns)
+    except (pyarrow.ArrowException, OSError, KeyError, ValueError) as error:
         _refuse_unreadable(error, path)
         raise InputError(f"{path} is damaged ({error}): run --perform_error_analysis again") from None
 

@@ -1,6 +1,7 @@
 """Every file of an artefacts folder, checked: whole, damaged, stale, left over, unknown; and what is missing."""
 
 import csv
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
@@ -14,7 +15,7 @@ from imagenet_errors.analysis import archives, open_world, records
 from imagenet_errors.analysis.archived import Reader
 from imagenet_errors.analysis.study import MADE_FROM_SCHEMA, Study
 from imagenet_errors.errors import InputError
-from imagenet_errors.files import check_schema, read_json, read_npz, read_parquet, read_text
+from imagenet_errors.files import check_schema, read_json, read_npz, read_parquet, read_text, read_whole_text
 from imagenet_errors.inference.catalogue import ModelRecord, load_records
 from imagenet_errors.knowledge import annotations, hierarchy, superclasses, vocabulary
 from imagenet_errors.storage import DATASETS, Artefacts, Samples
@@ -140,7 +141,7 @@ class _Verifier:
         lists = (artefacts.downloads_done().name, artefacts.weights().name, storage.PUBLISHED_MODELS)
         return {
             **dict.fromkeys((*tables, *lists), _check_table),
-            **dict.fromkeys((storage.NON_PROTOTYPICAL, storage.IMAGENET_A_WNIDS), _whole_text),
+            **dict.fromkeys((storage.NON_PROTOTYPICAL, storage.IMAGENET_A_WNIDS), read_whole_text),
             **dict.fromkeys((storage.WNIDS, storage.DESCRIPTIONS), lambda _: self._classes),
             storage.SUPERCLASSES_LISTING: read_text,
             storage.SAMPLE_ANNOTATIONS: read_json,
@@ -149,7 +150,7 @@ class _Verifier:
             storage.COOCCURRENCES: lambda _: annotations.spurious_pairs(artefacts, self._superclasses.share),
             storage.TRAIN_EMBEDDINGS: lambda path: embeddings.read_embeddings(path, "train_files"),
             storage.TEXT_EMBEDDINGS: lambda path: embeddings.read_embeddings(path, "prompts"),
-            storage.DOWNLOADS: lambda path: (_whole_text(path), public_data.load(artefacts)),
+            storage.DOWNLOADS: lambda _: public_data.load(artefacts),
             **{artefacts.archive(dataset).name: _check_archive for dataset in DATASETS},
             **{file.path: partial(self._check_download, file) for file in self._downloads},
         }
@@ -323,16 +324,9 @@ def _is_leftover(name: str) -> bool:
     return name.endswith((".tmp", ".part", ".part.json")) or not parts.isdisjoint(PurePosixPath(name).parts)
 
 
-def _whole_text(path: Path) -> str:
-    text = read_text(path)
-    if not text.endswith("\n"):
-        raise InputError(f"{path} breaks off: restore it")
-    return text
-
-
 def _check_table(path: Path) -> None:
     try:
-        rows = list(csv.reader(_whole_text(path).splitlines()))
+        rows = list(csv.reader(io.StringIO(read_whole_text(path), newline="")))
     except csv.Error as error:
         raise InputError(f"{path} is no table ({error})") from None
     if not rows or {len(row) for row in rows} != {len(rows[0])}:

@@ -53,13 +53,20 @@ class Conversion:
 
     def is_done(self, model: str) -> bool:
         """Whether a valid analysis is there, whoever made it, or one that must not be touched."""
+        return self.why(model) is None
+
+    def why(self, model: str) -> str | None:
+        """Why a model is to be converted: nothing special, or what is wrong; None where it is not."""
         path = self.artefacts.analysis(self.dataset, model)
+        if not path.exists():
+            return ""
         try:
-            return path.exists() and records.read(path, model) is not None
+            records.read(path, model)
         except UntouchableError:
-            return True
-        except InputError:
-            return False
+            return None
+        except InputError as error:
+            return str(error)
+        return None
 
     def convert(self, model: str, content: bytes | None) -> None:
         """Write the analysis in the pickle `content`, or else in the model's own file, unless one is there already."""
@@ -108,7 +115,9 @@ def convert(
     """
     conversion = Conversion(artefacts, dataset, neighbours, say)
     found = [model for model in artefacts.models(dataset) if artefacts.archived(dataset, model).is_file()]
-    unpacked = [model for model in found if not conversion.is_done(model)]
+    reasons = {model: conversion.why(model) for model in found}
+    unpacked = [model for model, why in reasons.items() if why is not None]
+    say(*(f"{model}: converted again, for {why}" for model, why in reasons.items() if why))
     archive = _unread(conversion)
     if not (unpacked or archive):
         return {}
@@ -224,7 +233,9 @@ def _unread(conversion: Conversion) -> Path | None:
         contents = read_contents(artefacts, dataset)
     except UntouchableError:
         raise
-    except InputError:  # there is none, or none that is valid
+    except InputError as error:
+        if artefacts.archive_contents(dataset).exists():
+            conversion.say(f"{archive}: read again, for {error}")
         return archive
     return None if is_of(contents, archive) and all(map(conversion.is_done, contents["models"])) else archive
 
@@ -274,8 +285,11 @@ def _convert_members(conversion: Conversion, archive: Path, work: _Work) -> list
                         temporary.write_bytes(member.file.read())
             case [folder, model, "errors_analysis.pkl"] if folder == dataset:
                 models.append(model_dir_id(model))
-                if not conversion.is_done(model):
-                    work.submit(model, member.file.read())
+                why = conversion.why(models[-1])
+                if why:
+                    conversion.say(f"{models[-1]}: converted again, for {why}")
+                if why is not None:
+                    work.submit(models[-1], member.file.read())
             case _:
                 conversion.say(f"{archive}: {member.name} is passed over, for it is no part of {dataset}'s analyses")
     return models

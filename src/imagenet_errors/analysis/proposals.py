@@ -14,7 +14,7 @@ from imagenet_errors.files import fingerprint
 from imagenet_errors.knowledge.hierarchy import Hierarchy
 from imagenet_errors.knowledge.superclasses import Superclasses
 from imagenet_errors.knowledge.vocabulary import Vocabulary
-from imagenet_errors.storage import NUM_CLASSES
+from imagenet_errors.storage import CLOSURE, NUM_CLASSES
 
 # A hypernym path counts from its first node with one of these lemmas on.
 STOP_LIST = frozenset(
@@ -73,6 +73,9 @@ class Proposer:
     def all_names(self) -> list[tuple[int, str]]:
         """(offset, lemma) of all that can ever be proposed, sorted by offset; lemmas as WordNet lists them."""
         offsets = sorted({offset for prediction in range(NUM_CLASSES) for offset in self.candidates(prediction)})
+        missing = next((offset for offset in offsets if offset not in self.hierarchy.synsets), None)
+        if missing is not None:
+            raise InputError(f"{CLOSURE} lacks the synset {missing:08d}, which others point to: restore it")
         return [(offset, readable(lemma)) for offset in offsets for lemma in self.hierarchy.synsets[offset].lemmas]
 
     def all_prompts(self) -> list[str]:

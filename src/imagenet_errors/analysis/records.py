@@ -302,7 +302,10 @@ def read(path: Path, model: str) -> Analysis:
     import pyarrow.compute as pc
 
     table, stored = read_parquet(path, ["top1", "error_type"]), stored_fingerprints(path)
-    codes = pc.index_in(table["error_type"].cast(pa.string()), pa.array([kind.name for kind in KINDS]))
+    try:
+        codes = pc.index_in(table["error_type"].cast(pa.string()), pa.array([kind.name for kind in KINDS]))
+    except pa.ArrowException as error:
+        raise InputError(f"{path} is damaged ({error}): run --perform_error_analysis again") from None
     if codes.null_count or table["top1"].null_count:
         raise InputError(f"{path} has rows of an unknown type: run --perform_error_analysis again")
     top1, kinds = table["top1"].to_numpy(), codes.to_numpy().astype(np.int8)

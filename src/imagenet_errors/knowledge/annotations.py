@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from imagenet_errors.errors import InputError
-from imagenet_errors.files import read_csv, read_json, read_text
+from imagenet_errors.files import read_csv, read_json, read_whole_text
 from imagenet_errors.knowledge.vocabulary import Vocabulary
 from imagenet_errors.storage import (
     ANNOTATIONS,
@@ -244,7 +244,7 @@ def _membership(names: list[str], listed: frozenset[str]) -> np.ndarray:
 
 def non_prototypical_files(artefacts: Artefacts) -> frozenset[str]:
     """The 36 files whose mistakes the experts of Vasudevan et al. 2022 call non-prototypical."""
-    return frozenset(read_text(artefacts.find(NON_PROTOTYPICAL)).splitlines())
+    return frozenset(read_whole_text(artefacts.find(NON_PROTOTYPICAL)).splitlines())
 
 
 def spurious_pairs(artefacts: Artefacts, share: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from imagenet_errors.errors import InputError
-from imagenet_errors.files import read_json, read_text
+from imagenet_errors.files import read_json, read_whole_text
 from imagenet_errors.storage import DESCRIPTIONS, IMAGENET_A_WNIDS, NUM_CLASSES, WNIDS, Artefacts, Samples
 
 
@@ -55,7 +55,7 @@ def load(artefacts: Artefacts) -> Vocabulary:
 
 def imagenet_a_classes(artefacts: Artefacts) -> frozenset[str]:
     """The WordNet ids of ImageNet-A's 200 classes (Hendrycks et al. 2021)."""
-    return frozenset(read_text(artefacts.find(IMAGENET_A_WNIDS)).split())
+    return frozenset(read_whole_text(artefacts.find(IMAGENET_A_WNIDS)).split())
 
 
 def check_targets(samples: Samples, classes: Vocabulary, path: Path) -> None:
