@@ -13,6 +13,8 @@ from tests.fault_runs import TASKS, Task, is_temporary
 from tests.test_download_artefacts import CONTENTS, write_downloads
 from tests.warm import NO_NAMESPACE, Fault
 
+pytestmark = pytest.mark.heavy
+
 pytest_plugins = ("tests.tiny_clip", "tests.fault_runs", "tests.http_server")
 PAGE = 4096
 FILLINGS = 6  # of the disk for each task, from a page to nearly all that it needs, by `make check-all`

@@ -13,6 +13,8 @@ from tests.fault_runs import Task
 from tests.test_download_artefacts import CONTENTS, write_downloads
 from tests.warm import Fault
 
+pytestmark = pytest.mark.heavy
+
 pytest_plugins = ("tests.tiny_clip", "tests.fault_runs", "tests.http_server")
 KILLS = 50  # of each task, at random moments, by `make check-all`
 KILLS_IN_SUITE = 2

@@ -10,6 +10,8 @@ from tests.fault_runs import TASKS
 from tests.test_full_disk import check_told
 from tests.warm import NO_NAMESPACE, Fault
 
+pytestmark = pytest.mark.heavy
+
 pytest_plugins = ("tests.tiny_clip", "tests.fault_runs")
 FINISHED = {  # tasks that can be repeated where nothing can be written, and the flag that has results go elsewhere
     "collect": (),

@@ -22,6 +22,8 @@ from tests.saved_models import failures
 from tests.test_clip_resume import same
 from tests.tiny_clip import arrays
 
+pytestmark = pytest.mark.heavy
+
 pytest_plugins = ("tests.tiny_clip", "tests.saved_models")
 MODELS = """
 import os, time

@@ -8,6 +8,8 @@ from tests.fault_runs import Task
 from tests.test_download_artefacts import CONTENTS, write_downloads
 from tests.warm import Fault
 
+pytestmark = pytest.mark.heavy
+
 pytest_plugins = ("tests.tiny_clip", "tests.fault_runs", "tests.http_server")
 PAIRS = 5  # of each task, by `make check-all`
 TOGETHER = ("collect", "collect_with_workers", "embed", "analyse", "convert", "convert_in_place", "collect_tables")
