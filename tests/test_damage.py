@@ -233,6 +233,7 @@ class TestTruncation:
         shorter = [*cut(whole), whole[:-2]]  # without the last character of the last cell
         check_readers(one_of_each, tmp_path / "world", kind, shorter, partial(may_be_whole, kind))
 
+    @pytest.mark.heavy
     @pytest.mark.parametrize("name", READ_BY_SCRIPTS)
     def test_half_a_file_makes_results(self, world, one_of_each, name):
         kind = KINDS[name]
