@@ -8,14 +8,19 @@ import time
 from pathlib import Path
 
 import numpy as np
-from tests.plain_taxonomy import decide as decide_plainly
+from tests.helpers.plain_decision import decide as decide_plainly
 
-from imagenet_errors.analysis import records, taxonomy
+from imagenet_errors.analysis import decision
 from imagenet_errors.analysis.open_world import OpenWorld
 from imagenet_errors.analysis.proposals import Proposer
-from imagenet_errors.embeddings import Embeddings, Neighbours
-from imagenet_errors.knowledge import annotations, hierarchy, superclasses, vocabulary
-from imagenet_errors.storage import NUM_CLASSES, REPOSITORY, Artefacts
+from imagenet_errors.dataset import annotations
+from imagenet_errors.dataset.classes import NUM_CLASSES, load_classes
+from imagenet_errors.dataset.cooccurrence import spurious_pairs
+from imagenet_errors.dataset.superclasses import load_superclasses
+from imagenet_errors.dataset.wordnet import load_wordnet
+from imagenet_errors.formats import error_analyses
+from imagenet_errors.formats.embeddings import Embeddings, Neighbours
+from imagenet_errors.paths import REPOSITORY, Artefacts
 
 NUM_IMAGES, NUM_MODELS = 20_000, 12
 
@@ -67,12 +72,12 @@ def made_up_world(proposer: Proposer, images: annotations.AnnotatedImages) -> Op
 def main() -> None:
     generator = np.random.default_rng(0)
     artefacts = Artefacts(REPOSITORY / "artefacts")
-    classes = vocabulary.load(artefacts)
-    timed("read the WordNet closure", lambda: hierarchy.load(artefacts, classes))
-    synsets = hierarchy.load(artefacts, classes)
-    timed("define the superclasses", lambda: superclasses.load(artefacts, classes, synsets))
-    grouped = superclasses.load(artefacts, classes, synsets)
-    relations = taxonomy.Relations(grouped.share, annotations.spurious_pairs(artefacts, grouped.share))
+    classes = load_classes(artefacts)
+    timed("read the WordNet closure", lambda: load_wordnet(artefacts, classes))
+    synsets = load_wordnet(artefacts, classes)
+    timed("define the superclasses", lambda: load_superclasses(artefacts, classes, synsets))
+    grouped = load_superclasses(artefacts, classes, synsets)
+    relations = decision.Relations(grouped.share, spurious_pairs(artefacts, grouped.share))
     images = made_up_images(generator)
     top1 = np.where(generator.random((NUM_MODELS, NUM_IMAGES)) < 0.75, images.targets, 0).astype(np.int16)
     top1[top1 == 0] = generator.integers(0, 1000, (top1 == 0).sum())
@@ -88,31 +93,31 @@ def main() -> None:
             )
 
     slow = timed("decide one model, image by image in plain Python", plainly)
-    fast = timed("decide one model, whole arrays", lambda: taxonomy.decide(images, top1[0], relations))
-    timed(f"decide {NUM_MODELS} models, whole arrays", lambda: taxonomy.decide(images, top1, relations))
+    fast = timed("decide one model, whole arrays", lambda: decision.decide(images, top1[0], relations))
+    timed(f"decide {NUM_MODELS} models, whole arrays", lambda: decision.decide(images, top1, relations))
     print(f"{'whole arrays against plain Python':58} {slow / fast:9.0f} x")
 
     proposer = Proposer(classes, synsets, grouped)
     world = made_up_world(proposer, images)
-    model, row = taxonomy.decide(images, top1, relations).provisional.nonzero()
+    model, row = decision.decide(images, top1, relations).provisional.nonzero()
     keys = np.unique(row * NUM_CLASSES + top1[model, row])
     opened = world.gate(*np.divmod(keys, NUM_CLASSES)).sum()
     timed(f"open-world test of {len(keys):,} pairs, {opened:,} of which pass the gate", lambda: world.test_all(keys))
 
-    decisions = taxonomy.decide(images, top1[0], relations)
-    fingerprints = records.Inputs.of(images, relations, grouped).with_predictions(top1[0])
+    decisions = decision.decide(images, top1[0], relations)
+    fingerprints = error_analyses.Inputs.of(images, relations, grouped).with_predictions(top1[0])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "errors_analysis.parquet"
-        columns, lists = records.image_columns(images), records.superclass_lists(grouped)
+        columns, lists = error_analyses.image_columns(images), error_analyses.superclass_lists(grouped)
 
         def write() -> None:
-            decided = records.decision_columns(images.labels, lists, top1[0], decisions, None)
-            records.write(path, columns | decided, decisions.kinds, fingerprints, "")
+            decided = error_analyses.decision_columns(images.labels, lists, top1[0], decisions, None)
+            error_analyses.write(path, columns | decided, decisions.kinds, fingerprints, "")
 
         written = timed("write one model's errors_analysis.parquet", write)
-        read = timed("read what tables need of it", lambda: records.read(path, "model"))
+        read = timed("read what tables need of it", lambda: error_analyses.read(path, "model"))
     print(f"{'deciding against writing and reading':58} {fast / (written + read):9.2f} x")
-    timed("fingerprint the inputs", lambda: records.Inputs.of(images, relations, grouped))
+    timed("fingerprint the inputs", lambda: error_analyses.Inputs.of(images, relations, grouped))
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from imagenet_errors import tarballs
-from imagenet_errors.pickles import Frame, read_frame, write_frame
-from imagenet_errors.storage import REPOSITORY, Artefacts
+from imagenet_errors.paper_archive import tar_reader
+from imagenet_errors.paper_archive.pickled_frames import Frame, read_frame, write_frame
+from imagenet_errors.paths import REPOSITORY, Artefacts
 
 
 def parse_args():
@@ -31,7 +31,7 @@ def main() -> None:
     args = parse_args()
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         artefacts = Artefacts(Path(folder) / "artefacts")
-        pickles = [member.file.read() for member in tarballs.members(args.archive) if member.name.endswith(".pkl")]
+        pickles = [member.file.read() for member in tar_reader.members(args.archive) if member.name.endswith(".pkl")]
         floor = min(seconds(lambda: pickle.loads(pickles[0])) for _ in range(3))  # ours to trust: we were given them
         make(artefacts, [read_frame(content, args.archive) for content in pickles[:2]], args.models)
         size = total(artefacts, "*.pkl")

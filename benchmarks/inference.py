@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from imagenet_errors.inference import zoo
-from imagenet_errors.inference.catalogue import load_records
-from imagenet_errors.inference.datasets import ImageFiles, Images
+from imagenet_errors.inference.images import ImageFiles, Images
 from imagenet_errors.inference.predict import choose_device, default_workers, keep_freed_memory, predict
-from imagenet_errors.storage import MODELS_BEYOND, REPOSITORY, Artefacts
+from imagenet_errors.models.model_table import load_records
+from imagenet_errors.paths import MODELS_BEYOND, REPOSITORY, Artefacts
 
 NUM_IMAGES = 256
 

@@ -4,8 +4,9 @@ import sys
 from pathlib import Path
 
 from imagenet_errors import cli
+from imagenet_errors.dataset.dataset_table import DATASETS
 from imagenet_errors.errors import InputError
-from imagenet_errors.storage import DATASETS, Artefacts
+from imagenet_errors.paths import Artefacts
 
 
 def parse_args():
@@ -57,29 +58,30 @@ def main() -> None:
     if args.list_geometries:
         return list_geometries(records, args.use_test_size, DATASETS[args.dataset].num_images)
     if args.download_only:
-        from imagenet_errors.inference.downloads import download
+        from imagenet_errors.inference.prefetch import download
 
-        return finish(download(records, artefacts, cli.say, cli.progress), len(records), "downloaded")
+        return finish(download(records, artefacts), len(records), "downloaded")
     failures = collect(artefacts, args, records)
     finish(failures, len(records), f"predicted, see {artefacts.failures(args.dataset)}")
 
 
 def choose(artefacts: Artefacts, args) -> list:
     """The records that the flags ask for."""
-    from imagenet_errors.inference import registry
+    from imagenet_errors.models import registry
 
     return describe(artefacts, args, registry.choose(artefacts, args.modules, args.model))
 
 
 def describe(artefacts: Artefacts, args, records: list) -> list:
     """The records with what the flags say of a model of the user's own."""
-    from imagenet_errors.inference import own, registry
-    from imagenet_errors.storage import read_archs
+    from imagenet_errors.inference import own_models
+    from imagenet_errors.models import registry
+    from imagenet_errors.models.architectures import read_architectures
 
     taken = {record.dir_id for record in registry.all_records(artefacts)} if args.model_name else set()
-    return own.describe(
+    return own_models.describe(
         records,
-        read_archs(artefacts),
+        read_architectures(artefacts),
         taken,
         checkpoint=args.checkpoint,
         model_name=args.model_name,
@@ -90,19 +92,19 @@ def describe(artefacts: Artefacts, args, records: list) -> list:
 
 def store_logits(artefacts: Artefacts, args) -> None:
     """Predictions from a file of logits, for the images that other models of the folder were run on."""
-    from imagenet_errors.inference import logits, own, stored
-    from imagenet_errors.inference.sample import find_samples
-    from imagenet_errors.storage import claim_samples, read_samples
+    from imagenet_errors.dataset.samples import read_samples, register_samples
+    from imagenet_errors.inference import logits, own_models, saved_predictions
+    from imagenet_errors.inference.sample_images import find_samples
 
     dataset = DATASETS[args.dataset]
     if dataset.name != "imagenet" or not args.model_name or args.checkpoint or args.model:
         raise InputError("--logits goes with --dataset imagenet and --model_name, and with no --model")
     known = artefacts.samples(dataset.name).exists()
     samples = read_samples(artefacts, dataset.name) if known else find_samples(artefacts, dataset, args.limit)[1]
-    claim_samples(artefacts, dataset.name, samples, cli.say)
-    (record,) = describe(artefacts, args, [own.from_logits(args.logits)])
+    register_samples(artefacts, dataset.name, samples)
+    (record,) = describe(artefacts, args, [own_models.from_logits(args.logits)])
     predictions = logits.to_predictions(logits.read(args.logits), samples, args.logits, args.save_probs)
-    metadata = stored.store(artefacts, dataset.name, record, samples, predictions, cli.say)
+    metadata = saved_predictions.store(artefacts, dataset.name, record, samples, predictions)
     extent = dataset.extent(len(samples.files))
     print(f"{record.model_id}: top-1 {metadata['top1_val_acc']:.2f} % on {extent}, from {args.logits}")
 
@@ -110,7 +112,7 @@ def store_logits(artefacts: Artefacts, args) -> None:
 def list_modules(artefacts: Artefacts) -> None:
     from collections import Counter
 
-    from imagenet_errors.inference import registry
+    from imagenet_errors.models import registry
 
     for module, count in sorted(Counter(record.module for record in registry.all_records(artefacts)).items()):
         print(f"{module}  {count} models")
@@ -140,7 +142,7 @@ def print_computation_time(artefacts: Artefacts, dataset: str) -> None:
     """The sum of the stored `preds_comp_time`; models without one are named."""
     from datetime import timedelta
 
-    from imagenet_errors.storage import read_metadata
+    from imagenet_errors.formats.metadata import read_metadata
 
     models = artefacts.models(dataset)
     if not models:
@@ -148,7 +150,7 @@ def print_computation_time(artefacts: Artefacts, dataset: str) -> None:
     times = {model: read_metadata(artefacts.metadata(dataset, model))["preds_comp_time"] for model in models}
     without = [model for model, seconds in times.items() if seconds is None]
     if without:
-        cli.say(f"no time is stored for {', '.join(without)}")
+        cli.log.info(f"no time is stored for {', '.join(without)}")
     total = sum(seconds for seconds in times.values() if seconds is not None)
     print(f"{dataset}: {len(times) - len(without)} models took {timedelta(seconds=round(total))} ({total:.1f} s)")
 
@@ -157,19 +159,19 @@ def collect(artefacts: Artefacts, args, records) -> dict[str, str]:
     """Run the models; returns {model id: reason} of those that failed."""
     from itertools import chain
 
+    from imagenet_errors.dataset.samples import register_samples
     from imagenet_errors.inference import predict, zoo
-    from imagenet_errors.inference.collect import Collector
-    from imagenet_errors.inference.datasets import Images
-    from imagenet_errors.inference.sample import find_samples
-    from imagenet_errors.storage import claim_samples
+    from imagenet_errors.inference.images import Images
+    from imagenet_errors.inference.runner import Collector
+    from imagenet_errors.inference.sample_images import find_samples
 
     if args.pixel_cache and not args.pixel_cache.is_dir():
         raise InputError(f"{args.pixel_cache} is no folder: --pixel_cache takes one on a fast disk")
     device = predict.choose_device(args.device)
     dataset = DATASETS[args.dataset]
     root, samples, classes = find_samples(artefacts, dataset, args.limit)
-    claim_samples(artefacts, dataset.name, samples, cli.say)
-    cli.say(f"{dataset.name}: {dataset.extent(len(samples.files))} in {root}")
+    register_samples(artefacts, dataset.name, samples)
+    cli.log.info(f"{dataset.name}: {dataset.extent(len(samples.files))} in {root}")
     workers = predict.default_workers(device) if args.workers is None else args.workers
     collector = Collector(
         artefacts,
@@ -182,8 +184,6 @@ def collect(artefacts: Artefacts, args, records) -> dict[str, str]:
         args.save_probs,
         args.amp,
         args.use_test_size,
-        cli.say,
-        cli.progress,
     )
     if args.pixel_cache:
         records = chain.from_iterable(zoo.by_geometry(records, args.use_test_size).values())
@@ -195,7 +195,7 @@ def collect(artefacts: Artefacts, args, records) -> dict[str, str]:
 def finish(failures: dict[str, str], num_models: int, done: str) -> None:
     """Leave with status 1 where a model failed."""
     if failures:
-        cli.say(f"{len(failures)} of {num_models} models were not {done}")
+        cli.log.info(f"{len(failures)} of {num_models} models were not {done}")
         sys.exit(1)
 
 

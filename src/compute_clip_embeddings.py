@@ -1,12 +1,13 @@
 """Embed images, training images and prompts with CLIP, and find every image's nearest training images."""
 
+import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from imagenet_errors import cli
-from imagenet_errors.errors import InputError, UntouchableError
-from imagenet_errors.storage import DATASETS, Artefacts
+from imagenet_errors.dataset.dataset_table import DATASETS
+from imagenet_errors.errors import InputError, ProtectedFileError
+from imagenet_errors.paths import Artefacts
 
 WHAT = ("texts", "train", "images", "neighbours")
 
@@ -40,15 +41,16 @@ def main() -> None:
 
 
 def embed(artefacts: Artefacts, dataset, args) -> None:
-    from imagenet_errors.embeddings import read_embeddings
+    from imagenet_errors.dataset.samples import register_samples
+    from imagenet_errors.formats.embeddings import read_embeddings
     from imagenet_errors.inference import predict
     from imagenet_errors.inference.clip import Clip, check_same
-    from imagenet_errors.inference.sample import find_samples
-    from imagenet_errors.storage import TEXT_EMBEDDINGS, TRAIN_EMBEDDINGS, claim_samples
+    from imagenet_errors.inference.sample_images import find_samples
+    from imagenet_errors.paths import TEXT_EMBEDDINGS, TRAIN_EMBEDDINGS
 
     device = predict.choose_device(args.device)
     clip = Clip.load(args.clip_model, args.clip_pretrained, device)
-    cli.say(f"CLIP is {clip.name}, on {device}")
+    cli.log.info(f"CLIP is {clip.name}, on {device}")
     if "texts" in args.what:
         path = artefacts.root / TEXT_EMBEDDINGS
         embed_some = lambda some: clip.embed_texts(some, args.batch_size)  # noqa: E731
@@ -62,7 +64,7 @@ def embed(artefacts: Artefacts, dataset, args) -> None:
         path = artefacts.image_embeddings(dataset.name)
         if path.exists():
             check_same(read_embeddings(path, "sample_files"), clip, samples.files)
-        claim_samples(artefacts, dataset.name, samples, cli.say)
+        register_samples(artefacts, dataset.name, samples)
         store(artefacts, path, "sample_files", samples.files, None, clip, embedder(clip, root, args), args)
 
 
@@ -70,15 +72,15 @@ def store(artefacts: Artefacts, path: Path, field: str, names, targets, clip, em
     from imagenet_errors.inference.clip import Job, embed
 
     kept = path.exists()
-    job = Job(artefacts.root, path, field, names, targets, clip, embed_some, args.block, cli.say)
-    stored = embed(job, cli.progress)
-    cli.say(f"{'kept' if kept else 'wrote'} {path}: {len(stored.names):,} embeddings")
+    job = Job(artefacts.root, path, field, names, targets, clip, embed_some, args.block)
+    stored = embed(job)
+    cli.log.info(f"{'kept' if kept else 'wrote'} {path}: {len(stored.names):,} embeddings")
 
 
 def embedder(clip, root: Path, args):
     """What embeds image files of a folder."""
     from imagenet_errors.inference import predict
-    from imagenet_errors.inference.datasets import Images
+    from imagenet_errors.inference.images import Images
 
     workers = predict.default_workers(clip.device) if args.workers is None else args.workers
     pin_memory = clip.device.type == "cuda"
@@ -90,33 +92,35 @@ def prompts(artefacts: Artefacts):
     import numpy as np
 
     from imagenet_errors.analysis.proposals import Proposer
-    from imagenet_errors.knowledge import hierarchy, superclasses, vocabulary
+    from imagenet_errors.dataset.classes import load_classes
+    from imagenet_errors.dataset.superclasses import load_superclasses
+    from imagenet_errors.dataset.wordnet import load_wordnet
 
-    classes = vocabulary.load(artefacts)
-    synsets = hierarchy.load(artefacts, classes)
-    return np.array(Proposer(classes, synsets, superclasses.load(artefacts, classes, synsets)).all_prompts())
+    classes = load_classes(artefacts)
+    synsets = load_wordnet(artefacts, classes)
+    return np.array(Proposer(classes, synsets, load_superclasses(artefacts, classes, synsets)).all_prompts())
 
 
 def training_images(artefacts: Artefacts, folder: Path | None):
-    from imagenet_errors.inference.datasets import find_images
-    from imagenet_errors.knowledge import vocabulary
+    from imagenet_errors.dataset.classes import load_classes
+    from imagenet_errors.inference.images import find_images
 
     if folder is None and not os.environ.get("IMAGENET_DIR"):
         raise InputError("no training images: give --train_dir, or $IMAGENET_DIR, the folder whose train/ holds them")
     root = folder or Path(os.environ["IMAGENET_DIR"]) / "train"
     if not root.is_dir():
         raise InputError(f"{root} is no folder: give the training images' with --train_dir")
-    return root, find_images(root, vocabulary.load(artefacts))
+    return root, find_images(root, load_classes(artefacts))
 
 
 def find_neighbours(artefacts: Artefacts, args) -> None:
     """Every image's nearest training images, unless they are there for these images."""
     from imagenet_errors import locks
-    from imagenet_errors.embeddings import Neighbours, check_one_clip, read_embeddings, write_neighbours
     from imagenet_errors.files import fingerprint
+    from imagenet_errors.formats.embeddings import Neighbours, check_one_clip, read_embeddings, write_neighbours
     from imagenet_errors.inference import predict
     from imagenet_errors.inference.clip import nearest
-    from imagenet_errors.storage import TRAIN_EMBEDDINGS
+    from imagenet_errors.paths import TRAIN_EMBEDDINGS
 
     images = read_embeddings(artefacts.image_embeddings(args.dataset), "sample_files")
     train = read_embeddings(artefacts.root / TRAIN_EMBEDDINGS, "train_files")
@@ -124,27 +128,27 @@ def find_neighbours(artefacts: Artefacts, args) -> None:
     if train.targets is None:
         raise InputError(f"{train.path} lacks the array 'targets': run compute_clip_embeddings.py again")
     path, inputs = artefacts.neighbours(args.dataset), fingerprint(images.vectors, train.vectors, train.targets)
-    if is_current(path, len(images.names), inputs, lambda _: None):
-        return cli.say(f"kept {path}")
+    if is_current(path, len(images.names), inputs, logging.DEBUG):
+        return cli.log.info(f"kept {path}")
     device = predict.choose_device(args.device)
-    with locks.locked(artefacts.root, f"{args.dataset}/{path.name}", cli.say):
-        if is_current(path, len(images.names), inputs, cli.say):
-            return cli.say(f"kept {path}")
-        indices = nearest(images.vectors, train.vectors, device, args.memory_gb, cli.progress)
+    with locks.locked(artefacts.root, f"{args.dataset}/{path.name}"):
+        if is_current(path, len(images.names), inputs, logging.INFO):
+            return cli.log.info(f"kept {path}")
+        indices = nearest(images.vectors, train.vectors, device, args.memory_gb)
         write_neighbours(Neighbours(path, indices, train.targets[indices], images.clip or train.clip, inputs))
-    cli.say(f"wrote {path}: the {indices.shape[1]} nearest of {len(train.names):,} training images, of each image")
+    cli.log.info(f"wrote {path}: the {indices.shape[1]} nearest of {len(train.names):,} training images, of each image")
 
 
-def is_current(path: Path, num_images: int, inputs: str, say: Callable[[str], None]) -> bool:
-    """Whether the neighbours are there; damaged ones are named. Official ones do not say what they were made from."""
-    from imagenet_errors.embeddings import read_neighbours
+def is_current(path: Path, num_images: int, inputs: str, level: int) -> bool:
+    """Whether the neighbours are there; damaged ones are logged. Official ones do not say what they were made from."""
+    from imagenet_errors.formats.embeddings import read_neighbours
 
     try:
         return path.exists() and read_neighbours(path, num_images).inputs in (None, inputs)
-    except UntouchableError:
+    except ProtectedFileError:
         raise
     except InputError as error:
-        say(f"made again, for {error}")
+        cli.log.log(level, f"made again, for {error}")
         return False
 
 

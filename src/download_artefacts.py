@@ -4,8 +4,10 @@ import sys
 from pathlib import Path
 
 from imagenet_errors import cli
+from imagenet_errors.dataset.dataset_table import DATASETS
 from imagenet_errors.errors import InputError
-from imagenet_errors.storage import DATASETS, Artefacts
+from imagenet_errors.paths import Artefacts
+from imagenet_errors.progress import show_progress
 
 
 def parse_args():
@@ -61,37 +63,37 @@ def main() -> None:
 
 def public_files(artefacts: Artefacts, args) -> bool:
     """List or get them. Returns False where files were kept."""
-    from imagenet_errors import public_data
+    from imagenet_errors import public_files
 
-    chosen = public_data.choose(public_data.load(artefacts), args.what or ["all"])
+    chosen = public_files.choose(public_files.load(artefacts), args.what or ["all"])
     if args.list:
         print_list(artefacts, chosen)
         return True
     if args.from_file:
-        return take(artefacts, public_data.of_file(chosen, args.from_file), args.from_file, args.overwrite)
+        return take(artefacts, public_files.of_file(chosen, args.from_file), args.from_file, args.overwrite)
     return fetch(artefacts, chosen, args.overwrite, args.attempts)
 
 
 def convert_archives(artefacts: Artefacts, args) -> bool:
     """Returns False where an analysis is damaged or refused; it was named."""
-    from imagenet_errors.analysis import archives
+    from imagenet_errors.paper_archive import convert
 
-    found = archives.find(artefacts, args.dataset)
+    found = convert.find(artefacts, args.dataset)
     if not found:
         raise InputError(f"{artefacts.root} holds no archived analyses of {args.dataset}: --what archive fetches them")
     neighbours = not args.without_neighbours
-    return not archives.convert(artefacts, args.dataset, cli.say, cli.progress, args.jobs, neighbours)
+    return not convert.convert(artefacts, args.dataset, args.jobs, neighbours)
 
 
 def export_archive(artefacts: Artefacts, args) -> None:
-    from imagenet_errors.analysis import archives
     from imagenet_errors.analysis.study import Study
+    from imagenet_errors.paper_archive import export
 
     if args.export_archive.name[-7:] != ".tar.gz":
         raise InputError(f"--export_archive {args.export_archive}: name a file that ends in .tar.gz")
-    analyses, _ = Study.load(artefacts, args.dataset).finished(cli.say, reference=True)
+    analyses, _ = Study.load(artefacts, args.dataset).finished(reference=True)
     models = [analysis.model for analysis in analyses]
-    archives.export(artefacts, args.dataset, models, args.export_archive, cli.say, cli.progress, args.jobs)
+    export.export(artefacts, args.dataset, models, args.export_archive, args.jobs)
 
 
 def verify(artefacts: Artefacts, results_dir: Path | None) -> bool:
@@ -99,46 +101,46 @@ def verify(artefacts: Artefacts, results_dir: Path | None) -> bool:
     from collections import Counter
     from itertools import chain
 
-    from imagenet_errors import verification
+    from imagenet_errors import verify
 
     if not artefacts.root.is_dir():
         raise InputError(f"{artefacts.root} is no folder: there is nothing to verify")
     states = Counter()
-    found = [verification.verify(artefacts, cli.progress)]
+    found = [verify.verify(artefacts)]
     if results_dir is not None:
-        found += [verification.verify_tables(artefacts, results_dir, dataset) for dataset in DATASETS]
+        found += [verify.verify_tables(artefacts, results_dir, dataset) for dataset in DATASETS]
     for finding in chain.from_iterable(found):
         states[finding.state] += 1
-        if finding.state != verification.SOUND:
+        if finding.state != verify.SOUND:
             print(f"{finding.state:<8}  {finding.path}: {' '.join(finding.note.split())}")
     checked = ", ".join(f"{count:,} {state}" for state, count in states.most_common())
     print(f"{artefacts.root}: {checked or 'empty'}")
-    return set(states) <= {verification.SOUND}
+    return set(states) <= {verify.SOUND}
 
 
 def print_list(artefacts: Artefacts, files: list) -> None:
-    from imagenet_errors import public_data
+    from imagenet_errors import public_files
 
-    found = [public_data.status(artefacts, file) for file in cli.progress(files, "check")]
+    found = [public_files.status(artefacts, file) for file in show_progress(files, "check")]
     for file, (state, size, note) in zip(files, found, strict=True):
         print(f"{state:<10} {size:>14,}  {file.name:<21} {file.path}: {' '.join(note.split())}")
 
 
 def fetch(artefacts: Artefacts, files: list, overwrite: bool, attempts: int) -> bool:
     """Download the files, each whether or not others fail; unpack the archive. Returns False where files were kept."""
-    from imagenet_errors import public_data
-    from imagenet_errors.download import Patience
+    from imagenet_errors import public_files
+    from imagenet_errors.download import RetryPolicy
 
     failures, complete = {}, True
     for file in files:
         try:
-            cli.say(public_data.fetch(artefacts, file, overwrite, Patience(attempts), cli.say))
+            cli.log.info(public_files.fetch(artefacts, file, overwrite, RetryPolicy(attempts)))
             if file.what == "archive":
                 complete &= unpack(artefacts.root / file.path, artefacts, overwrite)
         except InputError as error:
             failures[file.name] = str(error)
             if len(files) > 1:
-                cli.say(f"{file.name}: {error}")
+                cli.log.info(f"{file.name}: {error}")
     if len(files) == 1 and failures:
         raise InputError(*failures.values())
     if failures:
@@ -148,23 +150,23 @@ def fetch(artefacts: Artefacts, files: list, overwrite: bool, attempts: int) -> 
 
 def take(artefacts: Artefacts, file, source: Path, overwrite: bool) -> bool:
     """Put a file in its place, or unpack it where it lies if it is the archive. Returns False where files were kept."""
-    from imagenet_errors import public_data
+    from imagenet_errors import public_files
 
     if file.what != "archive":
-        cli.say(public_data.take(artefacts, file, source, overwrite, cli.say))
+        cli.log.info(public_files.take(artefacts, file, source, overwrite))
         return True
-    public_data.verify_source(file, source)
+    public_files.verify_source(file, source)
     return unpack(source, artefacts, overwrite)
 
 
 def unpack(archive: Path, artefacts: Artefacts, overwrite: bool) -> bool:
     """Unpack an archive into the artefacts folder. Returns False where files of the folder differ and were kept."""
-    from imagenet_errors import tarballs
+    from imagenet_errors.paper_archive import tar_reader
 
-    done = tarballs.unpack(archive, artefacts.root, overwrite)
-    cli.say(f"{archive}: {done.written:,} files unpacked into {artefacts.root}, {done.equal:,} were there already")
+    done = tar_reader.unpack(archive, artefacts.root, overwrite)
+    cli.log.info(f"{archive}: {done.written:,} files unpacked into {artefacts.root}, {done.equal:,} were there already")
     for name in done.kept:
-        cli.say(f"{artefacts.root / name} differs from the archive's and was kept: --overwrite replaces it")
+        cli.log.info(f"{artefacts.root / name} differs from the archive's and was kept: --overwrite replaces it")
     return not done.kept
 
 

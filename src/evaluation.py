@@ -4,9 +4,10 @@ from collections import Counter
 from pathlib import Path
 
 from imagenet_errors import cli
-from imagenet_errors.analysis.taxonomy import BY_FLAG, CODES, ERRORS, KINDS, UNTIL_OPEN_WORLD
+from imagenet_errors.error_types import AFTER_OPEN_WORLD, CODES, CODES_BY_FLAG, ERROR_CODES, ERROR_TYPES
 from imagenet_errors.errors import InputError
-from imagenet_errors.storage import REPOSITORY, Artefacts
+from imagenet_errors.paths import REPOSITORY, Artefacts
+from imagenet_errors.progress import show_progress
 
 STEPS = (
     "perform_error_analysis",
@@ -31,7 +32,9 @@ def parse_args():
     steps.add_argument(
         "--compare_with_experts", action="store_true", help="type the mistakes that experts typed, and compare"
     )
-    parser.add_argument("--error_type", type=cli.one_of("error type", BY_FLAG), help=f"list only {' | '.join(BY_FLAG)}")
+    parser.add_argument(
+        "--error_type", type=cli.one_of("error type", CODES_BY_FLAG), help=f"list only {' | '.join(CODES_BY_FLAG)}"
+    )
     parser.add_argument("--model", help="the model whose prediction is explained")
     parser.add_argument(
         "--open_world",
@@ -77,13 +80,15 @@ def main() -> None:
     study = Study.load(artefacts, args.dataset, args.multi_label_source, args.open_world)
     if not study.models and not args.compare_with_experts:
         raise InputError(f"{study.artefacts.dataset_dir(study.dataset)} has no predictions: run collect_predictions.py")
-    cli.say(f"{args.dataset}: {study.extent}, {len(study.images):,} of them annotated", *study.borrowed)
+    cli.log.info(f"{args.dataset}: {study.extent}, {len(study.images):,} of them annotated")
+    for remark in study.borrowed:
+        cli.log.info(remark)
     if study.open_world is None and study.predicted:
-        cli.say(f"the open-world test is skipped{why(study)}: {SKIPPED}")
+        cli.log.info(f"the open-world test is skipped{why(study)}: {SKIPPED}")
     if args.perform_error_analysis:
         analyse(study, not args.without_neighbours)
     if any(getattr(args, step) for step in STEPS):
-        analyses, faults = study.finished(cli.say, args.with_reference_models, unreadable)
+        analyses, faults = study.finished(args.with_reference_models, unreadable)
         rows = collect(study, analyses)
         if args.collect_results:
             write_tables(study, rows, args.results_dir)
@@ -104,11 +109,11 @@ def main() -> None:
 
 def convert_archives(artefacts: Artefacts, dataset: str, neighbours: bool) -> dict[str, str]:
     """Bring archived analyses into our form; returns {model: message} of those of the dataset that are unreadable."""
-    from imagenet_errors.analysis import archives
+    from imagenet_errors.paper_archive import convert
 
     if dataset == "imagenet-a":  # its tables repeat what models do on ImageNet
-        archives.convert(artefacts, "imagenet", cli.say, cli.progress, neighbours=neighbours)
-    return archives.convert(artefacts, dataset, cli.say, cli.progress, neighbours=neighbours)
+        convert.convert(artefacts, "imagenet", neighbours=neighbours)
+    return convert.convert(artefacts, dataset, neighbours=neighbours)
 
 
 def why(study) -> str:
@@ -125,47 +130,49 @@ def analyse(study, neighbours: bool) -> None:
 
     outcomes = Counter()
     columns = study.image_columns(neighbours)
-    tested = study.test_open_world(cli.progress(study.models, "open-world test")) if study.open_world else None
+    tested = study.test_open_world(show_progress(study.models, "open-world test")) if study.open_world else None
 
     def analyse_one(model: str, wait: bool) -> bool:
         try:
-            outcome = study.analyse(model, columns, tested, cli.say, wait)
+            outcome = study.analyse(model, columns, tested, wait)
         except InputError:
             outcome = "not analysed"
         if outcome is not None:
             outcomes[outcome] += 1
             if outcome.startswith("analysed again"):
-                cli.say(f"{model}: {outcome}")
+                cli.log.info(f"{model}: {outcome}")
         return outcome is not None
 
-    elsewhere = [model for model in cli.progress(study.models, "analysing") if not analyse_one(model, wait=False)]
+    elsewhere = [model for model in show_progress(study.models, "analysing") if not analyse_one(model, wait=False)]
     for model in elsewhere:
         analyse_one(model, wait=True)
-    cli.say("; ".join(f"{count} {outcome}" for outcome, count in outcomes.items()), *check_imagenet_m(study))
+    cli.log.info("; ".join(f"{count} {outcome}" for outcome, count in outcomes.items()))
+    for remark in check_imagenet_m(study):
+        cli.log.info(remark)
 
 
 def collect(study, analyses) -> dict[str, list[dict]]:
     """The rows of the stats tables, by group."""
-    from imagenet_errors.analysis import tables
-    from imagenet_errors.storage import read_archs
+    from imagenet_errors.analysis import counting
+    from imagenet_errors.models.architectures import read_architectures
 
-    archs = read_archs(study.artefacts)
-    described = [study.described(analysis.model, archs, cli.say) for analysis in analyses]
+    arch_groups = {arch: known.group for arch, known in read_architectures(study.artefacts).items()}
+    described = [study.described(analysis.model, arch_groups) for analysis in analyses]
     return {
-        group: [tables.stats_row(study.population, *model, group) for model in zip(analyses, described, strict=True)]
+        group: [counting.stats_row(study.population, *model, group) for model in zip(analyses, described, strict=True)]
         for group in study.population.groups
     }
 
 
 def write_tables(study, rows: dict[str, list[dict]], results_dir: Path) -> None:
-    from imagenet_errors.analysis.tables import columns
     from imagenet_errors.files import write_csv, write_json
-    from imagenet_errors.storage import made_from, stats_table
+    from imagenet_errors.formats.stats_tables import columns
+    from imagenet_errors.paths import made_from, stats_table
 
     for group, of_group in rows.items():
         path = stats_table(results_dir, study.dataset, group)
         write_csv(path, columns(study.dataset), of_group)
-        cli.say(f"wrote {path}: {len(of_group)} models")
+        cli.log.info(f"wrote {path}: {len(of_group)} models")
     write_json(made_from(path), study.made_from([row["model_dir_id"] for row in of_group]))
 
 
@@ -179,33 +186,34 @@ def count_pairs(study, analyses) -> None:
 def list_common_errors(study, analyses, error_type: str | None, results_dir: Path) -> None:
     from imagenet_errors.analysis.common_errors import listing
     from imagenet_errors.files import write_text
-    from imagenet_errors.storage import common_errors_list
+    from imagenet_errors.paths import common_errors_list
 
     untested = sum(analysis.open_world_skipped for analysis in analyses)
     skipped = untested == len(analyses)
-    if skipped and error_type == KINDS[CODES["out_of_vocabulary"]].flag:
+    if skipped and error_type == ERROR_TYPES[CODES["out_of_vocabulary"]].flag:
         raise InputError(f"--error_type {error_type}: nothing to list, for the open-world test was skipped")
     texts = {}
-    for flag in [error_type] if error_type else BY_FLAG:
+    for flag in [error_type] if error_type else CODES_BY_FLAG:
         path = common_errors_list(results_dir, study.dataset, flag)
-        if skipped and BY_FLAG[flag] == CODES["out_of_vocabulary"]:
+        if skipped and CODES_BY_FLAG[flag] == CODES["out_of_vocabulary"]:
             stale = f"; {path} is of another run" if path.exists() else ""
-            cli.say(f"{flag}: not listed, for the open-world test was skipped{stale}")
+            cli.log.info(f"{flag}: not listed, for the open-world test was skipped{stale}")
             continue
-        proposals = study.stored_proposals if BY_FLAG[flag] == CODES["out_of_vocabulary"] else None
-        texts[path] = listing(study.population, analyses, BY_FLAG[flag], study.vocabulary, proposals)
+        proposals = study.stored_proposals if CODES_BY_FLAG[flag] == CODES["out_of_vocabulary"] else None
+        texts[path] = listing(study.population, analyses, CODES_BY_FLAG[flag], study.vocabulary, proposals)
         write_text(path, texts[path])
-        depends = untested and BY_FLAG[flag] in (CODES["out_of_vocabulary"], *UNTIL_OPEN_WORLD)
+        depends = untested and CODES_BY_FLAG[flag] in (CODES["out_of_vocabulary"], *AFTER_OPEN_WORLD)
         remark = f": provisional, {untested} of {len(analyses)} models without the open-world test" if depends else ""
-        cli.say(f"wrote {path}{remark}")
+        cli.log.info(f"wrote {path}{remark}")
     print("".join(texts.values()), end="")
 
 
 def compare_with_experts(study, results_dir: Path) -> None:
     """Print how far we agree with the experts, and write who differs where."""
     from imagenet_errors.analysis import experts
+    from imagenet_errors.analysis.experts import COLUMNS
     from imagenet_errors.files import write_csv
-    from imagenet_errors.storage import expert_table
+    from imagenet_errors.paths import expert_table
 
     comparison = experts.compare(study)
     print(*experts.report(comparison), sep="\n")
@@ -213,35 +221,36 @@ def compare_with_experts(study, results_dir: Path) -> None:
         "confusion": experts.confusion_rows(comparison),
         "differences": experts.difference_rows(comparison, study),
     }
-    for name, columns in experts.COLUMNS.items():
+    for name, columns in COLUMNS.items():
         path = expert_table(results_dir, study.dataset, name)
         write_csv(path, columns, rows[name])
-        cli.say(f"wrote {path}: {len(rows[name])} rows")
+        cli.log.info(f"wrote {path}: {len(rows[name])} rows")
 
 
 def summarise(study, analyses, rows: list[dict], results_dir: Path) -> None:
     """Print the table of all models and draw it."""
     import numpy as np
 
-    from imagenet_errors.analysis.tables import counts, summary
-    from imagenet_errors.plots.error_types import draw
-    from imagenet_errors.storage import error_types_picture
+    from imagenet_errors.analysis.counting import counts
+    from imagenet_errors.analysis.summary import summary
+    from imagenet_errors.paths import error_types_picture
+    from imagenet_errors.plots.error_bars import draw
 
     profiles = np.array([counts(study.population, analysis, "all") for analysis in analyses])
     skipped = [analysis.open_world_skipped for analysis in analyses]
     counted = f"{study.dataset}: {study.extent}, {study.population.counted.sum():,} of them annotated and unproblematic"
     path = error_types_picture(results_dir, study.dataset)
-    remarks = {CODES["out_of_vocabulary"]: "skipped"} | dict.fromkeys(UNTIL_OPEN_WORLD, "at most")
+    remarks = {CODES["out_of_vocabulary"]: "skipped"} | dict.fromkeys(AFTER_OPEN_WORLD, "at most")
     draw(
         [analysis.model for analysis in analyses],
-        [KINDS[code].title for code in ERRORS],
-        profiles[:, ERRORS],
-        [remarks.get(code, "") if any(skipped) else "" for code in ERRORS],
+        [ERROR_TYPES[code].title for code in ERROR_CODES],
+        profiles[:, ERROR_CODES],
+        [remarks.get(code, "") if any(skipped) else "" for code in ERROR_CODES],
         counted,
         path,
     )
     print(f"\n{counted}", *summary(rows, profiles, skipped), sep="\n")
-    cli.say(f"drew {path}")
+    cli.log.info(f"drew {path}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from imagenet_errors import cli
-from imagenet_errors.storage import REPOSITORY, Artefacts
+from imagenet_errors.paths import REPOSITORY, Artefacts
 
 
 def parse_args():
@@ -39,11 +39,12 @@ def main() -> None:
 
 def models(artefacts: Artefacts, collected: bool) -> list[dict]:
     from imagenet_errors.errors import InputError
-    from imagenet_errors.inference import catalogue, summary
-    from imagenet_errors.storage import MODELS, read_archs
+    from imagenet_errors.models import model_table, summary
+    from imagenet_errors.models.architectures import read_architectures
+    from imagenet_errors.paths import MODELS
 
     if not collected:
-        return summary.of_records(catalogue.load_records(artefacts, MODELS), read_archs(artefacts))
+        return summary.of_records(model_table.load_records(artefacts, MODELS), read_architectures(artefacts))
     rows = summary.of_collected(artefacts)
     if not rows:
         raise InputError(f"{artefacts.dataset_dir('imagenet')} holds no models: run collect_predictions.py")
@@ -52,19 +53,21 @@ def models(artefacts: Artefacts, collected: bool) -> list[dict]:
 
 def write_csv(rows: list[dict], results_dir: Path) -> None:
     from imagenet_errors import files
-    from imagenet_errors.inference import summary
-    from imagenet_errors.storage import models_summary
+    from imagenet_errors.models.summary import COLUMNS
+    from imagenet_errors.paths import models_summary
 
-    files.write_csv(models_summary(results_dir), summary.COLUMNS, rows, lineterminator="\r\n")
-    cli.say(f"wrote {models_summary(results_dir)}: {len(rows)} models")
+    files.write_csv(models_summary(results_dir), COLUMNS, rows, lineterminator="\r\n")
+    cli.log.info(f"wrote {models_summary(results_dir)}: {len(rows)} models")
 
 
 def print_superclasses(artefacts: Artefacts) -> None:
     from imagenet_errors import latex
-    from imagenet_errors.knowledge import hierarchy, superclasses, vocabulary
+    from imagenet_errors.dataset.classes import load_classes
+    from imagenet_errors.dataset.superclasses import load_superclasses
+    from imagenet_errors.dataset.wordnet import load_wordnet
 
-    classes = vocabulary.load(artefacts)
-    found = superclasses.load(artefacts, classes, hierarchy.load(artefacts, classes))
+    classes = load_classes(artefacts)
+    found = load_superclasses(artefacts, classes, load_wordnet(artefacts, classes))
     sys.stdout.write(latex.superclasses(found, classes))
 
 

@@ -1,8 +1,8 @@
 """Make the small committed artefacts again from their public sources; analysis itself never runs this."""
 
-from imagenet_errors import cli, files, storage
+from imagenet_errors import cli, files, paths
 from imagenet_errors.errors import InputError
-from imagenet_errors.storage import Artefacts
+from imagenet_errors.paths import Artefacts
 
 WORDNET_FOLDERS = ("/usr/share/wordnet", "/usr/local/share/wordnet")
 
@@ -37,23 +37,25 @@ def make_vocabulary(artefacts: Artefacts) -> str:
     lemmas = dict(
         line.split("\t") for line in package_text("timm", "data/_info/imagenet_synset_to_lemma.txt").splitlines()
     )
-    files.write_json(artefacts.root / storage.WNIDS, {wnid: class_id for class_id, wnid in enumerate(wnids)})
+    files.write_json(artefacts.root / paths.WNIDS, {wnid: class_id for class_id, wnid in enumerate(wnids)})
     files.write_json(
-        artefacts.root / storage.DESCRIPTIONS, {str(class_id): lemmas[wnid] for class_id, wnid in enumerate(wnids)}
+        artefacts.root / paths.DESCRIPTIONS, {str(class_id): lemmas[wnid] for class_id, wnid in enumerate(wnids)}
     )
     imagenet_a = package_text("timm", "data/_info/imagenet_a_synsets.txt")
-    files.write_text(artefacts.root / storage.IMAGENET_A_WNIDS, imagenet_a.rstrip() + "\n")
+    files.write_text(artefacts.root / paths.IMAGENET_A_WNIDS, imagenet_a.rstrip() + "\n")
     return f"{len(wnids)} classes, {len(imagenet_a.split())} of them in ImageNet-A"
 
 
 def make_wordnet_closure(artefacts: Artefacts) -> str:
-    from imagenet_errors.knowledge import hierarchy, sources, vocabulary
+    from imagenet_errors.dataset.classes import load_classes
+    from imagenet_errors.dataset.wordnet import COLUMNS
+    from imagenet_errors.maintenance import public_sources
 
-    wordnet = sources.parse_data_noun(data_noun())
-    synsets = sources.needed_synsets(wordnet, vocabulary.load(artefacts).offsets).synsets
+    wordnet = public_sources.parse_data_noun(data_noun())
+    synsets = public_sources.needed_synsets(wordnet, load_classes(artefacts).offsets).synsets
     files.write_csv(
-        artefacts.root / storage.CLOSURE,
-        hierarchy.COLUMNS,
+        artefacts.root / paths.CLOSURE,
+        COLUMNS,
         [
             {"offset": offset} | {name: " ".join(map(str, values)) for name, values in synset._asdict().items()}
             for offset, synset in synsets.items()
@@ -81,29 +83,34 @@ def data_noun() -> list[str]:
 
 
 def make_superclasses_listing(artefacts: Artefacts) -> str:
-    from imagenet_errors.knowledge import hierarchy, superclasses, vocabulary
+    from imagenet_errors.dataset.classes import load_classes
+    from imagenet_errors.dataset.superclasses import list_superclasses, load_superclasses
+    from imagenet_errors.dataset.wordnet import load_wordnet
 
-    classes = vocabulary.load(artefacts)
-    found = superclasses.load(artefacts, classes, hierarchy.load(artefacts, classes))
-    files.write_text(artefacts.root / storage.SUPERCLASSES_LISTING, superclasses.listing(found, classes))
+    classes = load_classes(artefacts)
+    found = load_superclasses(artefacts, classes, load_wordnet(artefacts, classes))
+    files.write_text(artefacts.root / paths.SUPERCLASSES_LISTING, list_superclasses(found, classes))
     return f"{len(found.defined(classes))} superclasses, {len(found.alone(classes))} classes without one"
 
 
 def make_cooccurrences(artefacts: Artefacts) -> str:
     import json
 
-    from imagenet_errors.knowledge import annotations, sources, vocabulary
+    from imagenet_errors.dataset import annotations
+    from imagenet_errors.dataset.annotations import annotations_from_json
+    from imagenet_errors.dataset.classes import load_classes
+    from imagenet_errors.maintenance import public_sources
 
     real_labels = json.loads(package_text("timm", "data/_info/imagenet_real_labels.json"))
-    classes = vocabulary.load(artefacts)
+    classes = load_classes(artefacts)
     labels_file = package_text("tensorflow_datasets", "datasets/imagenet2012/validation_labels.txt")
     targets = [classes.ids[wnid] for wnid in labels_file.split()]
-    path = artefacts.find(storage.ANNOTATIONS)
-    names = annotations.from_json(files.read_json(path), str(path), classes, annotations.VALIDATION_PREFIX).by_file
+    path = artefacts.find(paths.ANNOTATIONS)
+    names = annotations_from_json(files.read_json(path), str(path), classes, annotations.VALIDATION_PREFIX).by_file
     annotated = [f"{annotations.VALIDATION_PREFIX}{number:08d}.JPEG" in names for number in range(1, len(targets) + 1)]
-    counts = sources.count_cooccurrences(real_labels, targets, annotated)
+    counts = public_sources.count_cooccurrences(real_labels, targets, annotated)
     files.write_csv(
-        artefacts.root / storage.COOCCURRENCES,
+        artefacts.root / paths.COOCCURRENCES,
         ["class_a", "class_b", "count"],
         [{"class_a": a, "class_b": b, "count": count} for (a, b), count in counts.items()],
     )
@@ -111,22 +118,23 @@ def make_cooccurrences(artefacts: Artefacts) -> str:
 
 
 def make_non_prototypical(artefacts: Artefacts) -> str:
-    from imagenet_errors.knowledge import sources
+    from imagenet_errors.maintenance import public_sources
 
-    names = sources.non_prototypical(files.read_json(artefacts.find(name)) for name in storage.MISTAKE_LISTS)
-    files.write_text(artefacts.root / storage.NON_PROTOTYPICAL, "\n".join(names) + "\n")
+    names = public_sources.non_prototypical(files.read_json(artefacts.find(name)) for name in paths.MISTAKE_LISTS)
+    files.write_text(artefacts.root / paths.NON_PROTOTYPICAL, "\n".join(names) + "\n")
     return f"{len(names)} files"
 
 
 def make_models(artefacts: Artefacts) -> str:
-    from imagenet_errors.inference import catalogue, facts
+    from imagenet_errors.maintenance import model_tables
+    from imagenet_errors.models.model_table import COLUMNS
 
-    published = files.read_csv(artefacts.root / storage.PUBLISHED_MODELS, facts.PUBLISHED_COLUMNS)
-    archs = facts.arch_rows(published)
-    files.write_csv(artefacts.root / storage.ARCHS, list(archs[0]), archs)
-    files.write_csv(artefacts.root / storage.MODELS, catalogue.COLUMNS, facts.paper_rows(published))
-    beyond = facts.beyond_rows(artefacts, cli.progress)
-    files.write_csv(artefacts.root / storage.MODELS_BEYOND, catalogue.COLUMNS, beyond)
+    published = files.read_csv(artefacts.root / paths.PUBLISHED_MODELS, model_tables.PUBLISHED_COLUMNS)
+    archs = model_tables.arch_rows(published)
+    files.write_csv(artefacts.root / paths.ARCHS, list(archs[0]), archs)
+    files.write_csv(artefacts.root / paths.MODELS, COLUMNS, model_tables.paper_rows(published))
+    beyond = model_tables.beyond_rows(artefacts)
+    files.write_csv(artefacts.root / paths.MODELS_BEYOND, COLUMNS, beyond)
     return f"{len(published)} of the paper, {len(beyond)} beyond it"
 
 

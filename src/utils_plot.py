@@ -6,7 +6,8 @@ from pathlib import Path
 
 from imagenet_errors import cli
 from imagenet_errors.errors import InputError
-from imagenet_errors.storage import REPOSITORY, Artefacts
+from imagenet_errors.paths import REPOSITORY, Artefacts
+from imagenet_errors.progress import show_progress
 
 FORMATS = ("png", "pdf", "svg")
 
@@ -43,10 +44,11 @@ def parse_args():
 
 def main() -> None:
     args = parse_args()
-    from imagenet_errors.plots import points, stats
+    from imagenet_errors.plots import stats
+    from imagenet_errors.plots.figure_table import load_figures, select
 
-    figures = points.load_figures(Artefacts(args.artefacts_dir))
-    figures = points.select([one for one in figures if one.dataset in args.dataset], args.family, args.figure)
+    figures = load_figures(Artefacts(args.artefacts_dir))
+    figures = select([one for one in figures if one.dataset in args.dataset], args.family, args.figure)
     complete = True
     for dataset in args.dataset:
         chosen = [figure for figure in figures if figure.dataset == dataset]
@@ -63,13 +65,14 @@ def main() -> None:
 
 def draw(dataset: str, figures: list, frames: dict, args) -> bool:
     """Draw the figures of a dataset; returns whether none was left out for want of numbers."""
+    from imagenet_errors.paths import figures_dir
     from imagenet_errors.plots import points
-    from imagenet_errors.plots.marks import check
-    from imagenet_errors.plots.work import Options
-    from imagenet_errors.storage import figures_dir
+    from imagenet_errors.plots.drawing import Options
+    from imagenet_errors.plots.figure_table import on_imagenet_a
+    from imagenet_errors.plots.markers import check
 
     if args.base == "imagenet-a" and dataset == "imagenet-a":
-        figures = [points.on_imagenet_a(figure) for figure in figures]
+        figures = [on_imagenet_a(figure) for figure in figures]
     for flag in ("marker", "color", "fit_by"):
         if getattr(args, flag):
             column = check(getattr(args, flag), f"--{flag}")
@@ -79,7 +82,9 @@ def draw(dataset: str, figures: list, frames: dict, args) -> bool:
     whole = [figure for figure in figures if not empty[figure.file_stem]]
     for columns in {tuple(columns) for columns in empty.values() if columns}:
         count = sum(tuple(found) == columns for found in empty.values())
-        cli.say(f"{dataset}: {count} of the figures left out, for {', '.join(columns)} is empty: {what_fills(columns)}")
+        cli.log.info(
+            f"{dataset}: {count} of the figures left out, for {', '.join(columns)} is empty: {what_fills(columns)}"
+        )
     folder = figures_dir(args.results_dir, dataset)
     options = Options(folder, args.format, args.marker, args.color, args.fit_by, args.fit_band, args.save_data)
     if args.interactive:
@@ -90,7 +95,7 @@ def draw(dataset: str, figures: list, frames: dict, args) -> bool:
 
 
 def what_fills(columns: tuple[str, ...]) -> str:
-    from imagenet_errors.storage import ERROR_COLUMNS
+    from imagenet_errors.error_types import ERROR_COLUMNS
 
     if set(columns) & set(ERROR_COLUMNS):
         return "run compute_clip_embeddings.py, then evaluation.py --perform_error_analysis --collect_results"
@@ -99,16 +104,20 @@ def what_fills(columns: tuple[str, ...]) -> str:
 
 def draw_all(dataset: str, figures: list, frames: dict, options, jobs: int) -> None:
     """Draw in a pool of processes, with a progress bar."""
-    from imagenet_errors.plots.work import make
+    from itertools import chain
+
+    from imagenet_errors.plots.drawing import make
     from imagenet_errors.processes import pool
 
     if jobs == 1 or len(figures) < 3:
-        remarks = [make(figure, frames, options) for figure in cli.progress(figures, dataset)]
+        remarks = [make(figure, frames, options) for figure in show_progress(figures, dataset)]
     else:
         with pool(jobs) as workers:
             waiting = [workers.submit(make, figure, frames, options) for figure in figures]
-            remarks = [one.result() for one in cli.progress(waiting, dataset)]
-    cli.say(*(line for lines in remarks for line in lines), f"drew {len(figures)} of {dataset} into {options.folder}")
+            remarks = [one.result() for one in show_progress(waiting, dataset)]
+    for remark in chain.from_iterable(remarks):
+        cli.log.info(remark)
+    cli.log.info(f"drew {len(figures)} of {dataset} into {options.folder}")
 
 
 def write_pages(figures: list, frames: dict, options) -> None:
@@ -116,21 +125,22 @@ def write_pages(figures: list, frames: dict, options) -> None:
 
     for family in dict.fromkeys(figure.family for figure in figures):
         path = write_page(family, [figure for figure in figures if figure.family == family], frames, options)
-        cli.say(f"wrote {path}")
+        cli.log.info(f"wrote {path}")
 
 
 def save_trends(dataset: str, frames: dict, results_dir: Path) -> None:
     from imagenet_errors.files import write_csv
+    from imagenet_errors.paths import figures_dir
     from imagenet_errors.plots import trends
-    from imagenet_errors.storage import figures_dir
+    from imagenet_errors.plots.trends import COLUMNS
 
     rows = trends.trends(dataset, frames)
     if not rows:
         raise InputError(f"the tables of {dataset} count no errors: run evaluation.py --collect_results")
     path = figures_dir(results_dir, dataset) / "trends.csv"
-    write_csv(path, trends.COLUMNS, rows)
+    write_csv(path, COLUMNS, rows)
     print(f"{dataset}:", *trends.report(rows), sep="\n")
-    cli.say(f"wrote {path}")
+    cli.log.info(f"wrote {path}")
 
 
 if __name__ == "__main__":

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import settings
 
 from imagenet_errors import cli, processes
-from imagenet_errors.knowledge import hierarchy, vocabulary
-from imagenet_errors.storage import Artefacts
-from tests.shared_predictions import SHARED, convert
+from imagenet_errors.dataset.classes import load_classes
+from imagenet_errors.dataset.wordnet import load_wordnet
+from imagenet_errors.paths import Artefacts
+from tests.helpers.shared_predictions import SHARED, convert
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMITTED = Artefacts(ROOT / "artefacts")
@@ -111,13 +112,13 @@ def analyse(call, small):
 @pytest.fixture(scope="session")
 def classes():
     """The committed classes."""
-    return vocabulary.load(COMMITTED)
+    return load_classes(COMMITTED)
 
 
 @pytest.fixture(scope="session")
 def synsets(classes):
     """The committed hierarchy."""
-    return hierarchy.load(COMMITTED, classes)
+    return load_wordnet(COMMITTED, classes)
 
 
 @pytest.fixture(scope="session")

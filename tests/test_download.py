@@ -7,16 +7,16 @@ import pytest
 import timm
 import torch
 
-from imagenet_errors.download import DownloadError, Patience, download
+from imagenet_errors.download import DownloadError, RetryPolicy, download
 from imagenet_errors.errors import ModelError
-from imagenet_errors.inference import downloads, weights, zoo
-from imagenet_errors.inference.catalogue import ModelRecord
-from imagenet_errors.storage import Artefacts
-from tests import saved_models
+from imagenet_errors.inference import prefetch, weights, zoo
+from imagenet_errors.models.model_table import ModelRecord
+from imagenet_errors.paths import Artefacts
 from tests.conftest import run_script
-from tests.http_server import CONTENT
+from tests.helpers import saved_models
+from tests.helpers.http_server import CONTENT
 
-pytest_plugins = ("tests.saved_models", "tests.http_server")
+pytest_plugins = ("tests.helpers.saved_models", "tests.helpers.http_server")
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 NAME = f"net-{SHA256[:8]}.pth"
 
@@ -37,7 +37,9 @@ class TestFile:
 
     @pytest.fixture
     def fetch(self, server, path):
-        return lambda sha256=SHA256[:8]: download(f"{server.url}/{NAME}", path, sha256, patience=Patience(attempts=1))
+        return lambda sha256=SHA256[:8]: download(
+            f"{server.url}/{NAME}", path, sha256, patience=RetryPolicy(attempts=1)
+        )
 
     @pytest.fixture
     def part(self, path):
@@ -161,13 +163,9 @@ class TestModels:
 
     @pytest.fixture
     def fetch(self, tmp_path):
-        """Returns the failures; remarks go to `fetch.said`."""
+        """Returns the failures."""
 
-        def fetch(*records, progress=lambda items, _: items):
-            return downloads.download(list(records), Artefacts(tmp_path), fetch.said.append, progress)
-
-        fetch.said = []
-        return fetch
+        return lambda *records: prefetch.download(list(records), Artefacts(tmp_path))
 
     @pytest.fixture
     def noted(self, tmp_path):
@@ -206,8 +204,8 @@ class TestModels:
         assert (tmp_path / "torch" / "hub" / "checkpoints" / NAME).read_bytes() == CONTENT
 
     def test_a_file_is_hashed_at_every_run(self, fetch, record, noted, monkeypatch, tmp_path):
-        hashed, file_sha256 = [], downloads.file_sha256
-        monkeypatch.setattr(downloads, "file_sha256", lambda path: hashed.append(path.name) or file_sha256(path))
+        hashed, file_sha256 = [], prefetch.file_sha256
+        monkeypatch.setattr(prefetch, "file_sha256", lambda path: hashed.append(path.name) or file_sha256(path))
         fetch(record)
         fetch(record)
         assert hashed == [NAME]
@@ -217,21 +215,23 @@ class TestModels:
         assert hashed == [NAME, NAME]
         assert noted()[0]["sha256"] == hashlib.sha256(b"new").hexdigest()
 
-    def test_one_failure_stops_the_others(self, fetch, record, noted, server):
+    def test_one_failure_stops_the_others(self, fetch, record, noted, server, caplog):
+        caplog.set_level("INFO")
         lost = self.of("me/lost", f"{server.url}/lost-00000000.pth")
         failures = fetch(lost, record)
         assert failures.keys() == {"me/lost"}
         assert "cannot be downloaded (DownloadError: " in failures["me/lost"]
-        assert fetch.said == [f"me/lost: not downloaded, {failures['me/lost']}"]
+        assert caplog.messages == [f"me/lost: not downloaded, {failures['me/lost']}"]
         assert noted() == [self.row("me/net")]
 
-    def test_an_interrupted_run_forgets_what_it_fetched(self, fetch, record, noted, server):
+    def test_an_interrupted_run_forgets_what_it_fetched(self, fetch, record, noted, server, monkeypatch):
         def interrupted(records, _):
             yield records[0]
             raise KeyboardInterrupt
 
+        monkeypatch.setattr(prefetch, "show_progress", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            fetch(record, self.of("me/other", f"{server.url}/{NAME}"), progress=interrupted)
+            fetch(record, self.of("me/other", f"{server.url}/{NAME}"))
         assert noted() == [self.row("me/net")]
 
     def test_the_notes_of_other_models_are_lost(self, fetch, record, noted, server):

@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 
 from imagenet_errors import download as downloading
-from imagenet_errors import public_data
-from imagenet_errors.storage import DOWNLOAD_COLUMNS, ERROR_COLUMNS, Artefacts
+from imagenet_errors import public_files
+from imagenet_errors.error_types import ERROR_COLUMNS
+from imagenet_errors.paths import DOWNLOAD_COLUMNS, Artefacts
 from tests.conftest import ROOT, refused
 
-pytest_plugins = "tests.http_server"
+pytest_plugins = "tests.helpers.http_server"
 ANNOTATIONS = json.dumps({"initial_annots": {"a.JPEG": {"correct": ["n01440764"]}}, "problematic_images": {}}).encode()
 MISTAKES = json.dumps({"a.JPEG": {"failure category": "Fine-grained error"}}).encode()
 TABLE = ",".join(["model_dir_id", "training_data", *ERROR_COLUMNS]) + "\nme," + ",".join("1" * 8) + "\n"
@@ -142,8 +143,8 @@ class TestScript:
         assert (root / PLACES["tables"]).exists()
 
     def test_the_committed_table_leads_astray(self):
-        files = public_data.load(Artefacts(ROOT / "artefacts"))
-        assert {file.what for file in files} == set(public_data.KINDS)
+        files = public_files.load(Artefacts(ROOT / "artefacts"))
+        assert {file.what for file in files} == set(public_files.FILE_GROUPS)
         assert len({file.name for file in files}) == len({file.path for file in files}) == len(files) == 14
         archive = next(file for file in files if file.what == "archive")
         assert archive.sha256 == "efd9b00879fc48c12494cde15477040ed04a1d50b815aec15d33985ffb10adf1"
@@ -288,8 +289,8 @@ class TestFromFile:
         assert path.read_bytes() == MISTAKES
 
     def test_a_file_that_is_being_written_is_taken(self, get, root, elsewhere, monkeypatch):
-        copy = public_data._copy
-        monkeypatch.setattr(public_data, "_copy", lambda source, to: source.write_bytes(b"") or copy(source, to))
+        copy = public_files._copy
+        monkeypatch.setattr(public_files, "_copy", lambda source, to: source.write_bytes(b"") or copy(source, to))
         assert refused(get("--from_file", elsewhere / "vit3b.npz"), "vit3b.npz changed while it was copied")
         assert not list((root / "imagenet").iterdir())
 
@@ -356,7 +357,7 @@ class TestChecks:
     def test_a_right_file_is_refused(self, tmp_path, what):
         for content in GOOD[what]:
             (tmp_path / "file").write_bytes(content)
-            public_data.KINDS[what].check(tmp_path / "file")
+            public_files.FILE_GROUPS[what].check(tmp_path / "file")
 
     @pytest.mark.parametrize(
         ("what", "number"), [(what, number) for what, bad in BAD.items() for number in range(len(bad))]
@@ -367,11 +368,11 @@ class TestChecks:
         assert not list((root / PLACES[what]).parent.iterdir())
 
     def test_the_real_files_are_refused(self, shared):
-        public_data.check_annotations(shared / PLACES["annotations"])
+        public_files.check_annotations(shared / PLACES["annotations"])
         for path in shared.glob("annotations/*_mistakes.json"):
-            public_data.check_mistakes(path)
+            public_files.check_mistakes(path)
         tables = list(shared.glob("published/stats-*/*.csv"))
         assert len(tables) == 8
         for path in tables:
-            public_data.check_table(path)
-        public_data.check_archive(shared / "archives" / "models-imagenet.tar.gz")
+            public_files.check_table(path)
+        public_files.check_archive(shared / "archives" / "models-imagenet.tar.gz")

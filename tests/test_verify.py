@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imagenet_errors import embeddings, files, verification
-from imagenet_errors.analysis import records
-from imagenet_errors.storage import ANNOTATIONS, SUPERCLASSES, TEXT_EMBEDDINGS, Artefacts
-from imagenet_errors.verification import DAMAGED, FOREIGN, LEFTOVER, MISSING, SOUND, STALE
+from imagenet_errors import files
+from imagenet_errors.formats import embeddings, error_analyses, sealed_parquet
+from imagenet_errors.formats.sealed_parquet import read_parquet, read_parquet_metadata, write_parquet
+from imagenet_errors.paths import ANNOTATIONS, SUPERCLASSES, TEXT_EMBEDDINGS, Artefacts
+from imagenet_errors.verify import DAMAGED, FOREIGN, LEFTOVER, MISSING, SOUND, STALE, Finding, _Verifier
 from tests.conftest import Outcome, refused
-from tests.kinds_of_files import KINDS, OLD, OWN, PLAIN, PROBS, Kind
-from tests.test_damage import BYTES, MORE_BYTES, canonical, changed, content, cut, may_be_whole
-from tests.tiny_clip import arrays
+from tests.faults.test_damage import BYTES, MORE_BYTES, canonical, changed, content, cut, may_be_whole
+from tests.helpers.kinds_of_files import KINDS, OLD, OWN, PLAIN, PROBS, Kind
+from tests.helpers.tiny_clip import arrays
 
-pytest_plugins = "tests.one_of_each"
+pytest_plugins = "tests.helpers.one_of_each"
 ANALYSES = [f"{model}/errors_analysis.parquet" for model in (PLAIN, PROBS)]
 TABLES = "../results/stats-imagenet/made_from.json"
 IN_FOLDER = [name for name, kind in KINDS.items() if not kind.path.startswith("..")]
@@ -78,9 +79,9 @@ def faults(done: Outcome, root: Path) -> dict[str, str]:
     return found
 
 
-def finding(root: Path, path: Path) -> verification.Finding:
+def finding(root: Path, path: Path) -> Finding:
     """Of a single file."""
-    return next(verification.verify(Artefacts(root), lambda _, __: [path]))
+    return _Verifier(Artefacts(root)).finding(path)
 
 
 def rewrite(path: Path, change) -> None:
@@ -234,8 +235,8 @@ class TestNewerVersions:
 
     def test_a_newer_analysis_is_sound(self, world, verify, monkeypatch):
         path = world / "artefacts" / PLAIN / "errors_analysis.parquet"
-        table, metadata = files.read_parquet(path), files.read_parquet_metadata(path)
-        files.write_parquet(path, table, metadata | {"schema_version": files.SCHEMA_VERSION + 1})
+        table, metadata = read_parquet(path), read_parquet_metadata(path)
+        write_parquet(path, table, metadata | {"schema_version": sealed_parquet.SCHEMA_VERSION + 1})
         assert verify().keys() >= {f"{PLAIN}/errors_analysis.parquet"}
 
 
@@ -327,9 +328,9 @@ def test_embeddings_of_another_clip_are_sound(world, verify):
 def test_a_decision_was_changed(world, verify):
     """The pages are whole again: only the fingerprint of what was decided can tell."""
     path = world / "artefacts" / PLAIN / "errors_analysis.parquet"
-    table, metadata = files.read_parquet(path), files.read_parquet_metadata(path)
+    table, metadata = read_parquet(path), read_parquet_metadata(path)
     kinds = table["error_type"].to_pylist()
     spoilt = table.set_column(table.column_names.index("error_type"), "error_type", [kinds[::-1]])
-    files.write_parquet(path, spoilt, metadata)
-    assert records.stored_fingerprints(path)
+    write_parquet(path, spoilt, metadata)
+    assert error_analyses.stored_fingerprints(path)
     assert verify()[f"{PLAIN}/errors_analysis.parquet"] == DAMAGED

@@ -1,6 +1,7 @@
-"""What all scripts share: flags, errors as one line, progress."""
+"""What all scripts share: flags, errors as one line, the log."""
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -9,8 +10,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from imagenet_errors import processes
-from imagenet_errors.errors import InputError, of_system, unknown
-from imagenet_errors.storage import DATASETS, REPOSITORY
+from imagenet_errors.dataset.dataset_table import DATASETS
+from imagenet_errors.errors import InputError, describe_os_error, describe_unknown
+from imagenet_errors.paths import REPOSITORY
+from imagenet_errors.progress import TqdmHandler
+
+log = logging.getLogger("imagenet_errors")
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -66,25 +71,10 @@ def one_of(kind: str, names: Iterable[str]) -> Callable[[str], str]:
 
     def check(name: str) -> str:
         if name not in names:
-            raise argparse.ArgumentTypeError(unknown(kind, name, names))
+            raise argparse.ArgumentTypeError(describe_unknown(kind, name, names))
         return name
 
     return check
-
-
-def progress(items, description: str):
-    """A progress bar over `items` on standard error; nothing for a single one."""
-    from tqdm import tqdm
-
-    return tqdm(items, desc=description, disable=len(items) < 2, dynamic_ncols=True)
-
-
-def say(*lines: str) -> None:
-    """Remarks for the user: to standard error (above a progress bar), so that standard output holds results alone."""
-    from tqdm import tqdm
-
-    for line in lines:
-        tqdm.write(" ".join(line.split()), file=sys.stderr)
 
 
 def run(main: Callable[[], None]) -> None:
@@ -99,6 +89,7 @@ def run(main: Callable[[], None]) -> None:
     """
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.reconfigure(errors="replace")  # a terminal that cannot show ≤ shows ?
+    log.handlers, log.level = [TqdmHandler()], logging.INFO
     processes.stop_on_signals()
     try:
         main()
@@ -114,7 +105,7 @@ def run(main: Callable[[], None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:
-        sys.exit(_complain(of_system(error), 2))
+        sys.exit(_complain(describe_os_error(error), 2))
 
 
 def _complain(message, status: int) -> int:

@@ -19,7 +19,7 @@ from pathlib import Path
 from time import sleep
 from typing import BinaryIO
 
-from imagenet_errors.errors import InputError, one_line
+from imagenet_errors.errors import InputError, describe_exception
 from imagenet_errors.files import check_room, read_json, write_json
 
 CHUNK = 1 << 20
@@ -38,7 +38,7 @@ class BrokenOffError(Exception):
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How a server that fails is put up with.
 
     Attributes:
@@ -110,7 +110,7 @@ def download(
     sha256: str = "",
     check: Callable[[Path], None] = lambda path: None,
     max_bytes: int = 64 << 30,
-    patience: Patience = Patience(),
+    patience: RetryPolicy = RetryPolicy(),
 ) -> str:
     """Download a file with a progress bar, in as many attempts as it takes.
 
@@ -181,7 +181,7 @@ def _locked_part(path: Path, url: str) -> Iterator[Part]:
                 part.remove()
 
 
-def _fetch(part: Part, max_bytes: int, patience: Patience) -> bool:
+def _fetch(part: Part, max_bytes: int, patience: RetryPolicy) -> bool:
     """Append what the part lacks. Returns whether it came in more than one piece."""
     from tqdm import tqdm
 
@@ -249,7 +249,7 @@ def _open(url: str, headers: dict[str, str], seconds: float):
             ) from None
         if isinstance(error, ValueError):
             raise DownloadError(f"{url!r} is no address to download from ({error})") from None
-        raise BrokenOffError(f"{url} does not answer ({one_line(reason)})") from None
+        raise BrokenOffError(f"{url} does not answer ({describe_exception(reason)})") from None
 
 
 def _refusal(url: str, error: urllib.error.HTTPError) -> Exception:
@@ -313,7 +313,7 @@ def _read(response, url: str) -> bytes:
     try:
         return response.read1(CHUNK)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise BrokenOffError(f"{url} broke off ({one_line(error)})") from None
+        raise BrokenOffError(f"{url} broke off ({describe_exception(error)})") from None
 
 
 def _write(part: Part, chunk: bytes) -> None:

@@ -24,15 +24,15 @@ class InputError(Exception):
     """Bad input, told in one line: what is wrong, where, and what to do. Scripts print it and exit with status 2."""
 
 
-class UntouchableError(InputError):
+class ProtectedFileError(InputError):
     """A file that cannot be used although nothing is wrong with it: it must not be overwritten."""
 
 
-class NewerSchemaError(UntouchableError):
+class NewerSchemaError(ProtectedFileError):
     """A file that a newer version of this repository wrote: it must be neither read nor overwritten."""
 
 
-class UnreadableError(UntouchableError):
+class UnreadableFileError(ProtectedFileError):
     """A file that the machine does not let us read, for want of a permission or for a failing disk."""
 
 
@@ -40,13 +40,13 @@ class ModelError(Exception):
     """A model that cannot be downloaded, built or run, told in one line: a row of failures.csv, and the run goes on."""
 
 
-def of_system(error: OSError, path="") -> str:
+def describe_os_error(error: OSError, path="") -> str:
     """What the operating system refused, where, and what to do."""
     where = [str(place) for place in (path or error.filename,) if place]
     return ": ".join([*where, error.strerror or str(error), ADVICE.get(error.errno, "choose another folder")])
 
 
-def unknown(kind: str, name: str, names: Iterable[str]) -> str:
+def describe_unknown(kind: str, name: str, names: Iterable[str]) -> str:
     """`unknown model 'resnet5', did you mean 'resnet50'?`, or the names there are where none is close."""
     names = list(names)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
@@ -55,12 +55,12 @@ def unknown(kind: str, name: str, names: Iterable[str]) -> str:
     return f"unknown {kind} {name!r}, there are {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}"
 
 
-def one_line(error: BaseException) -> str:
+def describe_exception(error: BaseException) -> str:
     """What a library's exception says, in one line of at most 300 characters, with its kind."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
 
 
-def in_line(name: str) -> str:
+def escape_name(name: str) -> str:
     """A file's name as a part of one line: what is no printable character is escaped as Python does it."""
     return "".join(part if part.isprintable() else part.encode("unicode_escape").decode() for part in name)

@@ -20,10 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from imagenet_errors import processes
-from imagenet_errors.errors import InputError, NewerSchemaError, UnreadableError, of_system
+from imagenet_errors.errors import InputError, NewerSchemaError, UnreadableFileError, describe_os_error
 
-SCHEMA_VERSION = 2  # of errors_analysis.parquet
-SEAL, UNSEALED = b"sha256 of the rest: ", b"0" * 64  # in what we write as Parquet
 RESERVE = 256 << 20  # bytes of a disk that large files leave free
 
 
@@ -98,49 +96,10 @@ def write_npz(path: Path, **arrays: np.ndarray) -> None:
         np.savez(file, **arrays)
 
 
-def write_parquet(path: Path, table, metadata: dict, distinct: tuple[str, ...] = ()) -> None:
-    """Write an Arrow table; `metadata` (anything JSON holds) goes into the file's own metadata.
-
-    With it goes the sha256 of all other bytes of the file, for Parquet itself guards no header and no footer.
-    Columns in `distinct` are stored without a dictionary of their values, for no value is there twice.
-    """
-    from pyarrow import parquet
-
-    metadata = metadata | {"seal": (SEAL + UNSEALED).decode()}
-    table = table.replace_schema_metadata({key: json.dumps(value) for key, value in metadata.items()})
-    ascending = [name for name in distinct if str(table.schema.field(name).type).startswith("int")]
-    with atomic_write(path) as temporary:
-        parquet.write_table(
-            table,
-            temporary,
-            compression="zstd",
-            compression_level=3,
-            use_dictionary=[name for name in table.column_names if name not in distinct],
-            column_encoding=dict.fromkeys(ascending, "DELTA_BINARY_PACKED"),
-        )
-        content = temporary.read_bytes()
-        place = content.rindex(SEAL) + len(SEAL)
-        temporary.write_bytes(content[:place] + _sha256(content) + content[place + len(UNSEALED) :])
-
-
-def _sha256(content: bytes) -> bytes:
-    return hashlib.sha256(content).hexdigest().encode()
-
-
-def _unsealed(path: Path) -> bytes:
-    """The bytes of a file that `write_parquet` wrote. Raises `ValueError` where one of them is another now."""
-    content = path.read_bytes()
-    place = content.rfind(SEAL) + len(SEAL)
-    sealed = content[place : place + len(UNSEALED)]
-    if _sha256(content[:place] + UNSEALED + content[place + len(UNSEALED) :]) != sealed:
-        raise ValueError("its bytes are not those written")
-    return content
-
-
 def _refuse_unreadable(error: Exception, path: Path) -> None:
     """Raises `UnreadableError` where what a reader raised says nothing of the bytes in the file."""
     if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: a place before the file
-        raise UnreadableError(of_system(error, path)) from None
+        raise UnreadableFileError(describe_os_error(error, path)) from None
 
 
 def check_schema(path: Path, version, newest: int, advice: str) -> None:
@@ -170,7 +129,7 @@ def read_text(path: Path) -> str:
     except FileNotFoundError:
         raise InputError(f"{path} is missing") from None
     except OSError as error:
-        raise UnreadableError(of_system(error, path)) from None
+        raise UnreadableFileError(describe_os_error(error, path)) from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is no UTF-8 text ({error.reason} at byte {error.start}): fetch it again") from None
 
@@ -258,33 +217,6 @@ def as_texts(names: np.ndarray, path: Path, advice: str) -> np.ndarray:
         return np.char.decode(names, "utf-8") if names.dtype.kind == "S" else names.astype(str)
     except UnicodeDecodeError as error:
         raise InputError(f"{path} holds names that are no UTF-8 ({error}): {advice}") from None
-
-
-def read_parquet_metadata(path: Path) -> dict:
-    """What `write_parquet` was given as metadata. Raises `InputError` for a damaged file or, its kind, a newer one."""
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        stored = parquet.read_metadata(path).metadata or {}
-        metadata = {key.decode(): json.loads(value) for key, value in stored.items() if key != b"ARROW:schema"}
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        _refuse_unreadable(error, path)
-        raise InputError(f"{path} is damaged ({error}): run --perform_error_analysis again") from None
-    check_schema(path, metadata.get("schema_version"), SCHEMA_VERSION, "run --perform_error_analysis again")
-    return metadata
-
-
-def read_parquet(path: Path, columns: list[str] | None = None):
-    """The named columns, or all, as an Arrow table."""
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        return parquet.read_table(pyarrow.BufferReader(_unsealed(path)), columns=columns)
-    except (pyarrow.ArrowException, OSError, KeyError, ValueError) as error:
-        _refuse_unreadable(error, path)
-        raise InputError(f"{path} is damaged ({error}): run --perform_error_analysis again") from None
 
 
 def fingerprint(*parts) -> str:

@@ -2,8 +2,8 @@
 
 import re
 
-from imagenet_errors.knowledge.superclasses import Superclasses
-from imagenet_errors.knowledge.vocabulary import Vocabulary
+from imagenet_errors.dataset.classes import Classes
+from imagenet_errors.dataset.superclasses import Superclasses
 
 ESCAPES = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
@@ -41,7 +41,7 @@ def models(rows: list[dict]) -> str:
     )
 
 
-def superclasses(found: Superclasses, vocabulary: Vocabulary) -> str:
+def superclasses(found: Superclasses, vocabulary: Classes) -> str:
     """An `\\item` per superclass with its classes in a `longtable` (the package of that name), to put into a list."""
     return "".join(
         f"\\item {title} ({len(members)})\n"

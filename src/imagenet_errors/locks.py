@@ -4,7 +4,7 @@ A lock is named after what is worked on, `<dataset>/<model>` or a file, and is a
 operating system holds it and lets it go with the process, however that ends. The file stays, with the name of its last
 holder in it; while nobody works, `.locks/` may be removed. Nothing is locked to read: every file is complete.
 
-    with locks.locked(root, "imagenet/timm--resnet50", say):        # waits, and soon says for whom
+    with locks.locked(root, "imagenet/timm--resnet50"):             # waits, and soon logs for whom
         ...
     with locks.if_free(root, "imagenet/timm--resnet50") as mine:    # does not wait
         if mine:
@@ -13,26 +13,28 @@ holder in it; while nobody works, `.locks/` may be removed. Nothing is locked to
 A lock is not taken twice: code that holds one calls nothing that takes it again.
 """
 
+import logging
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+log = logging.getLogger(__name__)
 
 FOLDER = ".locks"
 SECONDS_BEFORE_SAYING = 2
 
 
 @contextmanager
-def locked(root: Path, name: str, say: Callable[[str], None]) -> Iterator[bool]:
+def locked(root: Path, name: str) -> Iterator[bool]:
     """Hold the lock; yields True, as `if_free` does with a free one.
 
     Args:
         root: The artefacts folder.
         name: What the lock is for.
-        say: Takes a line about what is waited for.
 
     Raises:
         OSError: where the folder cannot be written, or its file system has no locks.
@@ -41,7 +43,7 @@ def locked(root: Path, name: str, say: Callable[[str], None]) -> Iterator[bool]:
     try:
         lock.acquire(timeout=SECONDS_BEFORE_SAYING)
     except Timeout:
-        say(f"waiting for {name}, at which {holder(root, name)} works")
+        log.info(f"waiting for {name}, at which {holder(root, name)} works")
         lock.acquire()
     try:
         yield True

@@ -4,19 +4,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from imagenet_errors.analysis.archived import Decoded, encode
-from imagenet_errors.analysis.records import Analysis
-from imagenet_errors.analysis.tables import Population
-from imagenet_errors.analysis.taxonomy import CODES
-from imagenet_errors.errors import in_line
-from imagenet_errors.knowledge.annotations import NO_LABEL, AnnotatedImages
-from imagenet_errors.knowledge.vocabulary import Vocabulary
-from imagenet_errors.storage import NUM_CLASSES
+from imagenet_errors.analysis.counting import CountedImages
+from imagenet_errors.dataset.annotations import NO_LABEL, AnnotatedImages
+from imagenet_errors.dataset.classes import NUM_CLASSES, Classes
+from imagenet_errors.error_types import CODES
+from imagenet_errors.errors import escape_name
+from imagenet_errors.formats.error_analyses import Analysis
+from imagenet_errors.formats.error_type_texts import Decoded, encode
 
 MOST_COMMON = 1000  # triples considered for a list
 
 
-def ranked(population: Population, analyses: list[Analysis], code: int) -> tuple[np.ndarray, ...]:
+def ranked(population: CountedImages, analyses: list[Analysis], code: int) -> tuple[np.ndarray, ...]:
     """Every (image, prediction) of one error type on unproblematic images, the most common first.
 
     Ties go by first appearance: in the order of the models and, within a model, of the images.
@@ -36,10 +35,10 @@ def ranked(population: Population, analyses: list[Analysis], code: int) -> tuple
 
 
 def listing(
-    population: Population,
+    population: CountedImages,
     analyses: list[Analysis],
     code: int,
-    vocabulary: Vocabulary,
+    vocabulary: Classes,
     proposals: Callable[[str, np.ndarray], list] | None = None,
 ) -> str:
     """The text of most_common_<error type>.txt: of the first 1000 triples the first of each image, by its rank.
@@ -77,12 +76,12 @@ def _entry(
     images: AnnotatedImages,
     row: int,
     prediction: int,
-    vocabulary: Vocabulary,
+    vocabulary: Classes,
     details: str | None,
 ) -> str:
     labels = images.labels[row][images.labels[row] != NO_LABEL]
     lines = [
-        f"{number}) cnt mistakes = {count}, file = {in_line(images.files[row])}",
+        f"{number}) cnt mistakes = {count}, file = {escape_name(images.files[row])}",
         f"target = {vocabulary.describe(images.targets[row])}",
         "multi_labels:",
         *map(vocabulary.describe, labels),
@@ -93,7 +92,7 @@ def _entry(
 
 
 def spurious_pairs_as_mistakes(
-    population: Population, analyses: list[Analysis], spurious: np.ndarray
+    population: CountedImages, analyses: list[Analysis], spurious: np.ndarray
 ) -> set[tuple[int, int]]:
     """The unordered spurious pairs (accepted label, prediction) of all errors typed spurious correlation.
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from imagenet_errors.analysis.study import Study
-from imagenet_errors.analysis.taxonomy import CODES, KINDS
+from imagenet_errors.dataset.classes import NUM_CLASSES
+from imagenet_errors.error_types import CODES, ERROR_TYPES
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import read_json
-from imagenet_errors.storage import MISTAKE_LISTS, NUM_CLASSES
+from imagenet_errors.paths import MISTAKE_LISTS
 
 CATEGORIES = {
     "Fine-grained error": "fine_grained",
@@ -58,7 +59,7 @@ class Comparison:
     @property
     def confusion(self) -> np.ndarray:
         """[len(KINDS), len(KINDS)] counts: the experts' category by our type."""
-        counts = np.zeros((len(KINDS), len(KINDS)), int)
+        counts = np.zeros((len(ERROR_TYPES), len(ERROR_TYPES)), int)
         np.add.at(counts, (self.human, self.ours), 1)
         return counts
 
@@ -159,13 +160,13 @@ def report(comparison: Comparison) -> list[str]:
     if not counts.any():
         return [f"left out: {reason}" for reason in comparison.left_out]
     humans = [code for code in dict.fromkeys(CODES[name] for name in CATEGORIES.values()) if counts[code].any()]
-    types = [code for code in range(len(KINDS)) if counts[:, code].any()]
-    width = max(len(KINDS[code].title) for code in humans)
-    header = " " * width + "".join(f"  {KINDS[code].title}" for code in types)
+    types = [code for code in range(len(ERROR_TYPES)) if counts[:, code].any()]
+    width = max(len(ERROR_TYPES[code].title) for code in humans)
+    header = " " * width + "".join(f"  {ERROR_TYPES[code].title}" for code in types)
     lines = ["experts' category (rows) by our type (columns)", header]
     for human in humans:
-        cells = "".join(f"  {counts[human, code]:>{len(KINDS[code].title)}}" for code in types)
-        lines.append(f"{KINDS[human].title:>{width}}{cells}")
+        cells = "".join(f"  {counts[human, code]:>{len(ERROR_TYPES[code].title)}}" for code in types)
+        lines.append(f"{ERROR_TYPES[human].title:>{width}}{cells}")
     lines += [f"left out: {reason}" for reason in comparison.left_out]
     without = comparison[comparison.human != CODES["non_prototypical"]]
     for name, part in (("all", comparison), ("without the experts' non-prototypical ones", without)):
@@ -194,7 +195,12 @@ def _statistics(title: str, comparison: Comparison) -> str:
 def confusion_rows(comparison: Comparison) -> list[dict]:
     """The confusion table of each list: `list`, `experts`, `ours`, `count`."""
     return [
-        {"list": name, "experts": KINDS[human].name, "ours": KINDS[ours].name, "count": int(counts[human, ours])}
+        {
+            "list": name,
+            "experts": ERROR_TYPES[human].name,
+            "ours": ERROR_TYPES[ours].name,
+            "count": int(counts[human, ours]),
+        }
         for name, where in _by_list(comparison)[1:]
         for counts in [comparison[where].confusion]
         for human, ours in np.argwhere(counts)
@@ -210,8 +216,8 @@ def difference_rows(comparison: Comparison, study: Study) -> list[dict]:
             "file": images.files[comparison.rows[i]],
             "target": describe(images.targets[comparison.rows[i]]),
             "prediction": describe(comparison.predictions[i]),
-            "experts": KINDS[comparison.human[i]].name,
-            "ours": KINDS[comparison.ours[i]].name,
+            "experts": ERROR_TYPES[comparison.human[i]].name,
+            "ours": ERROR_TYPES[comparison.ours[i]].name,
         }
         for i in np.flatnonzero(comparison.human != comparison.ours)
     ]

@@ -2,12 +2,13 @@
 
 import numpy as np
 
+from imagenet_errors.analysis.decision import decide
 from imagenet_errors.analysis.open_world import Outcome
 from imagenet_errors.analysis.study import Study
-from imagenet_errors.analysis.taxonomy import CODES, KINDS, NO_NOTE, NOTES, decide
-from imagenet_errors.errors import InputError, in_line, unknown
-from imagenet_errors.knowledge.annotations import NO_LABEL
-from imagenet_errors.storage import model_dir_id
+from imagenet_errors.dataset.annotations import NO_LABEL
+from imagenet_errors.error_types import CODES, ERROR_TYPES, NO_NOTE, NOTES
+from imagenet_errors.errors import InputError, describe_unknown, escape_name
+from imagenet_errors.paths import model_dir_id
 
 # What it means that a test said no, in the order of the tests. A test that cannot apply to the image says nothing.
 SAID_NO = {
@@ -34,7 +35,7 @@ def explain(study: Study, file: str, model: str) -> list[str]:
         decision = decide(image, top1, study.relations, np.array([says.out_of_vocabulary]))
     accepted = image.labels[0][image.labels[0] != NO_LABEL]
     return [
-        f"{in_line(image.files[0])}, {model}: {KINDS[decision.kinds[0]].title}",
+        f"{escape_name(image.files[0])}, {model}: {ERROR_TYPES[decision.kinds[0]].title}",
         f"The original label is {study.vocabulary.describe(image.targets[0])}.",
         f"Accepted labels: {_classes(study, accepted) or 'none'}.",
         f"The prediction is {study.vocabulary.describe(top1[0])}.",
@@ -50,7 +51,9 @@ def _otherwise(archived: int | None, decided: int) -> list[str]:
     """What to know where an archive's analysis, which tables count, has another type."""
     if archived in (None, decided):
         return []
-    return [f"The archive, by definitions of its own, has it as {KINDS[archived].title}: that is what tables count."]
+    return [
+        f"The archive, by definitions of its own, has it as {ERROR_TYPES[archived].title}: that is what tables count."
+    ]
 
 
 def find_image(study: Study, file: str) -> int:
@@ -72,7 +75,7 @@ def _named(file: str, files: np.ndarray) -> list[int]:
 
 def find_model(study: Study, model: str) -> str:
     if model_dir_id(model) not in study.models:
-        raise InputError(f"--model: {unknown('model', model_dir_id(model), study.models)}")
+        raise InputError(f"--model: {describe_unknown('model', model_dir_id(model), study.models)}")
     return model_dir_id(model)
 
 
@@ -95,7 +98,7 @@ def _open_world(study: Study, says: Outcome | None) -> str:
 
 def _tests_before(image, top1, decision, open_world: str) -> list[str]:
     """A sentence for every test that could have decided before the one that did."""
-    if KINDS[decision.kinds[0]].name == "correct":
+    if ERROR_TYPES[decision.kinds[0]].name == "correct":
         return []
     has_labels = (image.labels != NO_LABEL).any()
     target_accepted = (image.labels == image.targets[0]).any()
@@ -110,7 +113,7 @@ def _tests_before(image, top1, decision, open_world: str) -> list[str]:
 
 
 def _deciding(study: Study, image, pred: int, decision) -> str:
-    name = KINDS[decision.kinds[0]].name
+    name = ERROR_TYPES[decision.kinds[0]].name
     matching = image.labels[0][decision.matching[0]]
     others = matching if len(matching) else image.targets
     superclasses = ", ".join(study.superclasses.names_shared(pred, others))

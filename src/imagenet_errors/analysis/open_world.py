@@ -11,29 +11,25 @@ from typing import NamedTuple
 import numpy as np
 
 from imagenet_errors.analysis.proposals import Proposer, prompt
-from imagenet_errors.embeddings import AGAIN, Embeddings, Neighbours, check_one_clip, read_embeddings, read_neighbours
+from imagenet_errors.dataset.annotations import AnnotatedImages
+from imagenet_errors.dataset.classes import NUM_CLASSES
+from imagenet_errors.dataset.samples import Samples
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import fingerprint
-from imagenet_errors.knowledge.annotations import AnnotatedImages
-from imagenet_errors.storage import NUM_CLASSES, TEXT_EMBEDDINGS, Artefacts, Samples
+from imagenet_errors.formats.embeddings import (
+    RECOMPUTE_ADVICE,
+    Embeddings,
+    Neighbours,
+    check_one_clip,
+    read_embeddings,
+    read_neighbours,
+)
+from imagenet_errors.formats.error_analyses import Proposal
+from imagenet_errors.paths import TEXT_EMBEDDINGS, Artefacts
 
-GATE = 10  # nearest training images that may open it
-BEST = 5  # proposals to keep
+NUM_GATE_NEIGHBOURS = 10  # nearest training images that may open it
+NUM_PROPOSALS = 5  # proposals to keep
 LOGIT_SCALE = 100  # CLIP's
-
-
-class Proposal(NamedTuple):
-    """A prompt that was compared with an image.
-
-    Attributes:
-        offset: Of its synset.
-        lemma: Its name, lower-cased, with spaces.
-        score: Softmax of 100 x cosine over all prompts of the decision.
-    """
-
-    offset: int
-    lemma: str
-    score: float
 
 
 def missing(artefacts: Artefacts, dataset: str) -> list[Path]:
@@ -59,7 +55,7 @@ def load(
     image_path, neighbour_path, text_path = _paths(artefacts, dataset)
     embedded = read_embeddings(image_path, "sample_files")
     if not np.array_equal(embedded.names, samples.files):
-        raise InputError(f"{image_path} is of other images than {artefacts.samples(dataset)}: {AGAIN}")
+        raise InputError(f"{image_path} is of other images than {artefacts.samples(dataset)}: {RECOMPUTE_ADVICE}")
     nearest = read_neighbours(neighbour_path, len(samples.files))
     return OpenWorld.of(proposer, images, embedded, nearest, read_embeddings(text_path, "prompts"))
 
@@ -102,7 +98,10 @@ class Verdicts:
     def closed(cls, p: int) -> "Verdicts":
         """Those of p pairs whose gate is closed."""
         return cls(
-            np.zeros(p, bool), np.zeros(p, np.int32), np.full((p, BEST), -1, np.int32), np.zeros((p, BEST), np.float32)
+            np.zeros(p, bool),
+            np.zeros(p, np.int32),
+            np.full((p, NUM_PROPOSALS), -1, np.int32),
+            np.zeros((p, NUM_PROPOSALS), np.float32),
         )
 
     def __getitem__(self, rows) -> "Verdicts":
@@ -173,7 +172,7 @@ class OpenWorld:
         """Of all that decides."""
         return fingerprint(
             self.embeddings,
-            self.nearest.targets[:, :GATE],
+            self.nearest.targets[:, :NUM_GATE_NEIGHBOURS],
             self.names,
             self._vectors[self._columns],
             self.proposer.fingerprint,
@@ -191,7 +190,7 @@ class OpenWorld:
         texts = [prompt(lemma) for _, lemma in self.names]
         missing = next((text for text in texts if text not in rows), None)
         if missing is not None:
-            raise InputError(f"{self.texts.path} lacks the prompt {missing!r}: {AGAIN}")
+            raise InputError(f"{self.texts.path} lacks the prompt {missing!r}: {RECOMPUTE_ADVICE}")
         return self._unique[1][[rows[text] for text in texts]]
 
     @cached_property
@@ -211,7 +210,7 @@ class OpenWorld:
 
     def gate(self, rows: np.ndarray, predictions: np.ndarray) -> np.ndarray:
         """[p] bool: the class of a near training image shares a superclass with the prediction."""
-        near = self.nearest.targets[rows, :GATE]
+        near = self.nearest.targets[rows, :NUM_GATE_NEIGHBOURS]
         return self.proposer.superclasses.share[predictions[:, None], near].any(axis=1)
 
     def test_all(self, keys: np.ndarray) -> Tested:
@@ -246,7 +245,7 @@ class OpenWorld:
         columns, inverse = np.unique(self._columns[names], return_inverse=True)
         cosines = (self.embeddings[rows].astype(np.float64) @ self._vectors[columns].T)[:, inverse.ravel()]
         cosines[~allowed] = -np.inf
-        best = np.argsort(-cosines, axis=1, kind="stable")[:, :BEST]
+        best = np.argsort(-cosines, axis=1, kind="stable")[:, :NUM_PROPOSALS]
         weights = np.exp(LOGIT_SCALE * (cosines - cosines.max(axis=1, keepdims=True)))
         scores = np.take_along_axis(weights / weights.sum(axis=1, keepdims=True), best, axis=1)
         exists = np.take_along_axis(allowed, best, axis=1)

@@ -9,12 +9,12 @@ from functools import cached_property
 
 import numpy as np
 
+from imagenet_errors.dataset.classes import NUM_CLASSES, Classes
+from imagenet_errors.dataset.superclasses import Superclasses
+from imagenet_errors.dataset.wordnet import WordNet
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import fingerprint
-from imagenet_errors.knowledge.hierarchy import Hierarchy
-from imagenet_errors.knowledge.superclasses import Superclasses
-from imagenet_errors.knowledge.vocabulary import Vocabulary
-from imagenet_errors.storage import CLOSURE, NUM_CLASSES
+from imagenet_errors.paths import CLOSURE
 
 # A hypernym path counts from its first node with one of these lemmas on.
 STOP_LIST = frozenset(
@@ -45,8 +45,8 @@ class Proposer:
         superclasses: Which classes share.
     """
 
-    vocabulary: Vocabulary
-    hierarchy: Hierarchy
+    vocabulary: Classes
+    hierarchy: WordNet
     superclasses: Superclasses
 
     def propose(self, prediction: int, target: int) -> list[int]:

@@ -6,16 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from imagenet_errors.analysis import records
+from imagenet_errors.dataset import annotations
+from imagenet_errors.dataset.annotations import AnnotatedImages, load_annotated_images
+from imagenet_errors.dataset.classes import Classes
+from imagenet_errors.dataset.samples import Samples, check_targets, read_samples
 from imagenet_errors.errors import InputError
-from imagenet_errors.knowledge import annotations, vocabulary
-from imagenet_errors.knowledge.annotations import AnnotatedImages
-from imagenet_errors.knowledge.vocabulary import Vocabulary
-from imagenet_errors.storage import ANNOTATIONS, Artefacts, Samples, read_samples
+from imagenet_errors.formats import error_analyses
+from imagenet_errors.paths import ANNOTATIONS, Artefacts
 
 
 def load(
-    artefacts: Artefacts, dataset: str, source: str, classes: Vocabulary
+    artefacts: Artefacts, dataset: str, source: str, classes: Classes
 ) -> tuple[Samples, AnnotatedImages, list[str]]:
     """The images predicted, the annotated ones, and what of it is only known from an archive's analysis."""
     path, borrowed = artefacts.samples(dataset), []
@@ -23,12 +24,12 @@ def load(
     archived = _archived_images(artefacts, dataset) if lacks_labels or not path.exists() else None
     if archived is None or path.exists():
         samples = read_samples(artefacts, dataset)
-        vocabulary.check_targets(samples, classes, path)
+        check_targets(samples, classes, path)
     else:
         samples = Samples(archived.files, archived.targets)
         borrowed.append(f"{path} is missing: the images are those of an archive's analysis")
     if archived is None or not lacks_labels:
-        return samples, annotations.load(artefacts, dataset, samples, classes, source), borrowed
+        return samples, load_annotated_images(artefacts, dataset, samples, classes, source), borrowed
     labels = artefacts.root / ANNOTATIONS
     borrowed.append(f"{labels} is missing: labels are those of an archive's analysis, ImageNet-M is unknown")
     rows = {file: row for row, file in enumerate(samples.files.tolist())}
@@ -45,10 +46,10 @@ def _archived_images(artefacts: Artefacts, dataset: str) -> AnnotatedImages | No
     for model in artefacts.models(dataset):
         path = artefacts.analysis(dataset, model)
         with suppress(InputError):
-            if path.exists() and records.is_archived(path):
-                found[path] = records.images_of(path)
+            if path.exists() and error_analyses.is_archived(path):
+                found[path] = error_analyses.images_of(path)
     for images, _ in Counter(found.values()).most_common():
         for path in (path for path, of in found.items() if of == images):
             with suppress(InputError):
-                return records.read_images(path, annotations.non_prototypical_files(artefacts))
+                return error_analyses.read_images(path, annotations.non_prototypical_files(artefacts))
     return None

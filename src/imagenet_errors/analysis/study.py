@@ -1,6 +1,7 @@
 """One dataset in one artefacts folder: all that is known about its images, and the analyses of its models."""
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,31 +9,33 @@ from pathlib import Path
 import numpy as np
 
 from imagenet_errors import locks
+from imagenet_errors.analysis import counting, studied_images
 from imagenet_errors.analysis import open_world as open_world_test
-from imagenet_errors.analysis import records, studied_images, tables
+from imagenet_errors.analysis.decision import Decisions, Relations, decide
 from imagenet_errors.analysis.open_world import OpenWorld, Outcome, Tested
 from imagenet_errors.analysis.proposals import Proposer
-from imagenet_errors.analysis.records import SKIPPED, UNKNOWN, Analysis, Inputs
-from imagenet_errors.analysis.taxonomy import CODES, Decisions, Relations, decide
-from imagenet_errors.embeddings import AGAIN, read_train_files
-from imagenet_errors.errors import InputError, UntouchableError
-from imagenet_errors.knowledge import annotations, hierarchy, superclasses, vocabulary
-from imagenet_errors.knowledge.annotations import AnnotatedImages
-from imagenet_errors.knowledge.superclasses import Superclasses
-from imagenet_errors.knowledge.vocabulary import Vocabulary
-from imagenet_errors.storage import (
-    DATASETS,
-    METADATA_NUMBERS,
-    NUM_CLASSES,
-    REFERENCE_MODELS,
-    TRAIN_EMBEDDINGS,
-    Arch,
-    Artefacts,
-    Samples,
-    read_metadata,
-    read_samples,
-    read_top1,
-)
+from imagenet_errors.dataset import wordnet
+from imagenet_errors.dataset.annotations import AnnotatedImages
+from imagenet_errors.dataset.classes import NUM_CLASSES, Classes, load_classes
+from imagenet_errors.dataset.cooccurrence import spurious_pairs
+from imagenet_errors.dataset.dataset_table import DATASETS
+from imagenet_errors.dataset.samples import Samples, read_samples
+from imagenet_errors.dataset.superclasses import Superclasses, load_superclasses
+from imagenet_errors.dataset.wordnet import load_wordnet
+from imagenet_errors.error_types import CODES
+from imagenet_errors.errors import InputError, ProtectedFileError
+from imagenet_errors.formats import error_analyses
+from imagenet_errors.formats.embeddings import RECOMPUTE_ADVICE, read_train_files
+from imagenet_errors.formats.error_analyses import SKIPPED, UNKNOWN, Analysis, Inputs
+from imagenet_errors.formats.metadata import NUMBERS, read_metadata
+from imagenet_errors.formats.predictions import read_top1
+from imagenet_errors.formats.stats_tables import COUNTS_AS_CORRECT
+from imagenet_errors.paths import TRAIN_EMBEDDINGS, Artefacts
+
+log = logging.getLogger(__name__)
+
+REFERENCE_MODELS = ("greedysoups", "vit3b")  # of Vasudevan et al. 2022; not among the paper's 962
+
 
 MADE_FROM_SCHEMA = 1  # of made_from.json
 
@@ -43,7 +46,7 @@ class Study:
 
     Attributes:
         artefacts: Where everything was read from.
-        dataset: A name of storage.DATASETS.
+        dataset: A name of dataset_table.DATASETS.
         source: Where ImageNet's multi-labels are from, `json` or `tfds`.
         vocabulary: The 1000 classes.
         class_groups: {group: [1000] bool}.
@@ -59,7 +62,7 @@ class Study:
     artefacts: Artefacts
     dataset: str
     source: str
-    vocabulary: Vocabulary
+    vocabulary: Classes
     class_groups: dict[str, np.ndarray]
     superclasses: Superclasses
     relations: Relations
@@ -75,14 +78,14 @@ class Study:
 
         Args:
             artefacts: Where it lies.
-            dataset: A name of storage.DATASETS.
+            dataset: A name of dataset_table.DATASETS.
             source: Of the multi-labels, as in `annotations.load`.
             open_world: `clip` for the test, `skip` for none, `auto` for the test where its files are there.
         """
-        classes = vocabulary.load(artefacts)
+        classes = load_classes(artefacts)
         samples, images, borrowed = studied_images.load(artefacts, dataset, source, classes)
-        synsets = hierarchy.load(artefacts, classes)
-        grouped = superclasses.load(artefacts, classes, synsets)
+        synsets = load_wordnet(artefacts, classes)
+        grouped = load_superclasses(artefacts, classes, synsets)
         missing = open_world_test.missing(artefacts, dataset)
         test = None
         if open_world == "clip" or (open_world == "auto" and not missing):
@@ -92,9 +95,9 @@ class Study:
             dataset,
             source,
             classes,
-            hierarchy.class_groups(classes, synsets),
+            wordnet.class_groups(classes, synsets),
             grouped,
-            Relations(grouped.share, annotations.spurious_pairs(artefacts, grouped.share)),
+            Relations(grouped.share, spurious_pairs(artefacts, grouped.share)),
             samples,
             images,
             test,
@@ -103,8 +106,8 @@ class Study:
         )
 
     @cached_property
-    def population(self) -> tables.Population:
-        return tables.Population.of(self.images, self.class_groups)
+    def population(self) -> counting.CountedImages:
+        return counting.CountedImages.of(self.images, self.class_groups)
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -114,19 +117,21 @@ class Study:
 
     @cached_property
     def _superclass_lists(self):
-        return records.superclass_lists(self.superclasses)
+        return error_analyses.superclass_lists(self.superclasses)
 
     def image_columns(self, neighbours: bool = True) -> dict:
         """What is stored of every model alike: `records.image_columns`, with the nearest training images if wanted."""
         if self.open_world is None or not neighbours:
-            return records.image_columns(self.images)
+            return error_analyses.image_columns(self.images)
         nearest = self.open_world.nearest
         path = self.artefacts.root / TRAIN_EMBEDDINGS
         files = read_train_files(path) if path.exists() else None
         most = int(nearest.indices.max())
         if files is not None and most >= len(files):
-            raise InputError(f"{nearest.path} names training image {most}, and {path} has {len(files):,}: {AGAIN}")
-        return records.image_columns(self.images, records.nearest_column(nearest, files))
+            raise InputError(
+                f"{nearest.path} names training image {most}, and {path} has {len(files):,}: {RECOMPUTE_ADVICE}"
+            )
+        return error_analyses.image_columns(self.images, error_analyses.nearest_column(nearest, files))
 
     def test_open_world(self, models: Iterable[str]) -> Tested:
         """The verdicts on every distinct (image, prediction) of these models that needs one."""
@@ -158,23 +163,25 @@ class Study:
         if self.open_world is not None:
             return self.open_world.test_one(row, int(top1[row]))
         path = self.artefacts.analysis(self.dataset, model)
-        if not self._is_current(model, top1) or records.is_skipped(path):
+        if not self._is_current(model, top1) or error_analyses.is_skipped(path):
             return None
         ((num_prompts, proposals),) = self.stored_proposals(model, np.array([row]))
-        if num_prompts is None and not records.is_archived(path):
+        if num_prompts is None and not error_analyses.is_archived(path):
             return None
-        return Outcome(records.read(path, model).kinds[row] == CODES["out_of_vocabulary"], num_prompts, proposals)
+        return Outcome(
+            error_analyses.read(path, model).kinds[row] == CODES["out_of_vocabulary"], num_prompts, proposals
+        )
 
     def archived_kind(self, model: str, row: int) -> int | None:
         """The type of a model's prediction on one image, a position in KINDS, where an archive's analysis says it."""
         path = self.artefacts.analysis(self.dataset, model)
-        if not self._is_current(model, self.top1(model)) or not records.is_archived(path):
+        if not self._is_current(model, self.top1(model)) or not error_analyses.is_archived(path):
             return None
-        return int(records.read(path, model).kinds[row])
+        return int(error_analyses.read(path, model).kinds[row])
 
     def stored_proposals(self, model: str, rows: np.ndarray) -> list:
         """`records.read_open_world` of a model."""
-        return records.read_open_world(self.artefacts.analysis(self.dataset, model), rows)
+        return error_analyses.read_open_world(self.artefacts.analysis(self.dataset, model), rows)
 
     def _to_test(self, top1: np.ndarray) -> np.ndarray:
         """Positions of the images whose type depends on the open-world test."""
@@ -182,7 +189,7 @@ class Study:
 
     def _is_current(self, model: str, top1: np.ndarray) -> bool:
         path = self.artefacts.analysis(self.dataset, model)
-        return path.exists() and records.is_current(path, self.inputs.with_predictions(top1))
+        return path.exists() and error_analyses.is_current(path, self.inputs.with_predictions(top1))
 
     @property
     def models(self) -> list[str]:
@@ -201,22 +208,21 @@ class Study:
     def top1(self, model: str) -> np.ndarray:
         """[n] int16: the model's predictions on the annotated images; those of an archive where there are no others."""
         path, analysis = self.artefacts.predictions(self.dataset, model), self.artefacts.analysis(self.dataset, model)
-        if path.exists() or not (analysis.exists() and records.is_archived(analysis)):
+        if path.exists() or not (analysis.exists() and error_analyses.is_archived(analysis)):
             return read_top1(path, self.samples)[self.images.rows]
-        if records.images_of(analysis) != self.inputs.images:
+        if error_analyses.images_of(analysis) != self.inputs.images:
             raise InputError(
                 f"{analysis} is an archive's analysis of other images or labels: use another folder for it"
             )
-        return records.read(analysis, model).top1
+        return error_analyses.read(analysis, model).top1
 
-    def analyse(self, model: str, columns: dict, tested: Tested | None, say: Callable, wait: bool) -> str | None:
+    def analyse(self, model: str, columns: dict, tested: Tested | None, wait: bool) -> str | None:
         """Decide and store one model's errors, unless a current analysis is there.
 
         Args:
             model: Its `model_dir_id`.
             columns: `image_columns`.
             tested: `test_open_world` of models this one is among.
-            say: Takes remarks, one line each.
             wait: Whether to wait for another process that is at it.
 
         Returns:
@@ -227,7 +233,7 @@ class Study:
         if why is None:
             return "kept"
         root, name = self.artefacts.root, f"{self.dataset}/{model}"
-        with locks.locked(root, name, say) if wait else locks.if_free(root, name) as mine:
+        with locks.locked(root, name) if wait else locks.if_free(root, name) as mine:
             if not mine:
                 return None
             if self._why_again(model, top1) is None:
@@ -241,10 +247,10 @@ class Study:
         if not path.exists():
             return ""
         try:
-            if not records.is_current(path, self.inputs.with_predictions(top1)):
+            if not error_analyses.is_current(path, self.inputs.with_predictions(top1)):
                 return " again, for its inputs have changed"
-            records.read(path, model)
-        except UntouchableError:
+            error_analyses.read(path, model)
+        except ProtectedFileError:
             raise
         except InputError as error:
             return f" again, for {error}"
@@ -258,23 +264,22 @@ class Study:
             says = stored = None
         else:
             verdicts = tested.of(rows, top1[rows]) or self.open_world.test(rows, top1[rows])
-            stored = records.open_world_columns(rows, verdicts, self.open_world.names, len(top1))
+            stored = error_analyses.open_world_columns(rows, verdicts, self.open_world.names, len(top1))
             says = np.zeros(len(top1), bool)
             says[rows] = verdicts.out_of_vocabulary
         decisions = decide(self.images, top1, self.relations, says)
-        decided = records.decision_columns(self.images.labels, self._superclass_lists, top1, decisions, stored)
+        decided = error_analyses.decision_columns(self.images.labels, self._superclass_lists, top1, decisions, stored)
         path = self.artefacts.analysis(self.dataset, model)
-        records.write(path, columns | decided, decisions.kinds, fingerprints, self.extent)
+        error_analyses.write(path, columns | decided, decisions.kinds, fingerprints, self.extent)
 
     def finished(
-        self, say: Callable[[str], None], reference: bool = False, unreadable: dict[str, str] | None = None
+        self, reference: bool = False, unreadable: dict[str, str] | None = None
     ) -> tuple[list[Analysis], list[str]]:
-        """The current analyses, in order of `model_dir_id`; a model without one is named through `say` and left out.
+        """The current analyses, in order of `model_dir_id`; a model without one is named in the log and left out.
 
         So are the reference models, unless they are wanted: they are not among those that the paper counts.
 
         Args:
-            say: Takes remarks, one line each.
             reference: Whether reference models are wanted.
             unreadable: {model: message} of archived analyses that could not be read, and were named.
 
@@ -285,7 +290,7 @@ class Study:
         analyses, faults = [], list(unreadable.values())
         left_out = [] if reference else [model for model in self.models if model in REFERENCE_MODELS]
         if left_out:
-            say(f"left out {', '.join(left_out)}: give --with_reference_models to count them")
+            log.info(f"left out {', '.join(left_out)}: give --with_reference_models to count them")
         for model in self.models:
             path = self.artefacts.analysis(self.dataset, model)
             if model in left_out or (model in unreadable and not path.exists()):
@@ -294,14 +299,14 @@ class Study:
                 self._metadata(self.dataset, model)
                 fingerprints = self.inputs.with_predictions(self.top1(model))
                 if not path.exists():
-                    say(f"skipped {model}: it is not analysed, run --perform_error_analysis")
-                elif not records.is_current(path, fingerprints):
-                    say(f"skipped {model}: its analysis is of other inputs, run --perform_error_analysis")
+                    log.info(f"skipped {model}: it is not analysed, run --perform_error_analysis")
+                elif not error_analyses.is_current(path, fingerprints):
+                    log.info(f"skipped {model}: its analysis is of other inputs, run --perform_error_analysis")
                 else:
-                    analyses.append(records.read(path, model))
+                    analyses.append(error_analyses.read(path, model))
             except InputError as error:
                 faults.append(str(error))
-                say(f"skipped {model}: {error}")
+                log.info(f"skipped {model}: {error}")
         if left_out and not analyses and not faults and set(left_out) == set(self.models):
             raise InputError(f"only reference models are in {self.dataset}: give --with_reference_models")
         if not analyses:
@@ -312,7 +317,7 @@ class Study:
     def made_from(self, models: list[str]) -> dict:
         """What tables and lists over the analyses of some models are made from, to be stored beside them."""
         analyses = {
-            model: records.stored_fingerprints(self.artefacts.analysis(self.dataset, model)) for model in models
+            model: error_analyses.stored_fingerprints(self.artefacts.analysis(self.dataset, model)) for model in models
         }
         return {
             "schema_version": MADE_FROM_SCHEMA,
@@ -321,27 +326,27 @@ class Study:
             "models": analyses,
         }
 
-    def described(self, model: str, archs: dict[str, Arch], say: Callable[[str], None]) -> dict:
+    def described(self, model: str, arch_groups: dict[str, str]) -> dict:
         """The cells of a model's stats row that are not counted (`tables.describe`).
 
         Its accuracies on ImageNet are empty, and that is said, where its files there are damaged.
         """
         metadata = self._metadata(self.dataset, model)
-        on_imagenet = dict.fromkeys(METADATA_NUMBERS)
+        on_imagenet = dict.fromkeys(NUMBERS)
         try:
             on_imagenet = self._metadata("imagenet", model)
             if on_imagenet["multi_label_val_acc"] is None and self._has_predictions("imagenet", model):
                 on_imagenet["multi_label_val_acc"] = self._on_imagenet.multi_label_accuracy(model)
         except InputError as error:
-            say(f"{model}: its accuracies on ImageNet are incomplete, for {error}")
-        return tables.describe(metadata | {"model_dir_id": model}, on_imagenet, archs)
+            log.info(f"{model}: its accuracies on ImageNet are incomplete, for {error}")
+        return counting.describe(metadata | {"model_dir_id": model}, on_imagenet, arch_groups)
 
     def multi_label_accuracy(self, model: str) -> float | None:
         """MLA in percent over all unproblematic images; no open-world test is needed for it."""
         kinds = decide(self.images, self.top1(model), self.relations).kinds
-        correct = np.isin(kinds, tables.COUNTS_AS_CORRECT) & self.population.counted
+        correct = np.isin(kinds, COUNTS_AS_CORRECT) & self.population.counted
         counted = self.population.counted
-        return tables.multi_label_accuracy(self.images.targets[counted], correct[counted])
+        return counting.multi_label_accuracy(self.images.targets[counted], correct[counted])
 
     @cached_property
     def _on_imagenet(self) -> "Study":

@@ -11,15 +11,16 @@ import torch
 
 from imagenet_errors import locks
 from imagenet_errors.download import file_sha256
-from imagenet_errors.embeddings import NUM_NEIGHBOURS, Embeddings, read_embeddings, write_embeddings
-from imagenet_errors.errors import InputError, ModelError, UntouchableError, one_line, unknown
-from imagenet_errors.inference.datasets import Images
+from imagenet_errors.errors import InputError, ModelError, ProtectedFileError, describe_exception, describe_unknown
+from imagenet_errors.formats.embeddings import NUM_NEIGHBOURS, Embeddings, read_embeddings, write_embeddings
+from imagenet_errors.inference.images import Images
 from imagenet_errors.inference.predict import settle_arithmetic
 from imagenet_errors.inference.preprocessing import OwnTransform
+from imagenet_errors.progress import show_progress
 
-QUERIES = 256  # images whose neighbours are sought at once
-SPARE = 14  # candidates beyond the fifty whose similarity is computed exactly
-DOUBT = 1e-5  # more than single precision is off by
+QUERIES_PER_BLOCK = 256  # images whose neighbours are sought at once
+NUM_SPARE_CANDIDATES = 14  # candidates beyond the fifty whose similarity is computed exactly
+SIMILARITY_TOLERANCE = 1e-5  # more than single precision is off by
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,10 @@ class Clip:
 
         file = Path(pretrained)
         if model not in open_clip.list_models():
-            raise InputError(unknown("--clip_model", model, open_clip.list_models()))
+            raise InputError(describe_unknown("--clip_model", model, open_clip.list_models()))
         if not file.is_file() and pretrained not in open_clip.list_pretrained_tags_by_model(model):
             tags = open_clip.list_pretrained_tags_by_model(model)
-            raise InputError(f"{unknown('--clip_pretrained', pretrained, tags)}, or give a file")
+            raise InputError(f"{describe_unknown('--clip_pretrained', pretrained, tags)}, or give a file")
         tag = {} if file.is_file() else open_clip.get_pretrained_cfg(model, pretrained)
         logging.disable(logging.ERROR)  # what it logs is in the exception as well
         try:
@@ -72,7 +73,9 @@ class Clip:
                 force_quick_gelu=bool(tag.get("quick_gelu")),  # OpenAI's weights want it; by itself it only warns
             )
         except Exception as error:  # hub, torch and open_clip raise many kinds
-            raise InputError(f"{model} cannot be had with the weights {pretrained} ({one_line(error)})") from error
+            raise InputError(
+                f"{model} cannot be had with the weights {pretrained} ({describe_exception(error)})"
+            ) from error
         finally:
             logging.disable(logging.NOTSET)
         name = f"{model}/{file_sha256(file)[:16] if file.is_file() else pretrained}"
@@ -111,7 +114,6 @@ class Job:
         clip: What embeds them.
         embed_some: From some of the names to their embeddings.
         block: How many are embedded and stored at a time.
-        say: Takes remarks, one line each.
     """
 
     root: Path
@@ -122,7 +124,6 @@ class Job:
     clip: Clip
     embed_some: Callable[[np.ndarray], np.ndarray]
     block: int
-    say: Callable[[str], None]
 
     @property
     def folder(self) -> Path:
@@ -133,25 +134,24 @@ class Job:
         return f"{self.path.relative_to(self.root)}/{name}"
 
 
-def embed(job: Job, progress: Callable) -> Embeddings:
+def embed(job: Job) -> Embeddings:
     """The embeddings of a job, stored; a block at a time, so that a run that was killed goes on.
 
     Several processes share the blocks; one of them puts them together.
 
     Args:
         job: What to embed.
-        progress: Wraps (blocks, description).
 
     Raises:
         InputError: where the archive holds embeddings of other names or of another CLIP.
     """
     if not job.path.exists():
         parts = {}
-        for start in progress(range(0, len(job.names), job.block), job.path.name):
+        for start in show_progress(range(0, len(job.names), job.block), job.path.name):
             parts[start] = _embed_block(job, start, wait=False)
         for start in [start for start, part in parts.items() if part is None]:
             parts[start] = _embed_block(job, start, wait=True)
-        with locks.locked(job.root, job.lock("all"), job.say):
+        with locks.locked(job.root, job.lock("all")):
             if not job.path.exists():
                 vectors = np.concatenate(list(parts.values()))
                 embedded = Embeddings(job.path, job.names, vectors, job.clip.name, job.targets)
@@ -168,7 +168,7 @@ def _embed_block(job: Job, start: int, wait: bool) -> np.ndarray | None:
     if done is not None:
         return done
     name = job.lock(f"{start:08d}")
-    with locks.locked(job.root, name, job.say) if wait else locks.if_free(job.root, name) as mine:
+    with locks.locked(job.root, name) if wait else locks.if_free(job.root, name) as mine:
         if not mine or job.path.exists():
             return None
         done = _valid_part(part, some, job.clip)
@@ -194,7 +194,7 @@ def _valid_part(path: Path, names: np.ndarray, clip: Clip) -> np.ndarray | None:
     """The embeddings of an earlier run, if they are whole and of these names by this CLIP."""
     try:
         stored = read_embeddings(path, "names") if path.exists() else None
-    except UntouchableError:
+    except ProtectedFileError:
         raise
     except InputError:
         return None
@@ -203,9 +203,7 @@ def _valid_part(path: Path, names: np.ndarray, clip: Clip) -> np.ndarray | None:
 
 
 @torch.inference_mode()
-def nearest(
-    queries: np.ndarray, train: np.ndarray, device: torch.device, memory_gb: float, progress: Callable
-) -> np.ndarray:
+def nearest(queries: np.ndarray, train: np.ndarray, device: torch.device, memory_gb: float) -> np.ndarray:
     """The 50 nearest rows of `train` for each query by cosine similarity; of equal ones the lower row first.
 
     Blocked products in single precision find candidates, and double precision orders them. Where more than these could
@@ -216,7 +214,6 @@ def nearest(
         train: [T, D] float32 of unit length.
         device: Where to compute products.
         memory_gb: For blocks of similarities there.
-        progress: Wraps (blocks, description).
 
     Returns:
         [N, 50] int32.
@@ -227,10 +224,10 @@ def nearest(
     if len(train) < NUM_NEIGHBOURS:
         raise InputError(f"there are {len(train)} training images for {NUM_NEIGHBOURS} neighbours: give more")
     settle_arithmetic(amp=False)
-    columns = max(NUM_NEIGHBOURS + SPARE, int(memory_gb * 1e9 / (3 * 4 * QUERIES)))
+    columns = max(NUM_NEIGHBOURS + NUM_SPARE_CANDIDATES, int(memory_gb * 1e9 / (3 * 4 * QUERIES_PER_BLOCK)))
     found = np.empty((len(queries), NUM_NEIGHBOURS), np.int32)
-    for start in progress(range(0, len(queries), QUERIES), "neighbours"):
-        some = queries[start : start + QUERIES]
+    for start in show_progress(range(0, len(queries), QUERIES_PER_BLOCK), "neighbours"):
+        some = queries[start : start + QUERIES_PER_BLOCK]
         candidates, doubtful = _candidates(some, train, columns, device)
         exact = np.einsum("qcd,qd->qc", train[candidates].astype(np.float64), some.astype(np.float64))
         order = np.lexsort((candidates, -exact))[:, :NUM_NEIGHBOURS]
@@ -250,9 +247,9 @@ def _candidates(
     rows = torch.empty(len(queries), 0, dtype=torch.int64, device=device)
     for start in range(0, len(train), columns):
         products = left @ torch.from_numpy(train[start : start + columns]).to(device).T
-        block_values, block_rows = products.topk(min(NUM_NEIGHBOURS + SPARE, products.shape[1]))
+        block_values, block_rows = products.topk(min(NUM_NEIGHBOURS + NUM_SPARE_CANDIDATES, products.shape[1]))
         values, rows = torch.cat([values, block_values], dim=1), torch.cat([rows, block_rows + start], dim=1)
-        values, kept = values.topk(min(NUM_NEIGHBOURS + SPARE, values.shape[1]))
+        values, kept = values.topk(min(NUM_NEIGHBOURS + NUM_SPARE_CANDIDATES, values.shape[1]))
         rows = rows.gather(1, kept)
-    doubtful = (values[:, -1] > values[:, NUM_NEIGHBOURS - 1] - DOUBT) & (rows.shape[1] < len(train))
+    doubtful = (values[:, -1] > values[:, NUM_NEIGHBOURS - 1] - SIMILARITY_TOLERANCE) & (rows.shape[1] < len(train))
     return rows.cpu().numpy(), doubtful.cpu().numpy()

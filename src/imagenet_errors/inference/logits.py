@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from imagenet_errors.dataset.classes import NUM_CLASSES
+from imagenet_errors.dataset.samples import Samples
 from imagenet_errors.errors import InputError
 from imagenet_errors.inference.predict import Predictions, best
-from imagenet_errors.storage import NUM_CLASSES, Samples
 
 VALIDATION_FILE = "ILSVRC2012_val_{:08d}.JPEG"
 

@@ -5,17 +5,18 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from imagenet_errors.errors import InputError, ModelError, one_line
-from imagenet_errors.inference.datasets import Images
+from imagenet_errors.dataset.classes import NUM_CLASSES
+from imagenet_errors.errors import InputError, ModelError, describe_exception
+from imagenet_errors.inference.images import Images
 from imagenet_errors.inference.preprocessing import OwnTransform, Preprocessing
-from imagenet_errors.storage import NUM_CLASSES
+from imagenet_errors.progress import show_progress
 
 TOP = 5
 OUT_OF_MEMORY = re.compile("allocate memory|out of memory|ALLOC_FAILED")  # as torch, MPS and cuBLAS say it
@@ -98,7 +99,7 @@ def predict(
     amp: bool = False,
     subset: list[int] | None = None,
     save_probs: bool = False,
-    progress: Callable = iter,
+    description: str = "predicting",
 ) -> Predictions:
     """Run a model over images.
 
@@ -111,7 +112,7 @@ def predict(
         amp: Compute in half precision where PyTorch's autocast deems it safe: faster, not the same to the bit.
         subset: Class ids among which `top1_of_subset` is taken.
         save_probs: Keep all probabilities.
-        progress: Wraps the iterable of batches.
+        description: Of the progress bar.
 
     Raises:
         InputError: for an image that cannot be read.
@@ -121,7 +122,7 @@ def predict(
     settle_arithmetic(amp)
     start = time.perf_counter()
     batches = []
-    loader = progress(images.batches(preprocessing.geometry, batch_size))
+    loader = show_progress(images.batches(preprocessing.geometry, batch_size), description)
     for probs in probabilities(model, preprocessing, loader, device, amp):
         batch = best(probs)
         if subset is not None:
@@ -178,4 +179,4 @@ def model_errors() -> Iterator[None]:
     except Exception as error:
         if isinstance(error, MemoryError | torch.OutOfMemoryError) or OUT_OF_MEMORY.search(str(error)):
             raise OutOfMemoryError("it runs out of memory") from error
-        raise ModelError(f"it fails on an image ({one_line(error)})") from error
+        raise ModelError(f"it fails on an image ({describe_exception(error)})") from error

@@ -17,7 +17,7 @@ from urllib.parse import urlparse
 import torch
 
 from imagenet_errors.download import download
-from imagenet_errors.errors import ModelError, one_line
+from imagenet_errors.errors import ModelError, describe_exception
 
 SECONDS_TO_ANSWER = 10
 
@@ -165,7 +165,7 @@ def fetch(files: list[WeightFile]) -> list[Path]:
         except ModelError:
             raise
         except Exception as error:  # every library has its own kinds
-            raise ModelError(f"{file} cannot be downloaded ({one_line(error)})") from error
+            raise ModelError(f"{file} cannot be downloaded ({describe_exception(error)})") from error
     return [file.cached() for file in files]
 
 

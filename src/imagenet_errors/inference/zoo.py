@@ -4,17 +4,17 @@ from pathlib import Path
 
 from torch.nn import Module
 
-from imagenet_errors.errors import ModelError, one_line, unknown
-from imagenet_errors.inference import own, weights
-from imagenet_errors.inference.catalogue import ModelRecord
+from imagenet_errors.errors import ModelError, describe_exception, describe_unknown
+from imagenet_errors.inference import own_models, weights
+from imagenet_errors.inference.loaders import SOURCES, Source
 from imagenet_errors.inference.preprocessing import Geometry, OwnTransform, Preprocessing
-from imagenet_errors.inference.sources import SOURCES, Source
+from imagenet_errors.models.model_table import ModelRecord
 
 
 def source(record: ModelRecord) -> Source:
     """Raises `ModelError` for one that there is not."""
     if record.source not in SOURCES:
-        raise ModelError(f"{record.model_id} has the {unknown('source', record.source, SOURCES)}")
+        raise ModelError(f"{record.model_id} has the {describe_unknown('source', record.source, SOURCES)}")
     return SOURCES[record.source]
 
 
@@ -26,7 +26,7 @@ def build(record: ModelRecord, use_test_size: bool = False) -> tuple[Module, Pre
     """
     try:
         if record.source == "function":
-            model, transform = own.call_function(record.builder)
+            model, transform = own_models.call_function(record.builder)
             return model.eval(), transform
         return source(record).load(record, fetch(record)).eval(), source(record).preprocessing(record, use_test_size)
     except ModelError:
@@ -34,7 +34,7 @@ def build(record: ModelRecord, use_test_size: bool = False) -> tuple[Module, Pre
     except MemoryError as error:
         raise ModelError("it runs out of memory while it is built") from error
     except Exception as error:  # libraries raise everything for weights that are damaged or do not fit
-        raise ModelError(f"it cannot be built ({one_line(error)})") from error
+        raise ModelError(f"it cannot be built ({describe_exception(error)})") from error
 
 
 def fetch(record: ModelRecord) -> list[Path]:
@@ -44,7 +44,7 @@ def fetch(record: ModelRecord) -> list[Path]:
 
 def is_cached(record: ModelRecord) -> bool:
     """Whether building it needs no download."""
-    if record.module == own.MODULE:
+    if record.module == own_models.MODULE:
         return True
     try:
         return not weights.missing(source(record).files(record))

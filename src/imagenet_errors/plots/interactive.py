@@ -5,10 +5,11 @@ from pathlib import Path
 import pandas as pd
 
 from imagenet_errors.files import write_text
-from imagenet_errors.plots import marks
-from imagenet_errors.plots.figures import REACH
-from imagenet_errors.plots.points import Figure, limits, points
-from imagenet_errors.plots.work import Options, fit_lines
+from imagenet_errors.plots import markers
+from imagenet_errors.plots.drawing import Options, fit_lines
+from imagenet_errors.plots.figure_table import Figure
+from imagenet_errors.plots.points import limits, points
+from imagenet_errors.plots.scatter import REACH
 
 SYMBOLS = {
     "o": "circle",
@@ -58,7 +59,7 @@ def _chart(figure: Figure, frames: dict[str, pd.DataFrame], options: Options):
 
     shown = points(figure, frames)
     marker, color = options.shown(figure)
-    shapes, shades = marks.shapes(shown, marker), marks.Shades.of(shown, color)
+    shapes, shades = markers.shapes(shown, marker), markers.Shades.of(shown, color)
     chart = make_subplots(cols=len(figure.groups), subplot_titles=figure.groups, shared_yaxes=True)
     for column, group in enumerate(figure.groups, start=1):
         for value in shapes.value_counts().index:
@@ -72,7 +73,7 @@ def _chart(figure: Figure, frames: dict[str, pd.DataFrame], options: Options):
                     legendgroup=value,
                     showlegend=column == 1,
                     marker={
-                        "symbol": SYMBOLS[marks.marker(marker, value)],
+                        "symbol": SYMBOLS[markers.marker(marker, value)],
                         "size": 8,
                         "color": [to_hex(one) for one in shades.colors(group, some[color])],
                         "line": {"width": 0.5, "color": "white"},

@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from imagenet_errors.errors import InputError, unknown
-from imagenet_errors.storage import DATASETS, ERROR_COLUMNS, GROUPS, stats_table
+from imagenet_errors.dataset.classes import GROUPS
+from imagenet_errors.dataset.dataset_table import DATASETS
+from imagenet_errors.error_types import ERROR_COLUMNS
+from imagenet_errors.errors import InputError, describe_unknown
+from imagenet_errors.paths import stats_table
 
 TEXTS = ("model_dir_id", "training_data", "arch", "arch_family", "arch_group", "extra_annotations")
 DERIVED_TEXTS = ("training_data_group", "pretrain_method")
@@ -167,7 +170,7 @@ def _meets(frame: pd.DataFrame, condition: str) -> pd.Series:
         raise InputError(f"--filter {condition!r} is no condition: write column, sign and value, as num_params<5e7")
     name, value = match["column"], match["value"].strip("'\"")
     if name not in frame:
-        raise InputError(f"--filter {condition!r}: {unknown('column', name, frame.columns)}")
+        raise InputError(f"--filter {condition!r}: {describe_unknown('column', name, frame.columns)}")
     column = frame[name]
     if pd.api.types.is_numeric_dtype(column):
         try:

@@ -6,8 +6,8 @@ Source: the paper's headline, that a model's accuracy predicts its error profile
 import numpy as np
 import pandas as pd
 
-from imagenet_errors.plots.points import DENOMINATORS
-from imagenet_errors.storage import ERROR_COLUMNS
+from imagenet_errors.error_types import ERROR_COLUMNS
+from imagenet_errors.plots.figure_table import DENOMINATORS
 
 OF_TOP1_ERRORS = ("num_collapsed_mappings", "num_ambiguous")  # the others are shares of multi-label errors
 ACCURACIES = {

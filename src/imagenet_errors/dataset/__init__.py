@@ -1,0 +1,1 @@
+"""What is known of classes and images, models aside."""

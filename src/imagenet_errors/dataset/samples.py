@@ -1,0 +1,105 @@
+"""The images that every model of a dataset was run on: samples_info.npz."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from imagenet_errors import locks
+from imagenet_errors.dataset.classes import Classes, check_class_ids
+from imagenet_errors.errors import InputError, ProtectedFileError
+from imagenet_errors.files import (
+    as_texts,
+    fingerprint,
+    read_npz,
+    write_npz,
+)
+from imagenet_errors.paths import Artefacts
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The images that every model of a dataset was run on, in order.
+
+    Attributes:
+        files: [N] str, `<WordNet id>/<file name>`, sorted by code point.
+        targets: [N] int16 class ids.
+    """
+
+    files: np.ndarray
+    targets: np.ndarray
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What predictions say they are of."""
+        return fingerprint(self.files.tolist(), self.targets)
+
+
+def read_samples(artefacts: Artefacts, dataset: str) -> Samples:
+    path = artefacts.samples(dataset)
+    arrays = read_npz(path, "sample_files", "targets")
+    files, targets = arrays["sample_files"], check_class_ids(arrays["targets"], str(path))
+    if files.shape != targets.shape or files.ndim != 1 or not len(files):
+        raise InputError(f"{path} holds {files.shape} files and {targets.shape} targets: predict again")
+    files = as_texts(files, path, "predict again")
+    if len(np.unique(files)) < len(files):
+        raise InputError(f"{path} lists a file twice: predict again")
+    return Samples(files, targets)
+
+
+def register_samples(artefacts: Artefacts, dataset: str, samples: Samples) -> None:
+    """Write the images of this dataset folder, unless it holds predictions for others: that is refused."""
+    if not _are_registered(artefacts, dataset, samples):
+        with registered_samples(artefacts, dataset, samples):
+            pass
+
+
+@contextmanager
+def registered_samples(artefacts: Artefacts, dataset: str, samples: Samples) -> Iterator[None]:
+    """As `claim_samples`; until it is left, no other process claims the folder for other images."""
+    with locks.locked(artefacts.root, f"{dataset}/samples_info.npz"):
+        if not _are_registered(artefacts, dataset, samples):
+            write_npz(artefacts.samples(dataset), sample_files=samples.files, targets=samples.targets)
+        yield
+
+
+def _are_registered(artefacts: Artefacts, dataset: str, samples: Samples) -> bool:
+    """Whether the folder lists these images. Raises `InputError` where it has predictions for others."""
+    path = artefacts.samples(dataset)
+    predicted = [model for model in artefacts.models(dataset) if artefacts.predictions(dataset, model).exists()]
+    try:
+        known = read_samples(artefacts, dataset)
+    except ProtectedFileError:
+        raise
+    except InputError as error:
+        if not predicted:
+            return False
+        raise InputError(
+            f"{error}; it said which images {predicted[0]} has predictions for: restore it, or use another"
+            " --artefacts_dir"
+        ) from None
+    if predicted and not np.array_equal(known.files, samples.files):
+        others = "in another order" if np.array_equal(np.sort(known.files), samples.files) else "not the same"
+        raise InputError(
+            f"{path} lists {len(known.files):,} images, and these {len(samples.files):,} are {others}: every model"
+            " of a dataset must see the same images, sorted by class folder and name; use another --artefacts_dir"
+        )
+    return known.fingerprint == samples.fingerprint
+
+
+def check_targets(samples: Samples, classes: Classes, path: Path) -> None:
+    """Raises `InputError` where a target is not the class of the file's folder, by name."""
+    wnids = [file.partition("/")[0] for file in samples.files]
+    strange = next((file for file, wnid in zip(samples.files, wnids, strict=True) if wnid not in classes.ids), None)
+    if strange:
+        raise InputError(f"{path}: {strange} is not <WordNet id>/<file name>, e.g. n01440764/a.JPEG: name files so")
+    wrong = np.flatnonzero(samples.targets != np.array([classes.ids[wnid] for wnid in wnids]))
+    if len(wrong):
+        file, target = samples.files[wrong[0]], samples.targets[wrong[0]]
+        raise InputError(
+            f"{path}: the target {target} of {file} is not the class of its folder ({len(wrong):,} such images):"
+            " number classes by sorted WordNet id, or predict again"
+        )

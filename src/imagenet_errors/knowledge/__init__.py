@@ -1,1 +1,0 @@
-"""What is known about classes and images, models aside."""

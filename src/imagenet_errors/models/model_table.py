@@ -1,0 +1,148 @@
+"""The models there are, as typed records, and which of them are meant. Nothing here needs torch."""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from imagenet_errors.errors import InputError, describe_unknown
+from imagenet_errors.files import read_csv, read_text
+from imagenet_errors.models.architectures import Architecture, read_architectures
+from imagenet_errors.paths import MODELS, MODELS_BEYOND, Artefacts, model_dir_id
+
+COLUMNS = [
+    "model_id",
+    "module",
+    "source",
+    "builder",
+    "weights",
+    "arch",
+    "training_data",
+    "extra_annotations",
+    "num_params",
+]
+SEPARATOR = "; "  # of extra_annotations
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """All that distinguishes one model from another: a row of models.csv or models_beyond.csv.
+
+    Attributes:
+        model_id: `<publisher>/<name>`.
+        module: The group that `--modules` names.
+        source: Which loader builds it.
+        builder: What the loader calls.
+        weights: Which weights the loader takes, where the builder does not say it.
+        arch: A row of archs.csv, or a name of its own, or `unknown`.
+        arch_family: Of that row; `unknown` where there is none.
+        training_data: One of the paper's corpora, or `unknown`.
+        extra_annotations: What else its training used, e.g. `Distillation`.
+        num_params: Parameters that require gradients; None where nobody counted them yet.
+    """
+
+    model_id: str
+    module: str
+    source: str
+    builder: str
+    weights: str = ""
+    arch: str = "unknown"
+    arch_family: str = "unknown"
+    training_data: str = "unknown"
+    extra_annotations: tuple[str, ...] = ()
+    num_params: int | None = None
+
+    @classmethod
+    def from_row(cls, row: dict[str, str], archs: dict[str, Architecture]) -> "ModelRecord":
+        extra = tuple(filter(None, row["extra_annotations"].split(SEPARATOR)))
+        num_params = int(row["num_params"]) if row["num_params"] else None
+        family = archs.get(row["arch"], Architecture()).family
+        return cls(**row | {"extra_annotations": extra, "num_params": num_params, "arch_family": family})
+
+    def to_row(self) -> dict:
+        """A row of the table; inverse of `from_row`."""
+        return {column: getattr(self, column) for column in COLUMNS} | {
+            "extra_annotations": SEPARATOR.join(self.extra_annotations)
+        }
+
+    @property
+    def dir_id(self) -> str:
+        return model_dir_id(self.model_id)
+
+    @property
+    def name(self) -> str:
+        """Its id without the publisher."""
+        return self.model_id.partition("/")[2]
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """What it answers to."""
+        return self.model_id, self.dir_id, self.name
+
+
+def load_records(artefacts: Artefacts, *tables: str) -> list[ModelRecord]:
+    """The models of these tables, by default the paper's 962 and those beyond it.
+
+    Raises:
+        InputError: for a table that is missing or damaged.
+    """
+    archs = read_architectures(artefacts)
+    records = []
+    for path in map(artefacts.find, tables or (MODELS, MODELS_BEYOND)):
+        try:
+            records += [ModelRecord.from_row(row, archs) for row in read_csv(path, COLUMNS)]
+        except ValueError as error:
+            raise InputError(f"{path} is damaged ({error}): restore it from the repository") from None
+    return records
+
+
+def read_names(arguments: list[str]) -> list[str]:
+    """The names that `--model` lists; a file stands for the names in it, one a line, with `#` before remarks.
+
+    Raises:
+        InputError: for a file without a name.
+    """
+    names = []
+    for argument in arguments:
+        if not Path(argument).is_file():
+            names.append(argument)
+            continue
+        lines = [line.partition("#")[0].strip() for line in read_text(Path(argument)).lstrip("\ufeff").splitlines()]
+        if not any(lines):
+            raise InputError(f"{argument} names no model: write one name a line")
+        names += filter(None, lines)
+    return names
+
+
+def select(records: list[ModelRecord], modules: list[str], names: list[str] | None) -> list[ModelRecord]:
+    """The models to run, each once, in the order of the table.
+
+    Args:
+        records: The table.
+        modules: Groups, or `all`; they bound what a wildcard matches.
+        names: Models or wildcards; all of the modules where None. An exact name is found in every module.
+
+    Raises:
+        InputError: for a module or a name that there is not, with the closest there is.
+    """
+    known = {record.module for record in records} | {"all"}
+    for module in modules:
+        if module not in known:
+            raise InputError(describe_unknown("module", module, sorted(known)))
+    of_modules = [record for record in records if "all" in modules or record.module in modules]
+    if names is None:
+        return of_modules
+    chosen = set()
+    for name in names:
+        found = [record for record in records if name in record.names]
+        found = found or [record for record in of_modules if any(fnmatchcase(one, name) for one in record.names)]
+        if not found:
+            raise InputError(_not_found(name, records, modules))
+        chosen.update(found)
+    return [record for record in records if record in chosen]
+
+
+def _not_found(name: str, records: list[ModelRecord], modules: list[str]) -> str:
+    elsewhere = {record.module for record in records if any(fnmatchcase(one, name) for one in record.names)}
+    if elsewhere:
+        return f"no model of --modules {' '.join(modules)} matches {name!r}, but some of {', '.join(sorted(elsewhere))}"
+    return describe_unknown("model", name, [record.model_id if "/" in name else record.name for record in records])

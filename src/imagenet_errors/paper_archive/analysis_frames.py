@@ -1,0 +1,268 @@
+"""Analyses in the form of the paper's archives, as rows of errors_analysis.parquet and back."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, pairwise
+from pathlib import Path
+
+import numpy as np
+
+from imagenet_errors.dataset.annotations import AnnotatedImages, from_columns
+from imagenet_errors.dataset.classes import NUM_CLASSES, Classes
+from imagenet_errors.dataset.samples import Samples, check_targets
+from imagenet_errors.dataset.superclasses import Superclasses
+from imagenet_errors.error_types import AFTER_OPEN_WORLD, CODES, NO_NOTE, NOTES
+from imagenet_errors.errors import InputError, describe_exception
+from imagenet_errors.files import fingerprint
+from imagenet_errors.formats import error_analyses
+from imagenet_errors.formats.error_analyses import ARCHIVED, SKIPPED
+from imagenet_errors.formats.error_type_texts import Decoded, decode, encode
+from imagenet_errors.paper_archive.pickled_frames import Frame, plain, read_frame
+
+COLUMNS = (
+    "wnet_id",
+    "file_name",
+    "img_rel_path",
+    "target",
+    "target_desc",
+    "clip_top10_train_indices",
+    "clip_top10_train_targets",
+    "multi_label",
+    "wrong_multi_label",
+    "is_problematic",
+    "multi_desc",
+    "wrong_multi_desc",
+    "clip_top10_train_files",
+    "clip_top10_supercls",
+    "top1",
+    "top1_desc",
+    "error_types",
+)
+OF_IMAGES = ("img_rel_path", "target", "multi_label", "wrong_multi_label", "is_problematic")
+OF_NEIGHBOURS = ("clip_top10_train_indices", "clip_top10_train_targets", "clip_top10_train_files")
+MOST_PARTS = 1000  # in a cell, on average
+OPEN_WORLD = "open_world"  # an attribute of the frames that we write: whether the test was skipped
+
+
+@dataclass(frozen=True)
+class Archived:
+    """One model's analysis from an archive.
+
+    Attributes:
+        images: The n images it is of; their `rows` are the frame's index.
+        kinds: [n] int8, positions in KINDS.
+        columns: Those of errors_analysis.parquet, as Arrow arrays.
+        fingerprints: For `records.is_current`.
+    """
+
+    images: AnnotatedImages
+    kinds: np.ndarray
+    columns: dict
+    fingerprints: dict[str, str]
+
+
+class Reader:
+    """Reads many archived analyses; what they say of the images is converted once, as long as it is the same.
+
+    Args:
+        vocabulary: The classes.
+        experts: Names of the non-prototypical images.
+        neighbours: Whether each image's nearest training images are kept.
+    """
+
+    def __init__(self, vocabulary: Classes, experts: frozenset[str], neighbours: bool = True):
+        self.vocabulary, self.experts, self.neighbours = vocabulary, experts, neighbours
+        self.last: tuple[list, AnnotatedImages, dict] | None = None
+
+    def read(self, content: bytes, where: Path) -> Archived:
+        """Read a pickled frame. Raises `InputError` for one that is hostile, damaged or says something impossible."""
+        frame = read_frame(content, where)
+        try:
+            frame = _sorted(frame)
+            images, columns = self._images(frame, where)
+            return _archived(frame, images, columns)
+        except InputError:
+            raise
+        except Exception as error:  # a damaged or hostile one raises nearly anything
+            raise InputError(
+                f"{where} is no analysis of an archive ({describe_exception(error)}): fetch it again"
+            ) from None
+
+    def _images(self, frame: Frame, where: Path) -> tuple[AnnotatedImages, dict]:
+        names = OF_IMAGES + OF_NEIGHBOURS if self.neighbours else OF_IMAGES
+        said = [*(frame.columns[name] for name in names), frame.index.tolist()]
+        if self.last is None or self.last[0] != said:
+            images = _images(frame, self.experts, where)
+            check_targets(Samples(images.files, images.targets), self.vocabulary, where)
+            neighbours = _neighbours(frame) if self.neighbours else None
+            self.last = said, images, error_analyses.image_columns(images, neighbours)
+        return self.last[1:]
+
+
+def _sorted(frame: Frame) -> Frame:
+    """The rows in the order of class folders and file names."""
+    missing = set(COLUMNS) - set(frame.columns)
+    if missing:
+        raise ValueError(f"it lacks the column {min(missing)}")
+    if not len(frame.index):
+        raise ValueError("it has no rows")
+    columns = {name: _comparable(frame.columns[name]) for name in COLUMNS}
+    files = columns["img_rel_path"]
+    if {*map(type, files)} != {str}:
+        raise ValueError("img_rel_path holds something that is no text")
+    if any(before > after for before, after in pairwise(files)):
+        order = sorted(range(len(files)), key=files.__getitem__)
+        columns = {name: [cells[row] for row in order] for name, cells in columns.items()}
+        frame = frame._replace(index=frame.index[order])
+    return frame._replace(columns=columns)
+
+
+def _comparable(cells) -> list:
+    return cells.tolist() if isinstance(cells, np.ndarray) else cells
+
+
+def _images(frame: Frame, experts: frozenset[str], where: Path) -> AnnotatedImages:
+    files, targets, labels, wrong, problematic = (frame.columns[name] for name in OF_IMAGES)
+    samples = Samples(np.array(files), _class_ids(targets, "target"))
+    labels, wrong = (
+        _lists(cells, int, name) for cells, name in ((labels, "multi_label"), (wrong, "wrong_multi_label"))
+    )
+    for name, cells in (("multi_label", labels), ("wrong_multi_label", wrong)):
+        _class_ids(list(chain.from_iterable(cells)), name)
+    if {*map(type, problematic)} != {bool}:
+        raise ValueError("is_problematic holds something else than true and false")
+    return from_columns(samples, labels, wrong, problematic, frame.index, experts, str(where))
+
+
+def _neighbours(frame: Frame):
+    """The neighbours as a column, or None where no image has any."""
+    indices, targets, files = (
+        _lists(frame.columns[name], kind, name) for name, kind in zip(OF_NEIGHBOURS, (int, int, str), strict=True)
+    )
+    lengths = np.array([*map(len, indices)])
+    if not lengths.any():
+        return None
+    flat = [list(chain.from_iterable(lists)) for lists in (indices, targets, files)]
+    if [*map(len, targets)] != lengths.tolist() or len(flat[2]) not in (0, len(flat[0])):
+        raise ValueError("the numbers of nearest training images and of their classes differ")
+    return error_analyses.neighbours_column(
+        lengths, np.array(flat[0]), _class_ids(flat[1], OF_NEIGHBOURS[1]), flat[2] or None
+    )
+
+
+def _archived(frame: Frame, images: AnnotatedImages, columns: dict) -> Archived:
+    import pyarrow as pa
+
+    top1 = _class_ids(frame.columns["top1"], "top1")
+    lists = [tuple(texts) for texts in _lists(frame.columns["error_types"], str, "error_types")]
+    known = {texts: _decoded(texts) for texts in set(lists)}
+    decoded = [known[texts] for texts in lists]
+    kinds, notes = (np.array([getattr(each, name) for each in decoded], np.int8) for name in ("kind", "note"))
+    skipped = frame.attrs.get(OPEN_WORLD) == SKIPPED
+    asked = [(row, each) for row, each in enumerate(decoded) if each.num_prompts is not None]
+    rows = np.array([row for row, _ in asked], int)
+    proposals = [proposal for _, each in asked for proposal in each.proposals]
+    columns = columns | error_analyses.named_columns(top1, kinds, notes, np.isin(kinds, AFTER_OPEN_WORLD) & skipped)
+    columns |= {
+        "matching": pa.array([each.matching for each in decoded], pa.list_(pa.int16())),
+        "superclasses": pa.array([each.superclasses for each in decoded], pa.list_(pa.string())),
+    }
+    columns |= error_analyses.proposals_columns(
+        rows,
+        np.array([each.num_prompts for _, each in asked], int),
+        np.array([len(each.proposals) for _, each in asked], int),
+        tuple(zip(*proposals, strict=True)) or ([], [], []),
+        len(top1),
+    )
+    fingerprints = {
+        "images": error_analyses.images_fingerprint(images),
+        "relations": ARCHIVED,
+        "open_world": SKIPPED if skipped else ARCHIVED,
+        "predictions": fingerprint(top1),
+    }
+    return Archived(images, kinds, columns, fingerprints)
+
+
+def _decoded(texts: tuple[str, ...]) -> Decoded:
+    try:
+        return decode(texts)
+    except Exception as error:  # ast.literal_eval raises half a dozen
+        raise ValueError(f"it has the error types {list(texts)!s:.200}") from error
+
+
+def _class_ids(cells: list, name: str) -> np.ndarray:
+    """[k] int16."""
+    numbers = [plain(cell) for cell in cells]
+    if {*map(type, numbers)} - {int}:
+        raise ValueError(f"{name} holds something that is no integer")
+    if any(not 0 <= number < NUM_CLASSES for number in numbers):
+        raise ValueError(f"{name} holds something that is no class id of 0 to {NUM_CLASSES - 1}")
+    return np.array(numbers, np.int16)
+
+
+def _lists(cells: list, kind: type, name: str) -> list[list]:
+    """Cells that are lists of integers or texts, plainly or as arrays."""
+    lists = [plain(cell) for cell in cells]
+    if {*map(type, lists)} - {list}:
+        raise ValueError(f"{name} holds something that is no list")
+    if sum(map(len, lists)) > MOST_PARTS * len(lists):
+        raise ValueError(f"{name} holds lists that are too long")
+    kinds = {*map(type, chain.from_iterable(lists))}
+    if kinds - {kind}:
+        lists = [[plain(part) for part in parts] for parts in lists]
+        if {*map(type, chain.from_iterable(lists))} - {kind}:
+            raise ValueError(f"{name} holds something that is no {kind.__name__}")
+    return lists
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes analyses in the form of an archive.
+
+    Attributes:
+        vocabulary: The classes.
+        superclasses: Which class is in which.
+    """
+
+    vocabulary: Classes
+    superclasses: Superclasses
+
+    @cached_property
+    def _names_of(self) -> list[list[str]]:
+        return [self.superclasses.names_of(class_id) for class_id in range(NUM_CLASSES)]
+
+    def frame(self, path: Path) -> Frame:
+        """The frame of an errors_analysis.parquet; what it does not know are empty lists."""
+        rows = {name: column.to_pylist() for name, column in zip(*error_analyses.read_all(path), strict=True)}
+        describe = self.vocabulary.descriptions
+        near = [neighbours or [] for neighbours in rows["neighbours"]]
+        columns = {
+            "wnet_id": [file.partition("/")[0] for file in rows["img_rel_path"]],
+            "file_name": [file.partition("/")[2] for file in rows["img_rel_path"]],
+            "img_rel_path": rows["img_rel_path"],
+            "target": np.array(rows["target"]),
+            "target_desc": [describe[target] for target in rows["target"]],
+            "clip_top10_train_indices": [[one["index"] for one in each] for each in near],
+            "clip_top10_train_targets": [[one["target"] for one in each] for each in near],
+            "multi_label": rows["multi_label"],
+            "wrong_multi_label": rows["wrong_multi_label"],
+            "is_problematic": np.array(rows["is_problematic"]),
+            "multi_desc": [[f"({describe[label]})" for label in labels] for labels in rows["multi_label"]],
+            "wrong_multi_desc": [[f"({describe[label]})" for label in labels] for labels in rows["wrong_multi_label"]],
+            "clip_top10_train_files": [[one["file"] for one in each if one["file"] is not None] for each in near],
+            "clip_top10_supercls": [[name for one in each for name in self._names_of[one["target"]]] for each in near],
+            "top1": np.array(rows["top1"]),
+            "top1_desc": [describe[prediction] for prediction in rows["top1"]],
+            "error_types": [encode(decoded) for decoded in _decisions(rows)],
+        }
+        attrs = {OPEN_WORLD: SKIPPED} if error_analyses.is_skipped(path) else {}
+        return Frame(columns, np.array(rows["row"]), attrs)
+
+
+def _decisions(rows: dict[str, list]) -> list[Decoded]:
+    notes = {None: NO_NOTE, **{note.name: code for code, note in enumerate(NOTES)}}
+    names = ("error_type", "note", "matching", "superclasses", "num_prompts", "top5")
+    return [
+        Decoded(CODES[kind], notes[note], matching, above, prompts, [tuple(one.values()) for one in best or ()])
+        for kind, note, matching, above, prompts, best in zip(*(rows[name] for name in names), strict=True)
+    ]

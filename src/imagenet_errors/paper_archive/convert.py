@@ -1,0 +1,294 @@
+"""Archives of finished analyses: the paper's become errors_analysis.parquet, and ours take the paper's form.
+
+An archive is `models-<dataset>.tar.gz`, as it is or unpacked: `<dataset>/<model>/{metadata.json, errors_analysis.pkl}`.
+"""
+
+import gc
+import logging
+import os
+import random
+import resource
+import time
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from imagenet_errors import locks, processes
+from imagenet_errors.dataset import annotations
+from imagenet_errors.dataset.classes import load_classes
+from imagenet_errors.dataset.dataset_table import DATASETS
+from imagenet_errors.errors import InputError, ProtectedFileError
+from imagenet_errors.files import atomic_write, check_schema, read_json, write_json
+from imagenet_errors.formats import error_analyses
+from imagenet_errors.paper_archive import tar_reader
+from imagenet_errors.paper_archive.analysis_frames import Reader
+from imagenet_errors.paths import Artefacts, model_dir_id
+from imagenet_errors.progress import show_progress
+
+log = logging.getLogger(__name__)
+
+LARGEST = 1 << 30  # bytes of a pickle; the paper's have 16 MB
+MEMORY = 8 << 30  # bytes that reading one may take ...
+SECONDS = 60  # ... and seconds of a processor
+CONTENTS_SCHEMA = 1  # of archive.json
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How the archived analyses of a dataset are converted.
+
+    Attributes:
+        artefacts: Where they lie, and where the results go.
+        dataset: A name of dataset_table.DATASETS.
+        neighbours: Whether each image's ten nearest training images are kept; they are most of a file.
+    """
+
+    artefacts: Artefacts
+    dataset: str
+    neighbours: bool
+
+    def is_done(self, model: str) -> bool:
+        """Whether a valid analysis is there, whoever made it, or one that must not be touched."""
+        return self.why(model) is None
+
+    def why(self, model: str) -> str | None:
+        """Why a model is to be converted: nothing special, or what is wrong; None where it is not."""
+        path = self.artefacts.analysis(self.dataset, model)
+        if not path.exists():
+            return ""
+        try:
+            error_analyses.read(path, model)
+        except ProtectedFileError:
+            return None
+        except InputError as error:
+            return str(error)
+        return None
+
+    def convert(self, model: str, content: bytes | None) -> None:
+        """Write the analysis in the pickle `content`, or else in the model's own file, unless one is there already."""
+        with locks.locked(self.artefacts.root, f"{self.dataset}/{model}"):
+            if self.is_done(model):
+                return
+            source = self.artefacts.archived(self.dataset, model)
+            if content is None:
+                content = _read(source)
+            else:
+                source = self.artefacts.archive(self.dataset) / source.relative_to(self.artefacts.root)
+            found = _reader(self.artefacts, self.neighbours).read(content, source)
+            error_analyses.write(
+                self.artefacts.analysis(self.dataset, model),
+                found.columns,
+                found.kinds,
+                found.fingerprints,
+                DATASETS[self.dataset].extent(len(found.images)),
+            )
+
+
+def find(artefacts: Artefacts, dataset: str) -> list[Path]:
+    """The archive of a dataset and the archived analyses beside it, as far as they are there."""
+    pickles = [artefacts.archived(dataset, model) for model in artefacts.models(dataset)]
+    return [path for path in (artefacts.archive(dataset), *pickles) if path.is_file()]
+
+
+def convert(artefacts: Artefacts, dataset: str, jobs: int | None = None, neighbours: bool = True) -> dict[str, str]:
+    """Convert every archived analysis of a dataset that has no valid errors_analysis.parquet yet.
+
+    Args:
+        artefacts: Where they lie; an archive that is not unpacked is read in place.
+        dataset: A name of dataset_table.DATASETS.
+        jobs: Processes; as many as there are processors by default.
+        neighbours: As in `Conversion`.
+
+    Returns:
+        {model: message} of those that are damaged or refused; the others are converted.
+
+    Raises:
+        InputError: where the archive itself is damaged or odd; what came before that is converted.
+    """
+    conversion = Conversion(artefacts, dataset, neighbours)
+    found = [model for model in artefacts.models(dataset) if artefacts.archived(dataset, model).is_file()]
+    reasons = {model: conversion.why(model) for model in found}
+    unpacked = [model for model, why in reasons.items() if why is not None]
+    for model, why in reasons.items():
+        if why:
+            log.info(f"{model}: converted again, for {why}")
+    archive = _unread(conversion)
+    if not (unpacked or archive):
+        return {}
+    damage = None
+    with ExitStack() as pools:
+        work = _Work(conversion, pools, jobs or os.cpu_count() or 1)
+        for model in show_progress(random.sample(unpacked, len(unpacked)), "converting"):  # others may be at it as well
+            work.submit(model)
+        if archive:
+            damage = _convert_archive(conversion, archive, work)
+        work.finish()
+    log.info(f"{dataset}: {work.count - len(work.faults)} archived analyses converted")
+    for fault in work.faults.values():
+        log.info(fault)
+    if damage:
+        raise damage
+    return work.faults
+
+
+@dataclass
+class _Work:
+    """Conversions under way in other processes, not too many at a time, for pickles are large.
+
+    A process that ends at a pickle takes its pool along; what was under way is then done again, each in a process of
+    its own, and the rest in another pool.
+    """
+
+    conversion: Conversion
+    pools: ExitStack
+    jobs: int
+    pool: ProcessPoolExecutor | None = None
+    pending: dict = field(default_factory=dict)
+    count: int = 0
+    faults: dict[str, str] = field(default_factory=dict)
+
+    def submit(self, model: str, content: bytes | None = None) -> None:
+        while len(self.pending) >= 2 * self.jobs:
+            self._settle(wait(self.pending, return_when=FIRST_COMPLETED).done)
+        if self.pool is None:
+            self.pool = self.pools.enter_context(processes.pool(self.jobs))
+        try:
+            self.pending[self.pool.submit(_convert, self.conversion, model, content)] = model, content
+        except BrokenProcessPool:
+            self.pool = None
+            self.finish()
+            self.submit(model, content)
+
+    def finish(self) -> None:
+        self._settle(wait(self.pending).done)
+
+    def _settle(self, futures) -> None:
+        for future in futures:
+            model, content = self.pending.pop(future)
+            try:
+                fault = future.result()
+            except BrokenProcessPool:
+                self.pool = None
+                fault = self._alone(model, content)
+            self.count += 1
+            if fault is not None:
+                self.faults[model] = fault
+
+    def _alone(self, model: str, content: bytes | None) -> str | None:
+        try:
+            with ProcessPoolExecutor(1, initializer=processes.follow_parent) as pool:
+                return pool.submit(_convert, self.conversion, model, content).result()
+        except BrokenProcessPool:
+            path = self.conversion.artefacts.archived(self.conversion.dataset, model)
+            return f"{path} is refused, for reading it takes all time or memory: get it from its source"
+
+
+def _convert(conversion: Conversion, model: str, content: bytes | None) -> str | None:
+    """In a process of its own; returns what is wrong with the archived analysis."""
+    _prepare_worker()
+    resource.setrlimit(
+        resource.RLIMIT_CPU, (int(time.process_time()) + SECONDS, resource.getrlimit(resource.RLIMIT_CPU)[1])
+    )
+    try:
+        conversion.convert(model, content)
+    except InputError as error:
+        return str(error)
+
+
+@cache
+def _reader(artefacts: Artefacts, neighbours: bool) -> Reader:
+    return Reader(load_classes(artefacts), annotations.non_prototypical_files(artefacts), neighbours)
+
+
+@cache
+def _prepare_worker() -> None:
+    """No garbage collection, which doubles the time to read a pickle; and a bound on memory where the system has one.
+
+    A few bytes of a hostile pickle can ask for all the memory there is.
+    """
+    gc.disable()
+    size = Path("/proc/self/statm")
+    if size.exists():
+        now = int(size.read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (now + MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+def _read(path: Path) -> bytes:
+    if path.stat().st_size > LARGEST:
+        raise InputError(f"{path} has {path.stat().st_size:,} bytes, more than any analysis: fetch it again")
+    return path.read_bytes()
+
+
+def _unread(conversion: Conversion) -> Path | None:
+    """The archive, if it is there and may hold an analysis that is not converted."""
+    artefacts, dataset = conversion.artefacts, conversion.dataset
+    archive = artefacts.archive(dataset)
+    if not archive.is_file():
+        return None
+    try:
+        contents = read_contents(artefacts, dataset)
+    except ProtectedFileError:
+        raise
+    except InputError as error:
+        if artefacts.archive_contents(dataset).exists():
+            log.info(f"{archive}: read again, for {error}")
+        return archive
+    return None if is_of(contents, archive) and all(map(conversion.is_done, contents["models"])) else archive
+
+
+def read_contents(artefacts: Artefacts, dataset: str) -> dict:
+    """What is known of the archive: its state and `models`. Raises `InputError` where that is missing or malformed."""
+    path = artefacts.archive_contents(dataset)
+    contents = read_json(path)
+    models = contents.get("models") if isinstance(contents, dict) else None
+    if not isinstance(models, list) or not all(isinstance(model, str) for model in models):
+        raise InputError(f"{path} does not list the models of an archive: remove it")
+    check_schema(path, contents.get("schema_version"), CONTENTS_SCHEMA, "remove it")
+    return contents
+
+
+def is_of(contents: dict, archive: Path) -> bool:
+    """Whether the contents are of this archive, as it is now."""
+    return contents.items() >= _state(archive).items()
+
+
+def _state(archive: Path) -> dict:
+    """What changes when the archive does."""
+    status = archive.stat()
+    return {"schema_version": CONTENTS_SCHEMA, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+
+
+def _convert_archive(conversion: Conversion, archive: Path, work: _Work) -> InputError | None:
+    """Convert what is lacking, in one pass, and note what the archive holds; returns what is wrong with it."""
+    try:
+        models = _convert_members(conversion, archive, work)
+    except InputError as error:
+        return error
+    contents = _state(archive) | {"models": sorted(models)}
+    write_json(conversion.artefacts.archive_contents(conversion.dataset), contents)
+
+
+def _convert_members(conversion: Conversion, archive: Path, work: _Work) -> list[str]:
+    """Returns the models in the archive."""
+    artefacts, dataset = conversion.artefacts, conversion.dataset
+    models = []
+    for member in tar_reader.members(archive, tar_reader.Limits(member=LARGEST), f"converting {archive.name}"):
+        match member.name.removeprefix("artefacts/").split("/"):
+            case [folder, model, "metadata.json"] if folder == dataset:
+                path = artefacts.metadata(dataset, model_dir_id(model))
+                if not path.exists():
+                    with atomic_write(path) as temporary:
+                        temporary.write_bytes(member.file.read())
+            case [folder, model, "errors_analysis.pkl"] if folder == dataset:
+                models.append(model_dir_id(model))
+                why = conversion.why(models[-1])
+                if why:
+                    log.info(f"{models[-1]}: converted again, for {why}")
+                if why is not None:
+                    work.submit(models[-1], member.file.read())
+            case _:
+                log.info(f"{archive}: {member.name} is passed over, for it is no part of {dataset}'s analyses")
+    return models

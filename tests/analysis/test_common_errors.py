@@ -1,0 +1,174 @@
+"""The lists of most common errors and the pairs that appear as mistakes."""
+
+import csv
+import re
+from collections import Counter
+from itertools import count
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagenet_errors.analysis.common_errors import listing, ranked
+from imagenet_errors.analysis.counting import CountedImages
+from imagenet_errors.dataset.classes import load_classes
+from imagenet_errors.error_types import CODES, CODES_BY_FLAG
+from imagenet_errors.formats.error_analyses import Analysis
+from imagenet_errors.paths import REPOSITORY, Artefacts
+from tests.analysis.test_decision import images_of
+
+FLAGS = {  # --error_type by the type's name in errors_analysis.parquet
+    "class_overlap": "overlapping_classes",
+    "missing_multi_label": "multi_label",
+    "fine_grained": "fg",
+    "spurious_correlation": "spurious_correlation",
+    "non_prototypical": "non-proto",
+    "model_failure": "model_failure",
+}
+
+
+@pytest.fixture(scope="module")
+def classes():
+    return load_classes(Artefacts(REPOSITORY / "artefacts"))
+
+
+@pytest.fixture(scope="module")
+def stored(analysed) -> list[list[tuple]]:
+    """(file, target, labels, prediction, type) of the unproblematic images, per model in the order of the folders."""
+    columns = ["img_rel_path", "target", "multi_label", "top1", "error_type", "is_problematic"]
+    paths = sorted((analysed / "artefacts/imagenet").glob("*/errors_analysis.parquet"))
+    tables = [pq.read_table(path, columns=columns).to_pydict() for path in paths]
+    return [[row[:-1] for row in zip(*table.values(), strict=True) if not row[-1]] for table in tables]
+
+
+# --- recounts --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error_type", FLAGS)
+def test_list_is_that_of_a_plain_recount(analysed, stored, classes, error_type):
+    times, about = Counter(), {}
+    for model in stored:
+        for file, target, labels, pred, kind in model:
+            if kind == error_type:
+                times[file, pred] += 1
+                about[file] = (target, labels)
+    text, printed = "", set()
+    for number, ((file, pred), how_often) in enumerate(times.most_common(1000), start=1):  # ties stay in order
+        if file not in printed:
+            printed.add(file)
+            target, labels = about[file]
+            told = {i: f"{i}, {classes.wnids[i]}: {classes.descriptions[i]}\n" for i in (target, pred, *labels)}
+            text += f"{number}) cnt mistakes = {how_often}, file = {file}\ntarget = {told[target]}multi_labels:\n"
+            text += "".join(told[label] for label in labels) + f"pred = {told[pred]}\n"
+    written = analysed / f"results/common_error_samples/most_common_{FLAGS[error_type]}.txt"
+    assert written.read_bytes().decode() == text
+    assert text in (analysed / "stdout.txt").read_text()
+
+
+def test_out_of_vocabulary_errors_are_not_listed_as_none_where_the_test_was_skipped(analysed):
+    assert not (analysed / "results/common_error_samples/most_common_fg-OOV.txt").exists()
+
+
+def test_printed_number_of_pairs_is_that_of_a_plain_recount(shared, analysed, stored):
+    with open(shared / "published/spurious_pairs.csv", newline="") as file:
+        spurious = {frozenset((int(row["class_a"]), int(row["class_b"]))) for row in csv.DictReader(file)}
+    seen = {
+        frozenset((label, pred))
+        for model in stored
+        for _, _, labels, pred, kind in model
+        if kind == "spurious_correlation"
+        for label in labels
+    }
+    printed = re.findall(r"^Spurious correlations pairs that appear as a mistake: (\d+)$", read_stdout(analysed), re.M)
+    assert printed == [str(len(seen & spurious))]
+
+
+def read_stdout(analysed) -> str:
+    return (analysed / "stdout.txt").read_text()
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=3, max_size=3), min_size=1, max_size=6))
+def test_ties_keep_the_order_of_first_appearance(models):
+    images = images_of(["n/a", "n/b", "n/c"], [0, 0, 0], [[0], [0], [0]], [False] * 3, [False] * 3)
+    population = CountedImages(images, np.array([True, True, True]), {})
+    code = CODES["model_failure"]
+    analyses = [
+        Analysis("m", np.array([p for p, _ in model], np.int16), np.array([code * e for _, e in model], np.int8), True)
+        for model in models
+    ]
+    expected = Counter((row, pred) for model in models for row, (pred, error) in enumerate(model) if error)
+    found = list(zip(*(column.tolist() for column in ranked(population, analyses, code)[:3]), strict=True))
+    assert found == [(*triple, times) for triple, times in expected.most_common()]
+
+
+def test_problematic_images_are_not_listed(classes):
+    images = images_of(["n/a", "n/b"], [0, 0], [[0], [0]], [False, False], [True, False])
+    analysis = Analysis("m", np.array([5, 5], np.int16), np.full(2, CODES["model_failure"], np.int8), True)
+    population = CountedImages(images, ~images.problematic, {})
+    text = listing(population, [analysis], CODES["model_failure"], classes)
+    assert re.findall("file = (.*)", text) == ["n/b"]
+
+
+# --- the published layout --------------------------------------------------------------------------------------------
+
+ENTRY = re.compile(
+    r"(?P<number>\d+)\) cnt mistakes = (?P<times>\d+), file = (?P<file>\S+)\n"
+    r"target = (?P<target>\d+), .*\nmulti_labels:\n(?P<labels>(?:\d+, n\d+: .*\n)+)pred = (?P<pred>\d+), .*\n\n"
+)
+
+
+@pytest.mark.parametrize("flag", FLAGS.values())
+def test_layout_of_the_published_list_comes_out_again(shared, classes, flag):
+    """Models are made up so that the published triples have their counts and ranks; the text must be the same."""
+    text = (shared / f"published/common_error_samples/most_common_{flag}.txt").read_bytes().decode()
+    entries = [match.groupdict() for match in ENTRY.finditer(text)]
+    assert sum(len(match[0]) for match in ENTRY.finditer(text)) == len(text)
+    images = images_of(
+        [entry["file"] for entry in entries],
+        [int(entry["target"]) for entry in entries],
+        [[int(line.split(",")[0]) for line in entry["labels"].splitlines()] for entry in entries],
+        [False] * len(entries),
+        [False] * len(entries),
+    )
+    population = CountedImages(images, np.full(len(images), True), {})
+    assert (
+        listing(
+            population,
+            models_that_make(triples_of(entries), len(images), CODES_BY_FLAG[flag]),
+            CODES_BY_FLAG[flag],
+            classes,
+        )
+        == text
+    )
+
+
+def triples_of(entries: list[dict[str, str]]) -> list[tuple[int, int, int]]:
+    """(image, prediction, times) by rank; ranks that are not printed go to images that are printed further up."""
+    triples, unused = [], count(0)
+    for row, entry in enumerate(entries):
+        times, pred = int(entry["times"]), int(entry["pred"])
+        while len(triples) + 1 < int(entry["number"]):
+            number = next(unused)
+            image = number % row
+            others = set(range(1000)) - {shown for of, shown, _ in triples if of == image}
+            triples.append((image, min(others), times))
+        triples.append((row, pred, times))
+    return triples
+
+
+def models_that_make(triples: list[tuple[int, int, int]], num_images: int, code: int) -> list[Analysis]:
+    """As many models as it takes: first one per triple, so that ties are in order, then the rest one upon another."""
+    heights = np.full(num_images, len(triples))
+    for image, _, times in triples:
+        heights[image] += times - 1
+    top1 = np.zeros((heights.max(), num_images), np.int16)
+    kinds = np.full(top1.shape, CODES["correct"], np.int8)
+    heights[:] = len(triples)
+    for rank, (image, pred, times) in enumerate(triples):
+        more = slice(heights[image], heights[image] + times - 1)
+        top1[rank, image] = top1[more, image] = pred
+        kinds[rank, image] = kinds[more, image] = code
+        heights[image] = more.stop
+    return [Analysis("m", *arrays, True) for arrays in zip(top1, kinds, strict=True)]

@@ -1,0 +1,158 @@
+"""evaluation.py from run to run: what is kept, what is done again, what is said."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from imagenet_errors.paths import REPOSITORY
+from tests.conftest import FILES, annotate, refused, run_script
+
+
+@pytest.fixture
+def stored(small):
+    return small / "imagenet" / "me--mine" / "errors_analysis.parquet"
+
+
+def test_current_analysis_is_made_again(analyse, stored):
+    analyse()
+    before = stored.stat().st_mtime_ns
+    assert "1 kept" in analyse().stderr
+    assert stored.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("kept", [0, 4, 700, -1])
+def test_truncated_analysis_is_taken_for_done(analyse, stored, kept):
+    analyse()
+    whole = stored.read_bytes()
+    stored.write_bytes(whole[:kept])
+    skipping = analyse("--collect_results")
+    assert refused(skipping, stored, "run --perform_error_analysis")
+    assert f"skipped me--mine: {stored} is damaged" in skipping.stderr
+    assert "analysed again" in analyse().stderr
+    assert stored.read_bytes() == whole
+
+
+def test_damage_behind_an_intact_footer_is_kept_for_ever(analyse, stored):
+    analyse()
+    whole = stored.read_bytes()
+    footer = int.from_bytes(whole[-8:-4], "little") + 8
+    stored.write_bytes(whole[:4] + bytes(len(whole) - 4 - footer) + whole[-footer:])
+    done = analyse()
+    assert done.status == 0
+    assert "me--mine: analysed again, for" in done.stderr
+    assert stored.read_bytes() == whole
+
+
+@pytest.mark.parametrize("changed", ["predictions", "annotations", "superclasses"])
+def test_stale_analysis_is_taken_for_current(analyse, small, stored, changed):
+    analyse()
+    before = stored.read_bytes()
+    if changed == "predictions":
+        np.savez(stored.with_name("preds.npz"), top1=np.array([0, 1]))
+    elif changed == "annotations":
+        annotate(small, {FILES[0]: {"correct": ["n01440764"]}, FILES[1]: {"correct": ["n01443537"]}})
+    else:
+        (small / "superclasses.json").write_text('{"fish": [["fish"]]}')
+    assert "skipped me--mine: its analysis is of other inputs" in analyse("--collect_results").stderr
+    assert "me--mine: analysed again, for its inputs have changed" in analyse().stderr
+    assert stored.read_bytes() != before
+
+
+def test_newer_schema_is_overwritten(analyse, stored):
+    analyse()
+    table = pq.read_table(stored)
+    pq.write_table(table.replace_schema_metadata({"schema_version": "99"}), stored)
+    before = stored.read_bytes()
+    assert refused(analyse(), stored, "schema 99, newer than")
+    assert stored.read_bytes() == before
+
+
+def test_unknown_metadata_is_guessed(analyse, small, stored):
+    stored.with_name("metadata.json").unlink()
+    assert analyse().status == 0
+    row = pd.read_csv(small / "results" / "stats-imagenet" / "non_problematic_stats_all.csv").iloc[0]
+    assert row[["training_data", "arch", "arch_family", "arch_group"]].tolist() == ["unknown"] * 4
+    assert np.isnan(row["num_params"])
+    assert row["extra_annotations"] == "[]"
+    assert row["top1_val_acc"] == row["imagenet_top1_val_acc"] == 50
+    assert row["imagenet_mla_val_acc"] == row["mla_all"]
+
+
+def test_architecture_outside_the_map_has_a_group(analyse, small, stored):
+    stored.with_name("metadata.json").write_text(json.dumps({"arch": "nasnet"}))
+    analyse()
+    table = pd.read_csv(small / "results" / "stats-imagenet" / "non_problematic_stats_all.csv")
+    assert table["arch_group"].tolist() == ["unknown"]
+
+
+def test_explaining_drops_the_other_steps(analyse, small):
+    done = analyse("--perform_error_analysis", "--collect_results", "--explain", FILES[0], "--model", "me/mine")
+    assert f"{FILES[0]}, me/mine: correct" in done.stdout
+    assert (small / "results" / "stats-imagenet" / "non_problematic_stats_all.csv").exists()
+
+
+def test_list_asked_for_by_name_is_silently_empty(analyse):
+    done = analyse("--perform_error_analysis", "--list_most_common_errors", "--error_type", "fg-OOV")
+    assert refused(done, "fg-OOV", "open-world test was skipped")
+
+
+def test_reader_that_leaves_early_loses_lists(twelve, tmp_path):
+    """`evaluation.py --list_most_common_errors | head -1`: all lists are written all the same."""
+    shutil.copytree(twelve / "annotations", tmp_path / "annotations")
+    shutil.copytree(twelve / "imagenet" / "keras--xception", tmp_path / "imagenet" / "keras--xception")
+    shutil.copy(twelve / "imagenet" / "samples_info.npz", tmp_path / "imagenet")
+    steps = "--perform_error_analysis --list_most_common_errors"
+    command = (
+        f"{sys.executable} src/evaluation.py {steps} --artefacts_dir {tmp_path} --results_dir {tmp_path} | head -1"
+    )
+    done = subprocess.run(["bash", "-c", command], cwd=REPOSITORY, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+    assert len(list((tmp_path / "common_error_samples").iterdir())) == 6
+
+
+@pytest.mark.parametrize("name", ["a$b^$ x", "模型", "two words 'quoted'"])
+def test_model_name_is_taken_for_a_formula(analyse, small, name):
+    shutil.move(small / "imagenet" / "me--mine", small / "imagenet" / name)
+    done = analyse()
+    assert done.status == 0, done.stderr
+    assert name in done.stdout
+
+
+def test_terminal_without_unicode_ends_in_a_traceback(small):
+    folders = ("--artefacts_dir", small, "--results_dir", small / "results")
+    done = run_script("evaluation", "--perform_error_analysis", *folders, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "?0 (0.0%)" in done.stdout
+
+
+def test_skipped_step_is_hidden(analyse, small):
+    done = analyse()
+    assert "the open-world test is skipped" in done.stderr
+    assert "skipped" in done.stdout.splitlines()[-1]
+    assert done.stdout.splitlines()[-1].count("≤") == 3
+    assert (small / "results" / "figures" / "imagenet" / "error_types.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_list_that_the_open_world_test_makes_is_written_without_it(analyse, small):
+    assert "fg-OOV: not listed" in analyse("--perform_error_analysis", "--list_most_common_errors").stderr
+    listed = {path.name for path in (small / "results" / "common_error_samples").iterdir()}
+    assert len(listed) == 6
+    assert "most_common_fg-OOV.txt" not in listed
+
+
+def test_interrupted_run_leaves_temporary_files(small, monkeypatch):
+    from imagenet_errors import files
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files.os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        files.write_text(small / "table.csv", "half")
+    assert not list(small.glob("*table*"))

@@ -1,0 +1,73 @@
+"""--explain says what the decision says."""
+
+import numpy as np
+import pytest
+
+from imagenet_errors.analysis.decision import decide
+from imagenet_errors.analysis.explain import explain
+from imagenet_errors.error_types import CODES, ERROR_TYPES, NO_NOTE, NOTES
+
+MODEL = "pytorch--alexnet"
+
+
+@pytest.fixture(scope="session")
+def decided(study):
+    """The decisions of the weakest of the twelve models, which has an image of every kind."""
+    return decide(study.images, study.top1(MODEL), study.relations)
+
+
+OVERLAP = "The prediction is none of the classes that overlap with the original label."
+NO_LABEL = "The prediction is not among the accepted labels."
+NOT_SHARED = "The prediction shares a superclass with no accepted label."
+SKIPPED = "The open-world test was skipped, so what follows is provisional."
+NO_PAIR = "The prediction makes a spurious pair with no accepted label."
+TYPICAL = "The image is not on the experts' list of non-prototypical images."
+SAID = {  # of unproblematic images: the sentences after the prediction, and how the last begins
+    "correct": ([], "The prediction is the original label, and that is accepted"),
+    "class_overlap": ([], "The prediction overlaps with the original label"),
+    "missing_multi_label": ([OVERLAP], "The prediction is another accepted label"),
+    "fine_grained": ([OVERLAP, NO_LABEL], "The prediction shares a superclass ("),
+    "spurious_correlation": ([OVERLAP, NO_LABEL, NOT_SHARED, SKIPPED], "The prediction often co-occurs with"),
+    "non_prototypical": ([OVERLAP, NO_LABEL, NOT_SHARED, SKIPPED, NO_PAIR], "Experts call this image"),
+    "model_failure": ([OVERLAP, NO_LABEL, NOT_SHARED, SKIPPED, NO_PAIR, TYPICAL], "Nothing explains the error."),
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_explanation_contradicts_the_decision(study, decided, name):
+    before, last = SAID[name]
+    for row in np.flatnonzero((decided.kinds == CODES[name]) & ~study.images.problematic)[:20]:
+        lines = explain(study, study.images.files[row], MODEL)
+        assert lines[0] == f"{study.images.files[row]}, {MODEL}: {ERROR_TYPES[CODES[name]].title}"
+        assert lines[3] == f"The prediction is {study.vocabulary.describe(study.top1(MODEL)[row])}."
+        assert lines[4:-1] == before
+        assert lines[-1].startswith(last)
+        matching = study.images.labels[row][decided.matching[row]]
+        assert all(study.vocabulary.describe(label) in lines[-1] for label in matching)
+
+
+@pytest.mark.parametrize("name", ["like_target", "co_occurs_with_target", "fine_grained", "model_failure"])
+def test_explanation_forgets_that_the_image_is_problematic(study, decided, name):
+    for row in np.flatnonzero((decided.kinds == CODES[name]) & study.images.problematic)[:20]:
+        lines = explain(study, study.images.files[row].partition("/")[2], MODEL.replace("--", "/"))
+        assert lines[4].startswith("The image is problematic")
+        noted = [note.title for note in NOTES if f"Noted before its type: {note.title}." in lines]
+        assert noted == ([NOTES[decided.notes[row]].title] if decided.notes[row] != NO_NOTE else [])
+
+
+def test_explanation_claims_tests_that_do_not_apply(study, decided):
+    """An image without accepted labels is said to fail no test that looks at them."""
+    empty = (study.images.labels < 0).all(axis=1)
+    for row in np.flatnonzero(empty)[:20]:
+        lines = explain(study, study.images.files[row], MODEL)
+        assert "Accepted labels: none." in lines
+        assert not any("no accepted label" in line or "among the accepted" in line for line in lines)
+
+
+def test_superclasses_that_are_not_shared_are_named(study, decided):
+    fine_grained = np.flatnonzero(decided.kinds == CODES["fine_grained"])
+    for row in fine_grained[:200]:
+        matching = study.images.labels[row][decided.matching[row]]
+        sharing = {name for label in matching for name in study.superclasses.names_of(label)}
+        named = explain(study, study.images.files[row], MODEL)[-1].partition("(")[2].partition(")")[0].split(", ")
+        assert set(named) == sharing & set(study.superclasses.names_of(study.top1(MODEL)[row]))

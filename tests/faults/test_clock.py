@@ -1,0 +1,131 @@
+"""The clock is set back, or was wrong when files were written: nothing is done twice, left out or changed for that.
+
+What another clock would show, the tests set: the times of all files, and what Python says the time is.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+from imagenet_errors import files, locks
+from imagenet_errors.download import download
+from imagenet_errors.inference import predict
+from imagenet_errors.plots import error_bars
+from tests.helpers.http_server import CONTENT
+from tests.helpers.one_of_each import collect, evaluate, files_of
+
+pytest_plugins = ("tests.helpers.one_of_each", "tests.helpers.http_server", "tests.helpers.tiny_clip")
+YEAR = 365 * 24 * 3600
+CLOCKS = {"1970": 0, "in a year": YEAR}
+
+
+@pytest.fixture(params=CLOCKS)
+def clock(request, monkeypatch):
+    """`clock(folder)`: have all files in it be of another time, which it also is now, or was before a change back."""
+    shift, begin = CLOCKS[request.param], time.time()
+
+    def now() -> float:
+        return begin + shift if shift else 0.0
+
+    def change(folder):
+        for path in [folder, *folder.rglob("*")]:
+            os.utime(path, (now(), now()), follow_symlinks=False)
+        monkeypatch.setattr(time, "time", now)
+        monkeypatch.setattr(time, "time_ns", lambda: int(now() * 1e9))
+
+    return change
+
+
+@pytest.fixture
+def world(one_of_each, tmp_path, monkeypatch):
+    monkeypatch.setattr(error_bars, "draw", lambda *_: None)
+    shutil.copytree(one_of_each, tmp_path / "world")
+    return tmp_path / "world"
+
+
+def test_finished_work_is_done_again(world, clock, capsys):
+    """Analyses, predictions and conversions are kept, and the tables are the same."""
+    before = files_of(world)
+    clock(world)
+    evaluate(world)
+    collect(world)
+    said = capsys.readouterr().err
+    assert "4 kept" in said
+    assert "kept, it has valid predictions" in said
+    after = files_of(world)
+    assert {name for name in after if after[name] != before.get(name)} <= {"artefacts/imagenet/archive.json"}
+
+
+def test_a_stale_analysis_is_kept_for_it_is_younger(world, clock, capsys):
+    """Times decide nothing: contents do."""
+    path = world / "artefacts" / "superclasses.json"
+    path.write_text(path.read_text().rstrip().removesuffix("}") + ', "another": [["fish"]]}')
+    clock(world)
+    os.utime(path, (0, 0))
+    evaluate(world)
+    said = capsys.readouterr().err
+    assert "2 kept" in said
+    assert "2 analysed again, for its inputs have changed" in said
+
+
+def test_another_archive_of_an_older_time_passes_for_the_first(world, clock, capsys):
+    """As a copy that keeps times would be: its size or its time differ."""
+    clock(world)
+    archive = world / "artefacts" / "models-imagenet.tar.gz"
+    os.utime(archive, (archive.stat().st_atime, archive.stat().st_mtime - 7))
+    shutil.rmtree(world / "artefacts" / "imagenet" / "old--one")
+    evaluate(world)
+    assert "1 archived analyses converted" in capsys.readouterr().err
+
+
+def test_leftovers_of_the_future_stay(tmp_path, clock):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = tmp_path / f".a.txt.{os.uname().nodename}.{dead.pid}.tmp"
+    left.touch()
+    clock(tmp_path)
+    files.write_text(tmp_path / "a.txt", "whole")
+    assert not left.exists()
+
+
+def test_a_lock_of_the_future_is_held(tmp_path, clock):
+    with locks.locked(tmp_path, "imagenet/me"):
+        pass
+    clock(tmp_path)
+    with locks.if_free(tmp_path, "imagenet/me") as mine:
+        assert mine
+
+
+def test_blocks_of_the_future_are_embedded_again(embed, embedded, clock):
+    embedded.stop_at = 2
+    assert embed("--block", 8, what=["images"]).status == 130
+    clock(embed.folder)
+    done = list(embedded)
+    embedded.clear()
+    embedded.stop_at = None
+    assert embed("--block", 8, what=["images"]).status == 0
+    assert len(done) == 2
+    assert not {file for block in done for file in block} & {file for block in embedded for file in block}
+
+
+def test_a_part_of_the_future_is_fetched_from_its_beginning(server, waits, tmp_path, clock):
+    server.headers, server.breaks_at = {"ETag": '"1"'}, 100_000
+    waits.then = lambda: clock(tmp_path)
+    download(server.url, tmp_path / "file")
+    assert server.asked == [None, "bytes=100000-"]
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+def test_a_run_takes_less_than_no_time(world, clock, monkeypatch):
+    """The clock is set back while a model runs."""
+    metadata = world / "artefacts" / "sample" / "own--own.build" / "metadata.json"
+    metadata.unlink()
+    whole = predict.best
+    monkeypatch.setattr(predict, "best", lambda *arguments: clock(world) or whole(*arguments))
+    collect(world)
+    assert 0 < json.loads(metadata.read_text())["preds_comp_time"] < 60

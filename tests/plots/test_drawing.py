@@ -1,0 +1,395 @@
+"""The pictures: colours, shapes, keys, what is cut off or covered, formats, and that they come out the same twice."""
+
+import hashlib
+import itertools
+import threading
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_rgba
+from matplotlib.markers import MarkerStyle
+from matplotlib.text import Text
+
+from imagenet_errors.plots import drawing, markers, stats
+from imagenet_errors.plots.figure_table import load_figures
+from tests.conftest import COMMITTED, ROOT, refused, run_script
+from tests.helpers.plain_figures import (
+    CORPORA,
+    SHADES,
+    made_tables,
+    peak_of_children,
+    plain_points,
+    read,
+    read_tables,
+    write_tables,
+)
+
+ROWS = read(ROOT / "artefacts/figures.csv")
+FIGURES = load_figures(COMMITTED)
+MAIN = [figure for figure in FIGURES if figure.inflections]
+THREE = next(figure for figure in FIGURES if len(figure.groups) == 3 and not figure.inflections)
+ONE = next(figure for figure in FIGURES if figure.groups == ("all",) and not figure.inflections)
+ARCH_MARKERS = {
+    **{"ResNet": "o", "EfficientNet": "P", "CNN": "*", "RegNet": "p", "ConvNeXt": "X", "Hybrid": "2"},
+    **{"MetaFormer": "1", "MLP": "4", "ViT": "^", "XCiT": "<", "MaxViT": ">", "Swin": "d", "EVA": "v", "BEIT": "D"},
+}
+MARKERS = {
+    "training_data": {corpus: known[2] for corpus, known in CORPORA.items()},
+    "training_data_group": {"small (< 5M)": "o", "medium (< 50M)": "d", "large (< 500M)": "^", "xlarge (> 500M)": "s"},
+    "arch_group": ARCH_MARKERS,
+    "arch_family": {"mlp": "o", "cnn": "d", "transformer": "^", "hybrid": "s"},
+    "pretrain_method": {
+        **{"Standard": "o", "Semi-Supervised Learning": "s", "Self-Supervised Learning": "*", "Distillation": "d"},
+        **{"CLIP Training": "P", "Adversarial Training": "X"},
+    },
+}
+ALLOWED = [*MARKERS, "training_data_size", "num_params"]
+
+
+@pytest.fixture
+def drawn(monkeypatch, tmp_path):
+    """Draw a figure of the tables in `folder`; gives matplotlib's figure, laid out as in the file."""
+    kept = []
+    close = pyplot.close
+    monkeypatch.setattr(pyplot, "close", kept.append)
+
+    def run(figure, folder=tmp_path, **options):
+        frames = stats.load(folder, figure.dataset)
+        drawing.make(figure, frames, drawing.Options(tmp_path / "out", (), **options))
+        kept[-1].set_dpi(300)
+        kept[-1].canvas.draw()
+        return kept[-1]
+
+    yield run
+    for canvas in kept:
+        close(canvas)
+
+
+@pytest.fixture
+def draw(call, tmp_path):
+    """`utils_plot.py` on the tables in `tmp_path`."""
+
+    def run(*flags, out="out", figure=ONE, jobs=1):
+        folders = ("--stats_dir", tmp_path, "--results_dir", tmp_path / out)
+        return call(
+            *("utils_plot", "--dataset", figure.dataset, *folders),
+            *("--figure", figure.file_stem, "--jobs", jobs, *flags),
+        )
+
+    return run
+
+
+def close_to(color, expected: str) -> bool:
+    """Equal to within one step per channel."""
+    return np.abs(np.array(to_rgba(color)[:3]) - np.array(to_rgba(expected)[:3])).max() * 255 < 1.001
+
+
+def clouds(canvas) -> list[PathCollection]:
+    return [one for one in canvas.axes[0].collections if isinstance(one, PathCollection)]
+
+
+def marks_drawn(canvas) -> list[tuple[float, float, tuple, np.ndarray]]:
+    """(x, y, colour, vertices of the mark) of every point."""
+    found = []
+    for cloud in clouds(canvas):
+        colors = cloud.get_facecolors() if len(cloud.get_facecolors()) else cloud.get_edgecolors()
+        places = np.asarray(cloud.get_offsets())
+        colors = np.broadcast_to(colors, (len(places), 4))
+        found += [(*xy, tuple(color), cloud.get_paths()[0].vertices) for xy, color in zip(places, colors, strict=True)]
+    return found
+
+
+def is_mark(vertices: np.ndarray, code: str) -> bool:
+    style = MarkerStyle(code)
+    expected = style.get_path().transformed(style.get_transform()).vertices
+    return vertices.shape == expected.shape and np.allclose(vertices, expected)
+
+
+def legend_texts(canvas) -> list[str]:
+    return [text.get_text() for legend in canvas.legends for text in legend.get_texts()]
+
+
+# --- colours and shapes ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("group", SHADES)
+def test_a_corpus_has_another_shade_than_specified(group):
+    sizes = pd.DataFrame({"training_data_size": [known[0] for known in CORPORA.values()]})
+    shades = markers.Shades.of(sizes, "training_data_size")
+    positions = shades.positions(sizes.training_data_size)
+    assert positions == pytest.approx([known[4] for known in CORPORA.values()], abs=6e-4)
+    for color, (corpus, known) in zip(shades.colors(group, sizes.training_data_size), CORPORA.items(), strict=True):
+        assert close_to(color, known[SHADES[group]]), corpus
+
+
+@pytest.mark.parametrize("column", MARKERS)
+def test_a_value_has_another_mark_than_specified(column):
+    assert list(markers.MARKERS[column].items()) == list(MARKERS[column].items())
+    assert all(markers.marker(column, value) == code for value, code in MARKERS[column].items())
+
+
+@pytest.mark.parametrize("figure", [ONE, THREE], ids=["all", "three"])
+def test_a_point_is_drawn_elsewhere_or_in_another_shade_or_shape(drawn, tmp_path, figure):
+    write_tables(tmp_path, made_tables(36))
+    canvas = drawn(figure)
+    row = next(row for row in ROWS if row["file_stem"] == figure.file_stem and row["dataset"] == figure.dataset)
+    tables = read_tables(tmp_path, "imagenet")
+    corpus = {model["model_dir_id"]: model["training_data"] for model in tables["all"]}
+    found = marks_drawn(canvas)
+    expected = plain_points(row, tables)
+    assert len(found) == len(expected) == 36 * len(figure.groups)
+    for group, model, x, y in expected:
+        known = CORPORA[corpus[model]]
+        assert any(
+            np.allclose((x, y), mark[:2]) and close_to(mark[2], known[SHADES[group]]) and is_mark(mark[3], known[2])
+            for mark in found
+        ), (group, model)
+
+
+def test_an_unknown_corpus_passes_for_a_known_one_or_shifts_the_shades(drawn, tmp_path):
+    tables = made_tables(24)
+    for rows in tables.values():
+        rows[3]["training_data"] = "My images (7M)"
+        rows[5]["training_data"] = ""
+    write_tables(tmp_path, tables)
+    canvas = drawn(ONE)
+    odd = [mark for mark in marks_drawn(canvas) if is_mark(mark[3], "h")]
+    assert len(odd) == 2
+    assert all(len({round(channel, 3) for channel in mark[2][:3]}) == 1 for mark in odd)  # grey
+    assert legend_texts(canvas)[-1] == "unknown"
+    assert sum(close_to(mark[2], CORPORA["ImageNet-1k (1.2M)"][8]) for mark in marks_drawn(canvas)) == 2
+    assert sum(close_to(mark[2], CORPORA["Instagram (3.6B)"][8]) for mark in marks_drawn(canvas)) == 2
+
+
+def test_unknown_corpora_alone_cannot_be_drawn(drawn, tmp_path):
+    tables = made_tables(5)
+    for rows in tables.values():
+        for row in rows:
+            row["training_data"] = "mine"
+    write_tables(tmp_path, tables)
+    canvas = drawn(THREE)
+    assert legend_texts(canvas) == ["organisms", "artifacts", "others", "unknown"]
+    assert all(is_mark(mark[3], "h") for mark in marks_drawn(canvas))
+
+
+def test_a_rare_corpus_is_buried_by_the_crowd(drawn, shared):
+    canvas = drawn(ONE, shared / "published")
+    counts = [len(cloud.get_offsets()) for cloud in clouds(canvas)]
+    assert sum(counts) == 962
+    order = sorted(clouds(canvas), key=lambda cloud: cloud.get_zorder())  # stable, as matplotlib draws
+    assert [len(cloud.get_offsets()) for cloud in order] == sorted(counts, reverse=True)
+    crowd = [cloud for cloud in clouds(canvas) if len(cloud.get_offsets()) > 100]
+    assert [len(cloud.get_offsets()) for cloud in crowd] == [757, 131]
+    for cloud in clouds(canvas):
+        hollow = len(cloud.get_facecolors()) == 0
+        assert hollow == (cloud in crowd)
+        assert (cloud.get_sizes()[0] < 12) == (cloud in crowd)
+
+
+def test_the_crowd_of_a_group_buries_the_rare_corpora_of_another(drawn, shared):
+    canvas = drawn(THREE, shared / "published")
+    order = sorted(clouds(canvas), key=lambda cloud: cloud.get_zorder())
+    crowded = [len(cloud.get_offsets()) > 100 for cloud in order]
+    assert crowded == [True] * 6 + [False] * 30
+
+
+# --- layout ----------------------------------------------------------------------------------------------------------
+
+
+def boxes_of_marks(canvas) -> np.ndarray:
+    """[n, 4] left, bottom, right, top of every mark, in pixels."""
+    boxes = []
+    for cloud in clouds(canvas):
+        centres = canvas.axes[0].transData.transform(cloud.get_offsets())
+        around = cloud.get_paths()[0].get_extents().transformed(_scale(cloud, canvas.dpi))
+        boxes.append(np.hstack([centres + around.min, centres + around.max]))
+    return np.vstack(boxes)
+
+
+def _scale(cloud, dpi):
+    from matplotlib.transforms import Affine2D
+
+    return Affine2D().scale(np.sqrt(cloud.get_sizes()[0]) * dpi / 72)
+
+
+def overlap(one, other) -> bool:
+    width = min(one.x1, other.x1) - max(one.x0, other.x0)
+    height = min(one.y1, other.y1) - max(one.y0, other.y0)
+    return width > 0.5 and height > 0.5  # pixels of 300 to the inch
+
+
+def well_laid_out(canvas) -> bool:
+    """No mark or text leaves the picture, no texts overlap, and no key lies on the axes or on another key."""
+    renderer, whole = canvas.canvas.get_renderer(), canvas.bbox
+    marked = boxes_of_marks(canvas)
+    assert marked[:, :2].min() >= 0
+    assert (marked[:, 2:] <= (whole.x1, whole.y1)).all()
+    assert not any(cloud.get_clip_on() for cloud in clouds(canvas))
+    (x_low, x_high), (y_low, y_high) = canvas.axes[0].get_xlim(), canvas.axes[0].get_ylim()
+    places = np.vstack([cloud.get_offsets() for cloud in clouds(canvas)])
+    assert (places >= (x_low, y_low)).all()
+    assert (places <= (x_high, y_high)).all()
+
+    texts = [text for text in canvas.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts]
+    assert len(boxes) > 8
+    assert [text for text, box in boxes if min(box.x0, box.y0) < 0 or box.x1 > whole.x1 or box.y1 > whole.y1] == []
+    assert [(a[0], b[0]) for a, b in itertools.combinations(boxes, 2) if overlap(a[1], b[1])] == []
+    keys = [legend.get_window_extent(renderer) for legend in canvas.legends]
+    framed = canvas.axes[0].get_tightbbox(renderer)
+    assert not any(overlap(key, framed) for key in keys)
+    assert not any(overlap(*pair) for pair in itertools.combinations(keys, 2))
+    return True
+
+
+@pytest.mark.parametrize("at", range(len(MAIN)))
+def test_a_main_figure_covers_its_texts_or_cuts_off_points(drawn, shared, at):
+    canvas = drawn(MAIN[at], shared / "published")
+    assert well_laid_out(canvas)
+    labels = [text for text in legend_texts(canvas) if "slope" in text]
+    bends = MAIN[at].inflections.values()
+    assert len(labels) == sum(1 if bend is None else 2 for bend in bends)
+    assert all(" r -0." in text or " r 0." in text for text in labels)
+    assert len(canvas.axes[0].lines) == 2 * len(labels)
+
+
+@pytest.mark.parametrize("options", [{"marker": "arch_group"}, {"color": "num_params"}, {"fit_by": "pretrain_method"}])
+def test_other_keys_do_not_fit_into_the_picture(drawn, shared, options):
+    figure = next(figure for figure in MAIN if len(figure.groups) == 1)
+    assert well_laid_out(drawn(figure, shared / "published", **options))
+
+
+@pytest.mark.heavy
+def test_any_figure_cuts_off_points(drawn, shared, monkeypatch):
+    monkeypatch.setitem(pyplot.rcParams, "figure.max_open_warning", 0)
+    for figure in FIGURES:
+        canvas = drawn(figure, shared / "published")
+        assert well_laid_out(canvas), figure.file_stem
+        canvas.clear()
+
+
+def test_axes_are_not_the_published_ones(drawn, tmp_path):
+    write_tables(tmp_path, made_tables(12))
+    figure = next(figure for figure in MAIN if figure.dataset == "imagenet" and len(figure.groups) == 2)
+    axes = drawn(figure).axes[0]
+    row = next(row for row in ROWS if row["file_stem"] == figure.file_stem)
+    assert axes.get_xlim() == (float(row["x_min"]), float(row["x_max"]))
+    assert axes.get_ylim() == (float(row["y_min"]), float(row["y_max"]))
+    assert axes.get_xticks().tolist() == [float(tick) for tick in row["x_ticks"].split()]
+    assert axes.get_yticks().tolist() == [float(tick) for tick in row["y_ticks"].split()]
+    assert axes.get_xlabel() == row["x_label"]
+    assert row["y_label"] in (axes.get_ylabel(), axes.get_title(loc="left"), axes.get_title())
+
+
+def test_imagenet_a_figures_stay_on_imagenet_accuracy(draw, tmp_path, monkeypatch):
+    write_tables(tmp_path, made_tables(12, "imagenet-a"), "imagenet-a")
+    figure = next(figure for figure in MAIN if figure.dataset == "imagenet-a" and figure.groups == ("all",))
+    kept, close = [], pyplot.close
+    monkeypatch.setattr(pyplot, "close", kept.append)
+    assert draw("--base", "imagenet-a", "--format", "png", "--save_data", figure=figure).status == 0
+    axes = kept[0].axes[0]
+    tables = read_tables(tmp_path, "imagenet-a")
+    accuracies = [100 * int(row["num_group_correct"]) / 7500 for row in tables["all"]]
+    assert max(accuracies) > 70
+    assert axes.get_xlim()[0] == 0
+    assert axes.get_xlim()[1] > max(accuracies)
+    assert axes.get_xticks().tolist() == list(range(0, 71, 10))
+    assert "ImageNet-A" in axes.get_xlabel()
+    saved = read(tmp_path / f"out/figures/imagenet-a/{figure.file_stem}.csv")
+    assert [float(row["x"]) for row in saved] == pytest.approx(accuracies, abs=1e-9)
+    close(kept[0])
+
+
+# --- flags -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("column", ALLOWED)
+def test_a_column_cannot_be_shape_or_shade(drawn, tmp_path, column):
+    write_tables(tmp_path, made_tables(48))
+    by_shape = drawn(THREE, marker=column)
+    assert len(marks_drawn(by_shape)) == 48 * 3
+    if column in MARKERS:
+        present = {value for value in MARKERS[column] if value in set(stats.load(tmp_path, "imagenet")["all"][column])}
+        assert present <= set(legend_texts(by_shape))
+        assert {
+            code for code in MARKERS[column].values() if any(is_mark(mark[3], code) for mark in marks_drawn(by_shape))
+        } == {MARKERS[column][value] for value in present}
+    by_shade = drawn(ONE, color=column)
+    values = stats.load(tmp_path, "imagenet")["all"][column].nunique()
+    found = {tuple(np.round(mark[2], 4)) for mark in marks_drawn(by_shade)}
+    assert 0.8 * values <= len(found) <= values  # a scale has 256 steps
+
+
+@pytest.mark.parametrize("flag", ["--marker", "--color", "--fit_by"])
+@pytest.mark.parametrize(("name", "word"), [("arch_groups", "did you mean 'arch_group'"), ("model_dir_id", "unknown")])
+def test_a_column_that_cannot_be_shown_is_a_traceback(draw, tmp_path, flag, name, word):
+    write_tables(tmp_path, made_tables(3))
+    assert refused(draw(flag, name), f"{flag}: ", word)
+    assert not list(tmp_path.rglob("*.p*"))
+
+
+def test_a_column_that_the_tables_lack_is_a_traceback(draw, tmp_path):
+    tables = made_tables(3)
+    write_tables(tmp_path, {g: [{k: r[k] for k in r if k != "num_params"} for r in tables[g]] for g in tables})
+    assert refused(draw("--color", "num_params"), "num_params")
+
+
+def test_a_format_is_not_what_its_name_says(draw, tmp_path):
+    write_tables(tmp_path, made_tables(3))
+    assert draw("--format", "svg,pdf,png").status == 0
+    files = {path.suffix: path.read_bytes() for path in (tmp_path / "out/figures/imagenet").iterdir()}
+    assert sorted(files) == [".pdf", ".png", ".svg"]
+    assert files[".png"].startswith(b"\x89PNG\r\n\x1a\n")
+    assert files[".pdf"].startswith(b"%PDF-")
+    assert b"%%EOF" in files[".pdf"][-20:]
+    assert b"<svg" in files[".svg"]
+    assert files[".svg"].rstrip().endswith(b"</svg>")
+
+
+def test_pictures_are_written_in_other_formats_than_png_and_pdf_by_default(draw, tmp_path):
+    write_tables(tmp_path, made_tables(3))
+    assert draw().status == 0
+    assert sorted(path.suffix for path in (tmp_path / "out/figures/imagenet").iterdir()) == [".pdf", ".png"]
+
+
+def test_the_same_tables_give_other_pictures_in_another_run_or_another_process(draw, tmp_path):
+    write_tables(tmp_path, made_tables(14))
+    several = THREE.__class__(**{**vars(THREE), "file_stem": "*num_collapsed_mappings_rel*"})
+    found = {}
+    for out, jobs in (("first", 1), ("again", 1), ("apart", 2)):
+        assert draw("--save_data", "--format", "png", out=out, figure=several, jobs=jobs).status == 0
+        files = sorted((tmp_path / out).rglob("*.*"))
+        found[out] = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    assert len(found["first"]) == 6
+    assert found["first"] == found["again"] == found["apart"]
+
+
+def test_tex_is_needed(drawn, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(pyplot.rcParams, "text.usetex", False)
+    write_tables(tmp_path, made_tables(3))
+    for figure in (ONE, MAIN[0]):
+        assert not any(text.get_usetex() for text in drawn(figure).findobj(Text))
+
+
+@pytest.mark.heavy
+def test_all_figures_take_more_time_memory_or_space_than_they_may(shared, tmp_path):
+    stop, peak = threading.Event(), []
+    watch = threading.Thread(target=peak_of_children, args=(stop, peak))
+    watch.start()
+    start = time.monotonic()
+    folders = ("--stats_dir", shared / "published", "--results_dir", tmp_path)
+    done = run_script("utils_plot", *folders, "--format", "png", "--jobs", 2)
+    seconds = time.monotonic() - start
+    stop.set()
+    watch.join()
+    assert done.returncode == 0, done.stderr
+    files = list(tmp_path.rglob("*.png"))
+    assert len(files) == 94
+    assert seconds < 90
+    assert 0 < max(peak) < 1.5e9
+    assert sum(path.stat().st_size for path in files) < 25e6
