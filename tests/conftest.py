@@ -138,11 +138,11 @@ def twelve(shared, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def study(twelve):
-    """The ImageNet study of the twelve models."""
-    from imagenet_errors.analysis.study import Study
+def context(twelve):
+    """What the analysis of the twelve models on ImageNet needs."""
+    from imagenet_errors.analysis.context import load_context
 
-    return Study.load(Artefacts(twelve), "imagenet")
+    return load_context(Artefacts(twelve), "imagenet")
 
 
 @pytest.fixture(scope="session")

@@ -5,34 +5,24 @@ Source: Peychev et al. 2023, section 3 and appendix.
 
 from dataclasses import dataclass
 
-ERROR_COLUMNS = (  # of the stats tables, in the published order
-    "num_collapsed_mappings",
-    "num_ambiguous",
-    "num_same_superclass",
-    "num_common_co_occ",
-    "num_non_prototypical",
-    "num_OOV_clip",
-    "num_not_classified",
-)
-
 
 @dataclass(frozen=True)
 class ErrorType:
-    """An outcome: one row of the table below.
+    """An outcome of the decision: one row of a table below.
 
     Attributes:
         name: Its name here and in errors_analysis.parquet.
         title: Its name for people.
         archived: Its name in the paper's archives.
-        column: Its column in the stats tables; None for outcomes of problematic images alone.
-        flag: Its name for `--error_type`; None for what is no error.
+        column: Its column in the stats tables; empty for outcomes of problematic images alone.
+        flag: Its name for `--error_type`; empty for what is not an error.
     """
 
     name: str
     title: str
     archived: str
-    column: str | None = None
-    flag: str | None = None
+    column: str = ""
+    flag: str = ""
 
 
 ERROR_TYPES = (
@@ -85,10 +75,16 @@ ERROR_TYPES = (
     ),
     ErrorType("model_failure", "model failure", "error not classified", "num_not_classified", "model_failure"),
 )
-CODES = {kind.name: code for code, kind in enumerate(ERROR_TYPES)}
-CODES_BY_FLAG = {kind.flag: code for code, kind in enumerate(ERROR_TYPES) if kind.flag}
+CODES = {one.name: code for code, one in enumerate(ERROR_TYPES)}
+CODES_BY_FLAG = {one.flag: code for code, one in enumerate(ERROR_TYPES) if one.flag}
 ERROR_CODES = tuple(CODES_BY_FLAG.values())  # codes of the seven error types, in the order of the decision
 AFTER_OPEN_WORLD = [CODES[name] for name in ("spurious_correlation", "non_prototypical", "model_failure")]
+
+# Of the stats tables, in the published order: out-of-vocabulary after the types that the test precedes.
+ERROR_COLUMNS = tuple(
+    ERROR_TYPES[code].column
+    for code in (*ERROR_CODES[:3], *AFTER_OPEN_WORLD[:2], CODES["out_of_vocabulary"], CODES["model_failure"])
+)
 
 # Notes on problematic images, which stand before the type.
 NOTES = (

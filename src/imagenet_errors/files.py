@@ -96,7 +96,7 @@ def write_npz(path: Path, **arrays: np.ndarray) -> None:
         np.savez(file, **arrays)
 
 
-def _refuse_unreadable(error: Exception, path: Path) -> None:
+def refuse_unreadable(error: Exception, path: Path) -> None:
     """Raises `UnreadableError` where what a reader raised says nothing of the bytes in the file."""
     if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: a place before the file
         raise UnreadableFileError(describe_os_error(error, path)) from None
@@ -204,7 +204,7 @@ def read_npz(
     except InputError:
         raise
     except Exception as error:  # NumPy, zipfile and zlib raise a dozen different kinds for damaged bytes
-        _refuse_unreadable(error, path)
+        refuse_unreadable(error, path)
         raise InputError(f"{path} is no readable npz archive ({error}): {advice}") from None
     if not all(isinstance(array, np.ndarray) for array in arrays.values()):
         raise InputError(f"{path} holds something that is no array: {advice}")

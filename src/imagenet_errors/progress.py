@@ -3,7 +3,9 @@
 import logging
 import sys
 from collections.abc import Iterable, Sized
-from typing import Any
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 
 class TqdmHandler(logging.Handler):
@@ -15,8 +17,15 @@ class TqdmHandler(logging.Handler):
         tqdm.write(" ".join(record.getMessage().split()), file=sys.stderr)
 
 
-def show_progress(items: Sized, description: str) -> Iterable[Any]:
-    """A progress bar over `items` on standard error; none for a single item."""
+def show_progress(items: Iterable[Item], description: str, total: int | None = None) -> Iterable[Item]:
+    """A progress bar over `items` on standard error; none for a single item.
+
+    Args:
+        items: To go through.
+        description: What is done with them.
+        total: How many there are, where `items` has no length.
+    """
     from tqdm import tqdm
 
-    return tqdm(items, desc=description, disable=len(items) < 2, dynamic_ncols=True)
+    total = len(items) if isinstance(items, Sized) else total
+    return tqdm(items, desc=description, total=total, disable=total is not None and total < 2, dynamic_ncols=True)

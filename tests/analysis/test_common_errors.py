@@ -6,18 +6,18 @@ from collections import Counter
 from itertools import count
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagenet_errors.analysis.common_errors import listing, ranked
+from imagenet_errors.analysis.common_errors import list_errors, rank_errors
 from imagenet_errors.analysis.counting import CountedImages
 from imagenet_errors.dataset.classes import load_classes
 from imagenet_errors.error_types import CODES, CODES_BY_FLAG
-from imagenet_errors.formats.error_analyses import Analysis
+from imagenet_errors.formats.error_analyses import ErrorAnalysis
 from imagenet_errors.paths import REPOSITORY, Artefacts
 from tests.analysis.test_decision import images_of
+from tests.helpers.analyses import make_analysis, read_joined
 
 FLAGS = {  # --error_type by the type's name in errors_analysis.parquet
     "class_overlap": "overlapping_classes",
@@ -39,7 +39,7 @@ def stored(analysed) -> list[list[tuple]]:
     """(file, target, labels, prediction, type) of the unproblematic images, per model in the order of the folders."""
     columns = ["img_rel_path", "target", "multi_label", "top1", "error_type", "is_problematic"]
     paths = sorted((analysed / "artefacts/imagenet").glob("*/errors_analysis.parquet"))
-    tables = [pq.read_table(path, columns=columns).to_pydict() for path in paths]
+    tables = [read_joined(path, columns).to_pydict() for path in paths]
     return [[row[:-1] for row in zip(*table.values(), strict=True) if not row[-1]] for table in tables]
 
 
@@ -95,19 +95,21 @@ def test_ties_keep_the_order_of_first_appearance(models):
     population = CountedImages(images, np.array([True, True, True]), {})
     code = CODES["model_failure"]
     analyses = [
-        Analysis("m", np.array([p for p, _ in model], np.int16), np.array([code * e for _, e in model], np.int8), True)
+        make_analysis(
+            "m", np.array([p for p, _ in model], np.int16), np.array([code * e for _, e in model], np.int8), True
+        )
         for model in models
     ]
     expected = Counter((row, pred) for model in models for row, (pred, error) in enumerate(model) if error)
-    found = list(zip(*(column.tolist() for column in ranked(population, analyses, code)[:3]), strict=True))
+    found = list(zip(*(column.tolist() for column in rank_errors(population, analyses, code)[:3]), strict=True))
     assert found == [(*triple, times) for triple, times in expected.most_common()]
 
 
 def test_problematic_images_are_not_listed(classes):
     images = images_of(["n/a", "n/b"], [0, 0], [[0], [0]], [False, False], [True, False])
-    analysis = Analysis("m", np.array([5, 5], np.int16), np.full(2, CODES["model_failure"], np.int8), True)
+    analysis = make_analysis("m", np.array([5, 5], np.int16), np.full(2, CODES["model_failure"], np.int8), True)
     population = CountedImages(images, ~images.problematic, {})
-    text = listing(population, [analysis], CODES["model_failure"], classes)
+    text = list_errors(population, [analysis], CODES["model_failure"], classes)
     assert re.findall("file = (.*)", text) == ["n/b"]
 
 
@@ -134,7 +136,7 @@ def test_layout_of_the_published_list_comes_out_again(shared, classes, flag):
     )
     population = CountedImages(images, np.full(len(images), True), {})
     assert (
-        listing(
+        list_errors(
             population,
             models_that_make(triples_of(entries), len(images), CODES_BY_FLAG[flag]),
             CODES_BY_FLAG[flag],
@@ -158,7 +160,7 @@ def triples_of(entries: list[dict[str, str]]) -> list[tuple[int, int, int]]:
     return triples
 
 
-def models_that_make(triples: list[tuple[int, int, int]], num_images: int, code: int) -> list[Analysis]:
+def models_that_make(triples: list[tuple[int, int, int]], num_images: int, code: int) -> list[ErrorAnalysis]:
     """As many models as it takes: first one per triple, so that ties are in order, then the rest one upon another."""
     heights = np.full(num_images, len(triples))
     for image, _, times in triples:
@@ -171,4 +173,4 @@ def models_that_make(triples: list[tuple[int, int, int]], num_images: int, code:
         top1[rank, image] = top1[more, image] = pred
         kinds[rank, image] = kinds[more, image] = code
         heights[image] = more.stop
-    return [Analysis("m", *arrays, True) for arrays in zip(top1, kinds, strict=True)]
+    return [make_analysis("m", *arrays, True) for arrays in zip(top1, kinds, strict=True)]

@@ -10,15 +10,18 @@ import pandas as pd
 import pytest
 
 from imagenet_errors.analysis import counting
+from imagenet_errors.analysis.collecting import collect_tables
+from imagenet_errors.analysis.context import DatasetContext, load_context
 from imagenet_errors.analysis.decision import decide
-from imagenet_errors.analysis.study import Study
+from imagenet_errors.analysis.model_files import ModelFiles
 from imagenet_errors.dataset import annotations
 from imagenet_errors.dataset.annotations import annotations_from_json
 from imagenet_errors.formats import stats_tables
-from imagenet_errors.formats.error_analyses import Analysis
+from imagenet_errors.formats.error_analyses import ErrorAnalysis
 from imagenet_errors.models.architectures import read_architectures
 from imagenet_errors.paths import REPOSITORY, Artefacts
 from tests.analysis.test_decision import images_of, plain_lemmas
+from tests.helpers.analyses import make_analysis, read_joined
 
 GROUPS = ("all", "organism", "artifact", "other")
 MODEL = "pytorch--resnet18"
@@ -122,7 +125,7 @@ def test_imagenet_accuracies_are_those_of_the_same_table(written):
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_counts_and_accuracies_are_those_of_a_plain_recount(analysed, written, group_classes, group):
-    frame = pd.read_parquet(analysed / f"artefacts/imagenet/{MODEL}/errors_analysis.parquet")
+    frame = read_joined(analysed / f"artefacts/imagenet/{MODEL}/errors_analysis.parquet").to_pandas()
     images = [
         (int(target), set(labels.tolist()), kind)
         for target, labels, kind, problematic in zip(
@@ -151,21 +154,25 @@ def test_counts_and_accuracies_are_those_of_a_plain_recount(analysed, written, g
 # --- with the open world ---------------------------------------------------------------------------------------------
 
 
-def with_open_world(study, model: str) -> Analysis:
+def count_row(counted: counting.CountedImages, analysis: ErrorAnalysis, group: str) -> dict:
+    """The counted cells of a row."""
+    return counting.stats_row(counted, analysis, counted.count(analysis.error_types), {}, group)
+
+
+def with_open_world(context, model: str) -> ErrorAnalysis:
     """An analysis whose open-world test says yes and no at random."""
-    top1 = study.top1(model)
+    top1 = ModelFiles(context, model).top1
     says = np.random.default_rng(1).random(len(top1)) < 0.5
-    return Analysis(model, top1, decide(study.images, top1, study.relations, says).kinds, False)
+    return make_analysis(model, top1, decide(context.images, top1, context.relations, says).error_types, False)
 
 
 @pytest.fixture(scope="module")
-def complete(study) -> dict[str, dict]:
+def complete(context) -> dict[str, dict]:
     """The rows of one model whose open-world test was made, by group."""
-    analysis = with_open_world(study, MODEL)
-    described = study.described(
-        MODEL, {arch: known.group for arch, known in read_architectures(study.artefacts).items()}
-    )
-    return {group: counting.stats_row(study.population, analysis, described, group) for group in GROUPS}
+    analysis = with_open_world(context, MODEL)
+    arch_groups = {arch: known.group for arch, known in read_architectures(context.artefacts).items()}
+    tables = collect_tables([ModelFiles(context, MODEL)], [analysis], "json", arch_groups)
+    return {group: rows[0] for group, rows in tables.rows.items()}
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -183,13 +190,13 @@ def test_no_cell_but_those_of_imagenet_m_is_empty(complete, group):
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_minor_and_explainable_accuracies_forgive_the_right_types(study, complete, group_classes, group):
-    analysis = with_open_world(study, MODEL)
+def test_minor_and_explainable_accuracies_forgive_the_right_types(context, complete, group_classes, group):
+    analysis = with_open_world(context, MODEL)
     images = [
         (target, kind)
         for target, labels, kind, problematic in zip(
-            *(column.tolist() for column in (study.images.targets, study.images.labels, analysis.kinds)),
-            study.images.problematic,
+            *(column.tolist() for column in (context.images.targets, context.images.labels, analysis.error_types)),
+            context.images.problematic,
             strict=True,
         )
         if not problematic and set(labels) & group_classes[group]
@@ -206,20 +213,20 @@ def test_minor_and_explainable_accuracies_forgive_the_right_types(study, complet
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_imagenet_m_counts_accepted_predictions_only_and_no_problematic_images(shared, study, group_classes, group):
-    analysis = with_open_world(study, MODEL)
-    images = study.images
+def test_imagenet_m_counts_accepted_predictions_only_and_no_problematic_images(shared, context, group_classes, group):
+    analysis = with_open_world(context, MODEL)
+    images = context.images
     names = [file.split("/")[1] for file in images.files]
-    overlaps = np.flatnonzero(analysis.kinds == counting.CODES["class_overlap"]).tolist()
+    overlaps = np.flatnonzero(analysis.error_types == counting.CODES["class_overlap"]).tolist()
     listed = {*range(0, len(images), 150), *overlaps}
     content = json.loads((shared / "annotations/human_accuracy_v3.0.0.json").read_text())
     content["imagenet_m"] = [*(names[row] for row in sorted(listed)), "ILSVRC2012_val_99999999.JPEG"]
-    read_again = annotations_from_json(content, "test", study.vocabulary, annotations.VALIDATION_PREFIX)
-    sample_names = np.array([file.split("/")[1] for file in study.samples.files])
+    read_again = annotations_from_json(content, "test", context.classes, annotations.VALIDATION_PREFIX)
+    sample_names = np.array([file.split("/")[1] for file in context.samples.files])
     population = counting.CountedImages.of(
-        annotations.align(read_again, study.samples, sample_names, frozenset()), study.class_groups
+        annotations.align(read_again, context.samples, sample_names, frozenset()), context.class_groups
     )
-    row = counting.stats_row(population, analysis, {}, group)
+    row = count_row(population, analysis, group)
 
     labels = [set(accepted) for accepted in images.labels.tolist()]
     sound = [row for row in listed if not images.problematic[row]]
@@ -229,16 +236,16 @@ def test_imagenet_m_counts_accepted_predictions_only_and_no_problematic_images(s
     assert [row[column] for column in IMAGENET_M_CELLS] == [len(sound), len(members), len(errors)]
 
 
-def test_class_overlap_outside_the_labels_is_an_error_on_imagenet_m(study):
+def test_class_overlap_outside_the_labels_is_an_error_on_imagenet_m(context):
     images = replace(
         images_of(["n/a", "n/b"], [836, 836], [[836], [836, 837]], [False] * 2, [False] * 2),
         imagenet_m=np.array([True, True]),
     )
     top1 = np.array([837, 837], np.int16)
-    kinds = decide(images, top1, study.relations).kinds
+    kinds = decide(images, top1, context.relations).error_types
     assert kinds.tolist() == [counting.CODES["class_overlap"]] * 2
-    population = counting.CountedImages.of(images, study.class_groups)
-    row = counting.stats_row(population, Analysis("m", top1, kinds, True), {}, "all")
+    population = counting.CountedImages.of(images, context.class_groups)
+    row = count_row(population, make_analysis("m", top1, kinds, True), "all")
     assert [row[column] for column in IMAGENET_M_CELLS] == [2, 2, 1]
 
 
@@ -246,36 +253,37 @@ def test_class_overlap_outside_the_labels_is_an_error_on_imagenet_m(study):
 
 
 @pytest.fixture(scope="module")
-def imagenet_a(study, twelve, tmp_path_factory) -> Study:
+def imagenet_a(context, twelve, tmp_path_factory) -> DatasetContext:
     """ImageNet validation images of ImageNet-A's classes in place of its own, with one model."""
     root = tmp_path_factory.mktemp("imagenet_a")
     for name in ("imagenet", "annotations"):
         (root / name).symlink_to(twelve / name)
     classes = (REPOSITORY / "artefacts/imagenet_a_synsets.txt").read_text().split()
-    rows = np.flatnonzero(np.isin([file.split("/")[0] for file in study.samples.files], classes))
+    rows = np.flatnonzero(np.isin([file.split("/")[0] for file in context.samples.files], classes))
     (root / "imagenet-a" / MODEL).mkdir(parents=True)
-    samples = {"sample_files": study.samples.files[rows], "targets": study.samples.targets[rows]}
+    samples = {"sample_files": context.samples.files[rows], "targets": context.samples.targets[rows]}
     np.savez(root / "imagenet-a/samples_info.npz", **samples)
     with np.load(twelve / f"imagenet/{MODEL}/preds.npz") as archive:
         np.savez(root / f"imagenet-a/{MODEL}/preds.npz", top1=archive["top1"][rows])
-    return Study.load(Artefacts(root), "imagenet-a")
+    return load_context(Artefacts(root), "imagenet-a")
 
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_imagenet_a_has_neither_missing_labels_nor_non_prototypical_images(imagenet_a, group):
     unlike = annotations.non_prototypical_files(imagenet_a.artefacts)
     assert unlike & {file.split("/")[1] for file in imagenet_a.samples.files}
-    row = counting.stats_row(imagenet_a.population, with_open_world(imagenet_a, MODEL), {}, group)
+    row = count_row(imagenet_a.counted_images, with_open_world(imagenet_a, MODEL), group)
     assert (row["num_ambiguous"], row["num_non_prototypical"]) == (0, 0)
     assert row["num_group_samples"] == row["num_group_correct"] + sum(row[column] for column in ERROR_CELLS)
 
 
 def test_imagenet_a_tables_repeat_the_accuracy_on_imagenet(imagenet_a, written):
-    described = imagenet_a.described(MODEL, {})
+    tables = collect_tables([ModelFiles(imagenet_a, MODEL)], [with_open_world(imagenet_a, MODEL)], "json", {})
+    described = tables.rows["all"][0]
     on_imagenet = next(row for row in written["all"] if row["model_dir_id"] == MODEL)
     assert described["imagenet_mla_val_acc"] == pytest.approx(float(on_imagenet["mla_all"]), abs=1e-9)
     assert described["imagenet_top1_val_acc"] == float(on_imagenet["top1_val_acc"])
-    hits = imagenet_a.top1(MODEL) == imagenet_a.samples.targets
+    hits = ModelFiles(imagenet_a, MODEL).top1 == imagenet_a.samples.targets
     assert described["top1_val_acc"] == pytest.approx(100 * hits.mean(), abs=1e-9)
 
 
@@ -322,5 +330,5 @@ def test_committed_tables_are_of_other_code(analysed):
 
 def test_committed_lists_are_of_other_code(analysed):
     committed = {path.name: path.read_text() for path in (REPOSITORY / "common_error_samples").glob("*.txt")}
-    made = {path.name: path.read_text() for path in (analysed / "results" / "common_error_samples").iterdir()}
+    made = {path.name: path.read_text() for path in (analysed / "results" / "common_error_samples").glob("*.txt")}
     assert committed == made

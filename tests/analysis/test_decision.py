@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagenet_errors.analysis.decision import Relations, decide, overlap
+from imagenet_errors.analysis.model_files import ModelFiles
 from imagenet_errors.dataset.annotations import NO_LABEL, AnnotatedImages
 from imagenet_errors.dataset.superclasses import Superclasses
 from imagenet_errors.error_types import CODES_BY_FLAG, ERROR_TYPES, NO_NOTE, NOTES
 from imagenet_errors.paths import REPOSITORY
 from tests.helpers import plain_decision as plain_taxonomy
+from tests.helpers.analyses import read_joined
 from tests.helpers.shared_predictions import predictions
 
 BEFORE_OPEN_WORLD = ("overlapping_classes", "multi_label", "fg")
@@ -85,7 +87,7 @@ def as_plain(images: AnnotatedImages, decisions, index) -> tuple:
     note = decisions.notes[index]
     return (
         None if note == NO_NOTE else NOTES[note].name,
-        ERROR_TYPES[decisions.kinds[index]].name,
+        ERROR_TYPES[decisions.error_types[index]].name,
         images.labels[index[-1]][decisions.matching[index]].tolist(),
         bool(decisions.provisional[index]),
     )
@@ -99,7 +101,7 @@ def but_superclasses(decision: plain_taxonomy.Decision) -> tuple:
 
 
 @pytest.fixture(scope="module")
-def published(shared, study):
+def published(shared, context):
     """The published rows, the images they are about and the types that `decide` gives, by open-world test."""
     with open(shared / "published/decisions.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -115,7 +117,7 @@ def published(shared, study):
     top1 = np.array([int(row["prediction"]) for row in rows], np.int16)
     expected = np.array([CODES_BY_FLAG[row["error_type"]] for row in rows])
     answers = {"skipped": None, "given": expected == CODES_BY_FLAG["fg-OOV"]}
-    kinds = {name: decide(images, top1, study.relations, answer).kinds for name, answer in answers.items()}
+    kinds = {name: decide(images, top1, context.relations, answer).error_types for name, answer in answers.items()}
     return rows, expected, kinds
 
 
@@ -172,50 +174,49 @@ def decide_plainly(images, top1, facts, out_of_vocabulary=None):
 
 
 @pytest.fixture(scope="module")
-def plain_decisions(study, plain_images, facts):
+def plain_decisions(context, plain_images, facts):
     """{model: its decisions on the 20,000 annotated images}."""
     images, rows, files = plain_images
-    return {model: decide_plainly(images, predictions(model, files)["top1"][rows], facts) for model in study.models}
+    return {model: decide_plainly(images, predictions(model, files)["top1"][rows], facts) for model in context.models}
 
 
-def test_whole_array_decisions_are_the_plain_ones_for_twelve_models(study, plain_decisions):
+def test_whole_array_decisions_are_the_plain_ones_for_twelve_models(context, plain_decisions):
     assert (len(plain_decisions), {len(decisions) for decisions in plain_decisions.values()}) == (12, {20_000})
     for model, plain in plain_decisions.items():
-        decisions = decide(study.images, study.top1(model), study.relations)
+        decisions = decide(context.images, ModelFiles(context, model).top1, context.relations)
         wrong = [
-            (model, study.images.files[row], ours, expected)
+            (model, context.images.files[row], ours, expected)
             for row, expected in enumerate(map(but_superclasses, plain))
-            if (ours := as_plain(study.images, decisions, (row,))) != expected
+            if (ours := as_plain(context.images, decisions, (row,))) != expected
         ]
         assert wrong == []
 
 
-def test_whole_array_decisions_are_the_plain_ones_with_the_open_world_test(study, plain_images, facts):
+def test_whole_array_decisions_are_the_plain_ones_with_the_open_world_test(context, plain_images, facts):
     images, _, _ = plain_images
-    top1 = study.top1("pytorch--resnet18")
+    top1 = ModelFiles(context, "pytorch--resnet18").top1
     says = np.random.default_rng(0).random(len(images)) < 0.5
-    decisions = decide(study.images, top1, study.relations, says)
+    decisions = decide(context.images, top1, context.relations, says)
     plain = decide_plainly(images, top1, facts, says)
-    ours = [as_plain(study.images, decisions, (row,)) for row in range(len(images))]
+    ours = [as_plain(context.images, decisions, (row,)) for row in range(len(images))]
     assert ours == list(map(but_superclasses, plain))
 
 
-def test_deciding_many_models_at_once_does_not_mix_them_up(study):
-    top1 = np.array([study.top1(model) for model in study.models])
+def test_deciding_many_models_at_once_does_not_mix_them_up(context):
+    top1 = np.array([ModelFiles(context, model).top1 for model in context.models])
     assert top1.shape == (12, 20_000)
-    at_once = decide(study.images, top1, study.relations)
+    at_once = decide(context.images, top1, context.relations)
     for row, predicted in enumerate(top1):
-        alone = decide(study.images, predicted, study.relations)
+        alone = decide(context.images, predicted, context.relations)
         for name, values in vars(alone).items():
-            assert np.array_equal(getattr(at_once, name)[row], values), (study.models[row], name)
+            assert np.array_equal(getattr(at_once, name)[row], values), (context.models[row], name)
 
 
 def test_nothing_is_lost_or_shifted_in_stored_decisions(analysed, plain_images, plain_decisions):
-    from pyarrow import parquet
 
     images, _, _ = plain_images
     for model, plain in plain_decisions.items():
-        table = parquet.read_table(analysed / "artefacts/imagenet" / model / "errors_analysis.parquet")
+        table = read_joined(analysed / "artefacts/imagenet" / model / "errors_analysis.parquet")
         stored = table.select(["note", "error_type", "matching", "superclasses", "provisional"]).to_pydict()
         stored["superclasses"] = map(set, stored["superclasses"])
         expected = [(d.note, d.error_type, d.matching, d.superclasses, d.provisional) for d in plain]
@@ -236,14 +237,14 @@ ARCHIVED_NOTES = {note.archived: note.name for note in NOTES}
 
 
 @pytest.fixture(scope="module", params=["pytorch--resnet50", "keras--xception"])
-def archived(request, shared, study):
+def archived(request, shared, context):
     """A model's decisions and its archived frame, whose rows are the same images in the same order."""
     with tarfile.open(shared / "archives/models-imagenet.tar.gz") as archive:
         frame = pd.read_pickle(archive.extractfile(f"imagenet/{request.param}/errors_analysis.pkl"))
-    assert frame.img_rel_path.tolist() == study.images.files.tolist()
-    top1 = study.top1(request.param)
+    assert frame.img_rel_path.tolist() == context.images.files.tolist()
+    top1 = ModelFiles(context, request.param).top1
     assert frame.top1.tolist() == top1.tolist()
-    return decide(study.images, top1, study.relations), frame, top1
+    return decide(context.images, top1, context.relations), frame, top1
 
 
 def of_archive(strings: list[str]) -> tuple[str | None, str, list[str]]:
@@ -253,28 +254,28 @@ def of_archive(strings: list[str]) -> tuple[str | None, str, list[str]]:
     return note, ARCHIVED_TYPES[error_type], details
 
 
-def test_types_and_notes_agree_with_the_archive(study, archived):
+def test_types_and_notes_agree_with_the_archive(context, archived):
     decisions, frame, _ = archived
     undecided = {"spurious_correlation", "non_prototypical", "model_failure"}
     for row, strings in enumerate(frame.error_types):
         note, error_type, _ = of_archive(strings)
-        our_note, ours, _, provisional = as_plain(study.images, decisions, (row,))
+        our_note, ours, _, provisional = as_plain(context.images, decisions, (row,))
         if error_type == "out_of_vocabulary":  # the archive's open-world outcomes are made up
             assert (our_note, ours in undecided, provisional) == (note, True, True), frame.img_rel_path.iloc[row]
         else:
             assert (our_note, ours) == (note, error_type), frame.img_rel_path.iloc[row]
 
 
-def test_details_agree_with_the_archive(study, archived):
+def test_details_agree_with_the_archive(context, archived):
     decisions, frame, top1 = archived
     compared = Counter()
     for row, strings in enumerate(frame.error_types):
         _, error_type, details = of_archive(strings)
         if error_type == "out_of_vocabulary":
             continue
-        labels = ",".join(map(str, study.images.labels[row][decisions.matching[row]]))
+        labels = ",".join(map(str, context.images.labels[row][decisions.matching[row]]))
         superclasses = [set(details[0].strip("[]").split(","))] if details and details[0].startswith("[") else []
-        assert superclasses == [set(study.superclasses.names_of(top1[row]))] * len(superclasses)
+        assert superclasses == [set(context.superclasses.names_of(top1[row]))] * len(superclasses)
         assert details[len(superclasses) :] == ([labels] if labels else [])
         compared[error_type, len(superclasses), bool(labels)] += 1
     assert {kind[1:] for kind in compared if kind[0] == "fine_grained"} == {(1, True)}

@@ -48,14 +48,14 @@ def world(classes) -> World:
 
 
 @pytest.fixture(scope="module")
-def plain_type(shared, study, world):
+def plain_type(shared, context, world):
     """Gives (type by the plain taxonomy, whether it is provisional) of a file, a prediction and an answer."""
     accepted, _ = plain_annotations(shared / "annotations/human_accuracy_v3.0.0.json")
     unlike = set((REPOSITORY / "artefacts/non_prototypical_files.txt").read_text().split())
     with open(shared / "published/spurious_pairs.csv", newline="") as file:
         spurious = {frozenset((int(row["class_a"]), int(row["class_b"]))) for row in csv.DictReader(file)}
-    names = [file.split("/")[1] for file in study.images.files]
-    target_of = dict(zip(names, study.images.targets.tolist(), strict=True))
+    names = [file.split("/")[1] for file in context.images.files]
+    target_of = dict(zip(names, context.images.targets.tolist(), strict=True))
 
     def decide(file, prediction, says=None):
         facts = {"superclasses_of": world.superclasses_of, "spurious_pairs": spurious}
@@ -166,20 +166,20 @@ def test_written_tables_are_not_those_of_a_plain_recount(compare, compared, expe
 # --- with the test ---------------------------------------------------------------------------------------------------
 
 
-def test_some_mistakes_are_left_out_with_the_test(study, mistakes, plain_type, world):
+def test_some_mistakes_are_left_out_with_the_test(context, mistakes, plain_type, world):
     """Among them are predictions that share with the target: for these nothing is proposed, and nothing is asked."""
-    row_of = {file.split("/")[1]: row for row, file in enumerate(study.images.files)}
-    top1 = np.tile(study.samples.targets, (2, 1))
+    row_of = {file.split("/")[1]: row for row, file in enumerate(context.images.files)}
+    top1 = np.tile(context.samples.targets, (2, 1))
     for _, file, prediction, _ in mistakes:
-        top1[0, study.images.rows[row_of[file]]] = prediction
-    made = Made.of(study.samples.files, gates(top1[:1]))
-    tested = OpenWorld.of(proposer(), study.images, *made.parts())
-    comparison = experts.compare(replace(study, open_world=tested))
+        top1[0, context.images.rows[row_of[file]]] = prediction
+    made = Made.of(context.samples.files, gates(top1[:1]))
+    tested = OpenWorld.of(proposer(), context.images, *made.parts())
+    comparison = experts.compare(replace(context, open_world=tested))
     embedding_of, plainly = made.embedding_of, []
     for name, file, prediction, human in mistakes:
         ours, provisional = plain_type(file, prediction)
         if provisional:
-            at, target = study.images.rows[row_of[file]], plain_type.target_of[file]
+            at, target = context.images.rows[row_of[file]], plain_type.target_of[file]
             verdict = world.decide(made.images[at], made.near[at].tolist(), prediction, target, embedding_of)
             ours, _ = plain_type(file, prediction, verdict.says)
         plainly.append((name, row_of[file], prediction, human, ours))

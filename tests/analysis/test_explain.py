@@ -5,15 +5,16 @@ import pytest
 
 from imagenet_errors.analysis.decision import decide
 from imagenet_errors.analysis.explain import explain
+from imagenet_errors.analysis.model_files import ModelFiles
 from imagenet_errors.error_types import CODES, ERROR_TYPES, NO_NOTE, NOTES
 
 MODEL = "pytorch--alexnet"
 
 
 @pytest.fixture(scope="session")
-def decided(study):
+def decided(context):
     """The decisions of the weakest of the twelve models, which has an image of every kind."""
-    return decide(study.images, study.top1(MODEL), study.relations)
+    return decide(context.images, ModelFiles(context, MODEL).top1, context.relations)
 
 
 OVERLAP = "The prediction is none of the classes that overlap with the original label."
@@ -34,40 +35,40 @@ SAID = {  # of unproblematic images: the sentences after the prediction, and how
 
 
 @pytest.mark.parametrize("name", SAID)
-def test_explanation_contradicts_the_decision(study, decided, name):
+def test_explanation_contradicts_the_decision(context, decided, name):
     before, last = SAID[name]
-    for row in np.flatnonzero((decided.kinds == CODES[name]) & ~study.images.problematic)[:20]:
-        lines = explain(study, study.images.files[row], MODEL)
-        assert lines[0] == f"{study.images.files[row]}, {MODEL}: {ERROR_TYPES[CODES[name]].title}"
-        assert lines[3] == f"The prediction is {study.vocabulary.describe(study.top1(MODEL)[row])}."
+    for row in np.flatnonzero((decided.error_types == CODES[name]) & ~context.images.problematic)[:20]:
+        lines = explain(context, context.images.files[row], MODEL)
+        assert lines[0] == f"{context.images.files[row]}, {MODEL}: {ERROR_TYPES[CODES[name]].title}"
+        assert lines[3] == f"The prediction is {context.classes.describe(ModelFiles(context, MODEL).top1[row])}."
         assert lines[4:-1] == before
         assert lines[-1].startswith(last)
-        matching = study.images.labels[row][decided.matching[row]]
-        assert all(study.vocabulary.describe(label) in lines[-1] for label in matching)
+        matching = context.images.labels[row][decided.matching[row]]
+        assert all(context.classes.describe(label) in lines[-1] for label in matching)
 
 
 @pytest.mark.parametrize("name", ["like_target", "co_occurs_with_target", "fine_grained", "model_failure"])
-def test_explanation_forgets_that_the_image_is_problematic(study, decided, name):
-    for row in np.flatnonzero((decided.kinds == CODES[name]) & study.images.problematic)[:20]:
-        lines = explain(study, study.images.files[row].partition("/")[2], MODEL.replace("--", "/"))
+def test_explanation_forgets_that_the_image_is_problematic(context, decided, name):
+    for row in np.flatnonzero((decided.error_types == CODES[name]) & context.images.problematic)[:20]:
+        lines = explain(context, context.images.files[row].partition("/")[2], MODEL.replace("--", "/"))
         assert lines[4].startswith("The image is problematic")
         noted = [note.title for note in NOTES if f"Noted before its type: {note.title}." in lines]
         assert noted == ([NOTES[decided.notes[row]].title] if decided.notes[row] != NO_NOTE else [])
 
 
-def test_explanation_claims_tests_that_do_not_apply(study, decided):
+def test_explanation_claims_tests_that_do_not_apply(context, decided):
     """An image without accepted labels is said to fail no test that looks at them."""
-    empty = (study.images.labels < 0).all(axis=1)
+    empty = (context.images.labels < 0).all(axis=1)
     for row in np.flatnonzero(empty)[:20]:
-        lines = explain(study, study.images.files[row], MODEL)
+        lines = explain(context, context.images.files[row], MODEL)
         assert "Accepted labels: none." in lines
         assert not any("no accepted label" in line or "among the accepted" in line for line in lines)
 
 
-def test_superclasses_that_are_not_shared_are_named(study, decided):
-    fine_grained = np.flatnonzero(decided.kinds == CODES["fine_grained"])
+def test_superclasses_that_are_not_shared_are_named(context, decided):
+    fine_grained = np.flatnonzero(decided.error_types == CODES["fine_grained"])
     for row in fine_grained[:200]:
-        matching = study.images.labels[row][decided.matching[row]]
-        sharing = {name for label in matching for name in study.superclasses.names_of(label)}
-        named = explain(study, study.images.files[row], MODEL)[-1].partition("(")[2].partition(")")[0].split(", ")
-        assert set(named) == sharing & set(study.superclasses.names_of(study.top1(MODEL)[row]))
+        matching = context.images.labels[row][decided.matching[row]]
+        sharing = {name for label in matching for name in context.superclasses.names_of(label)}
+        named = explain(context, context.images.files[row], MODEL)[-1].partition("(")[2].partition(")")[0].split(", ")
+        assert set(named) == sharing & set(context.superclasses.names_of(ModelFiles(context, MODEL).top1[row]))

@@ -5,13 +5,13 @@ import json
 import shutil
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from imagenet_errors.formats.stats_tables import columns
 from tests.conftest import ROOT, refused
 from tests.helpers import tiny_clip
+from tests.helpers.analyses import read_joined
 from tests.helpers.tiny_clip import arrays
 
 pytest_plugins = "tests.helpers.tiny_clip"
@@ -139,7 +139,7 @@ def test_neighbours_are_of_images_of_imagenet_a(made):
 
 
 def test_images_have_other_labels_than_their_class(made):
-    stored = pq.read_table(made / "artefacts" / "imagenet-a" / MODEL / "errors_analysis.parquet").to_pydict()
+    stored = read_joined(made / "artefacts" / "imagenet-a" / MODEL / "errors_analysis.parquet").to_pydict()
     assert len(stored["target"]) == 400
     assert stored["multi_label"] == [[target] for target in stored["target"]]
     assert not any(stored["is_problematic"])
@@ -158,7 +158,7 @@ def test_lists_of_imagenet_a_replace_those_of_imagenet(made, rows):
 
 
 def test_explanation_is_of_another_type_than_stored(made, call):
-    stored = pq.read_table(made / "artefacts" / "imagenet-a" / MODEL / "errors_analysis.parquet").to_pydict()
+    stored = read_joined(made / "artefacts" / "imagenet-a" / MODEL / "errors_analysis.parquet").to_pydict()
     where = ("--dataset", "imagenet-a", "--artefacts_dir", made / "artefacts")
     kinds = {kind: file for file, kind in zip(stored["img_rel_path"], stored["error_type"], strict=True)}
     titles = {"fine_grained": "fine-grained", "out_of_vocabulary": "out-of-vocabulary", "correct": "correct"}

@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from pyarrow import parquet
 
 from imagenet_errors.analysis.open_world import OpenWorld
 from imagenet_errors.dataset.samples import read_samples
@@ -18,6 +17,7 @@ from imagenet_errors.paths import REPOSITORY, Artefacts
 from tests.analysis.test_decision import images_of, plain_annotations, plain_superclasses
 from tests.conftest import run_script
 from tests.helpers import plain_decision as plain_taxonomy
+from tests.helpers.analyses import read_joined
 from tests.helpers.plain_open_world import CLOSED, World
 from tests.helpers.synthetic_clip import Made, gates, proposer, train_files, write_train
 
@@ -62,7 +62,7 @@ def outcomes(tested: OpenWorld, rows, predictions) -> list[tuple]:
     verdicts = tested.test(np.array(rows), np.array(predictions))
     return [
         (
-            bool(verdicts.out_of_vocabulary[row]),
+            bool(verdicts.is_out_of_vocabulary[row]),
             int(verdicts.num_prompts[row]),
             [tested.names[position] for position in verdicts.best[row] if position >= 0],
             verdicts.scores[row][verdicts.best[row] >= 0].tolist(),
@@ -214,7 +214,7 @@ def plain(shared, twelve, made, world):
 
 def stored(tested, model, *columns):
     path = tested / "artefacts/imagenet" / model / "errors_analysis.parquet"
-    return parquet.read_table(path, columns=list(columns)).to_pydict()
+    return read_joined(path, list(columns)).to_pydict()
 
 
 def test_stored_types_are_not_the_plain_ones(tested, plain):
@@ -247,7 +247,7 @@ def test_stored_neighbours_are_those_of_other_images(tested, made, plain):
     rows = plain[1]
     for model in ("imagenetx--ViT", "pytorch--vgg16"):
         path = tested / "artefacts/imagenet" / model / "errors_analysis.parquet"
-        column = parquet.read_table(path, columns=["neighbours"])["neighbours"].combine_chunks()
+        column = read_joined(path)["neighbours"].combine_chunks()
         assert column.value_lengths().unique().to_pylist() == [10]
         index, target, file = (part.to_numpy(zero_copy_only=False) for part in column.flatten().flatten())
         assert np.array_equal(index.reshape(-1, 10), made.indices[rows, :10])
@@ -293,10 +293,10 @@ def test_finished_test_is_called_provisional(tested):
         assert word not in printed
 
 
-def test_current_outcomes_are_made_again(tested):
+def test_current_outcomes_are_kept(tested):
     path = tested / "artefacts/imagenet/imagenetx--ViT/errors_analysis.parquet"
     before = path.stat().st_mtime_ns
-    done = evaluate(tested, "--perform_error_analysis", "--without_neighbours")
+    done = evaluate(tested, "--perform_error_analysis")
     assert done.returncode == 0, done.stderr
     assert "12 kept" in done.stderr
     assert path.stat().st_mtime_ns == before

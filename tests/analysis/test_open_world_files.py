@@ -5,17 +5,18 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow as pa
 import pytest
 
-from imagenet_errors.analysis.common_errors import listing
+from imagenet_errors.analysis.common_errors import list_errors
 from imagenet_errors.analysis.counting import CountedImages
 from imagenet_errors.error_types import CODES
 from imagenet_errors.errors import InputError
 from imagenet_errors.formats.embeddings import Embeddings, read_embeddings, write_embeddings
-from imagenet_errors.formats.error_analyses import Analysis, Proposal
+from imagenet_errors.formats.error_analyses import Proposal
 from tests.analysis.test_decision import images_of
 from tests.conftest import FILES, refused
+from tests.helpers.analyses import make_analysis, read_joined
 from tests.helpers.synthetic_clip import CLIP, Made, units, write_train
 
 SWING, TRIPOD = 843, 872
@@ -44,7 +45,7 @@ def here(small, made):
 
 
 def stored(folder, *columns, model="me--mine"):
-    table = pq.read_table(folder / "imagenet" / model / "errors_analysis.parquet", columns=list(columns))
+    table = read_joined(folder / "imagenet" / model / "errors_analysis.parquet", list(columns))
     return [tuple(row.values()) for row in table.to_pylist()]
 
 
@@ -91,7 +92,7 @@ def test_outcome_of_other_embeddings_is_kept(here, analyse, made, changed):
         indices[0, 9] = TRIPOD
         replace(made, indices=indices).write(here)
     assert "its analysis is of other inputs" in analyse("--collect_results").stderr
-    assert "me--mine: analysed again, for its inputs have changed" in analyse(ANALYSE).stderr
+    assert "me--mine: analysed again because its inputs have changed" in analyse(ANALYSE).stderr
     says, number = stored(here, "error_type", "num_prompts")[0]
     assert number == (0 if changed == "tenth neighbour" else 136)
     if changed != "prompt":
@@ -105,7 +106,7 @@ def test_damaged_analysis_is_made_again_without_the_test(here, analyse):
     whole = path.read_bytes()
     footer = int.from_bytes(whole[-8:-4], "little") + 8
     path.write_bytes(whole[:4] + bytes(len(whole) - 4 - footer) + whole[-footer:])
-    assert "analysed again, for" in analyse(ANALYSE).stderr
+    assert "analysed again because" in analyse(ANALYSE).stderr
     assert path.read_bytes() == whole
 
 
@@ -203,15 +204,18 @@ def test_list_shows_the_proposals_of_a_later_model(classes):
     images = images_of(["n/a", "n/b"], [0, 0], [[0], [0]], [False] * 2, [False] * 2)
     code, failure = CODES["out_of_vocabulary"], CODES["model_failure"]
     kinds = {"a": [failure, failure], "b": [failure, code], "c": [code, code]}
-    analyses = [
-        Analysis(model, np.array([5, 5], np.int16), np.array(of_model, np.int8), False)
-        for model, of_model in kinds.items()
-    ]
 
     def proposals(model, rows):
-        return [(int(row) + 7, [Proposal(7, f"{model}'s {row}", 0.12346)]) for row in rows]
+        best = [[Proposal(7, f"{model}'s {row}", 0.12346)._asdict()] for row in rows]
+        return rows, pa.table({"num_prompts": rows + 7, "top5": best})
 
-    text = listing(CountedImages(images, ~images.problematic, {}), analyses, code, classes, proposals)
+    analyses = [
+        replace(
+            make_analysis(model, [5, 5], of_model), listed=proposals(model, np.flatnonzero(np.array(of_model) == code))
+        )
+        for model, of_model in kinds.items()
+    ]
+    text = list_errors(CountedImages(images, ~images.problematic, {}), analyses, code, classes)
     details = [ast.literal_eval(line)[1] for line in text.splitlines() if line.startswith("[")]
     assert details == [
         """Top-5 alternative proposals: [(7, "b's 1", '12.35%')] | out of 8""",
@@ -237,6 +241,17 @@ def test_neighbours_are_stored_unasked_or_under_other_names(here, analyse):
     write_train(here)
     analyse()
     assert neighbours(here)[0][9] == (SWING, SWING, f"n04371774/n04371774_{SWING}.JPEG")
+
+
+def test_analyses_with_and_without_neighbours_replace_each_other(here, analyse):
+    analyse()
+    (table,) = (here / "imagenet").glob("images-*.parquet")
+    assert "1 analysed again" in analyse(ANALYSE, "--without_neighbours").stderr
+    assert neighbours(here) == [None, None]
+    assert "1 kept" in analyse(ANALYSE, "--without_neighbours").stderr
+    assert "1 analysed again" in analyse(ANALYSE).stderr
+    assert neighbours(here)[1] == [(TRIPOD, TRIPOD, None)] * 10
+    assert table.exists()
 
 
 def test_names_in_bytes_end_in_a_traceback(here, analyse):

@@ -28,7 +28,7 @@ def plain(classes) -> World:
 def prompts(proposer, pred, target) -> list[tuple[int, str]]:
     """(offset, text) of every prompt, in order."""
     proposed = proposer.propose(pred, target)
-    return [(offset, prompt(lemma)) for offset in proposed for lemma in proposer.hierarchy.synsets[offset].lemmas]
+    return [(offset, prompt(lemma)) for offset in proposed for lemma in proposer.wordnet.synsets[offset].lemmas]
 
 
 def test_published_numbers_of_prompts_and_best_proposals_are_missed(shared, proposer):
@@ -81,7 +81,7 @@ def test_instance_hypernyms_and_further_lemmas_are_overlooked(proposer, classes)
     """In a hierarchy made up of the committed one: a third of the pointers up are to instances, lemmas are reversed."""
     plain = World(COMMITTED.root / "wordnet_closure.tsv", classes.wnids, plain_superclasses(COMMITTED.root))
     synsets = {}
-    for number, (offset, synset) in enumerate(proposer.hierarchy.synsets.items()):
+    for number, (offset, synset) in enumerate(proposer.wordnet.synsets.items()):
         up = synset.hypernyms + synset.instance_hypernyms
         direct, instance = ((), up) if number % 3 == 0 else (up, ())
         synsets[offset] = Synset(synset.lemmas[::-1], direct, instance, synset.hyponyms)

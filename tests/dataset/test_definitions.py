@@ -139,8 +139,8 @@ def test_label_that_stands_twice_stays(annotate):
     assert images.labels.tolist() == [[0, 1, 1]]
 
 
-def test_official_labels_that_stand_twice_stay(study):
-    twice = [row for row in study.images.labels.tolist() if len(row) - row.count(-1) > len(set(row) - {-1})]
+def test_official_labels_that_stand_twice_stay(context):
+    twice = [row for row in context.images.labels.tolist() if len(row) - row.count(-1) > len(set(row) - {-1})]
     assert len(twice) == 16
 
 
@@ -264,7 +264,7 @@ def example_of(file: str, lists: dict, problematic: bool, ids: dict[str, int]) -
     return {"file_name": file.encode(), "is_problematic": np.bool_(problematic), **labels}
 
 
-def test_tensorflow_datasets_says_the_same_as_the_json_file(shared, tfds, twelve, study, tmp_path):
+def test_tensorflow_datasets_says_the_same_as_the_json_file(shared, tfds, twelve, context, tmp_path):
     content = json.loads((twelve / ANNOTATIONS).read_text())
     problematic = content["problematic_images"]
     some = [*list(content["initial_annots"])[:200], *list(problematic)[:50]]
@@ -272,11 +272,11 @@ def test_tensorflow_datasets_says_the_same_as_the_json_file(shared, tfds, twelve
     listed = some[:7]
     (tmp_path / "annotations").mkdir()
     (tmp_path / ANNOTATIONS).write_text(json.dumps(content | {"initial_annots": few, "imagenet_m": listed}))
-    examples = {file: example_of(file, lists, file in problematic, study.vocabulary.ids) for file, lists in few.items()}
+    examples = {file: example_of(file, lists, file in problematic, context.classes.ids) for file, lists in few.items()}
     tfds(list(examples.values())[::-1], [examples[file] for file in listed])
 
     from_json, from_tfds = (
-        load_annotated_images(Artefacts(tmp_path), "imagenet", study.samples, study.vocabulary, source)
+        load_annotated_images(Artefacts(tmp_path), "imagenet", context.samples, context.classes, source)
         for source in ("json", "tfds")
     )
     assert (len(from_json), int(from_json.imagenet_m.sum())) == (len(few), 7)

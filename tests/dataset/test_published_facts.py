@@ -83,18 +83,18 @@ def test_no_class_slips_into_another_group(groups):
     assert [groups[name].sum() for name in ("all", "organism", "artifact", "other")] == [1000, 410, 522, 68]
 
 
-def test_no_image_is_lost_or_doubled_in_a_group(study):
-    counts = {group: int(members.sum()) for group, members in study.population.groups.items()}
+def test_no_image_is_lost_or_doubled_in_a_group(context):
+    counts = {group: int(members.sum()) for group, members in context.counted_images.groups.items()}
     assert counts == {"all": 18_692, "organism": 7_624, "artifact": 10_184, "other": 1_596}
 
 
-def test_no_annotated_image_is_lost_and_no_problematic_one_counted(study):
-    assert (len(study.images), int(study.population.counted.sum())) == (20_000, 18_692)
+def test_no_annotated_image_is_lost_and_no_problematic_one_counted(context):
+    assert (len(context.images), int(context.counted_images.counted.sum())) == (20_000, 18_692)
 
 
-def test_no_accepted_label_is_lost_or_invented(study):
-    several = np.array([len(set(labels) - {annotations.NO_LABEL}) > 1 for labels in study.images.labels.tolist()])
-    shares = [round(100 * several[members].mean(), 2) for members in study.population.groups.values()]
+def test_no_accepted_label_is_lost_or_invented(context):
+    several = np.array([len(set(labels) - {annotations.NO_LABEL}) > 1 for labels in context.images.labels.tolist()])
+    shares = [round(100 * several[members].mean(), 2) for members in context.counted_images.groups.values()]
     assert shares == [19.20, 10.38, 27.88, 41.98]
 
 

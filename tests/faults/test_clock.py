@@ -70,7 +70,7 @@ def test_a_stale_analysis_is_kept_for_it_is_younger(world, clock, capsys):
     evaluate(world)
     said = capsys.readouterr().err
     assert "2 kept" in said
-    assert "2 analysed again, for its inputs have changed" in said
+    assert "2 analysed again because its inputs have changed" in said
 
 
 def test_another_archive_of_an_older_time_passes_for_the_first(world, clock, capsys):

@@ -85,7 +85,7 @@ class Made:
 
 
 def train_files() -> np.ndarray:
-    wnids = proposer().vocabulary.wnids
+    wnids = proposer().classes.wnids
     return np.array([f"{wnids[t % 1000]}/{wnids[t % 1000]}_{t}.JPEG" for t in range(NUM_TRAIN)])
 
 

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from imagenet_errors import processes
-from imagenet_errors.analysis import study
+from imagenet_errors.analysis import context
 from imagenet_errors.dataset.superclasses import load_superclasses
 from imagenet_errors.error_types import ERROR_TYPES
 from imagenet_errors.errors import InputError
@@ -35,6 +35,7 @@ from tests.analysis.test_counting import plain_mla
 from tests.analysis.test_decision import plain_lemmas
 from tests.conftest import COMMITTED, ROOT, refused, run_script
 from tests.helpers import hostile_pickles as made
+from tests.helpers.analyses import read_joined
 from tests.helpers.shared_predictions import convert as convert_shared
 
 MODELS = ("keras--xception", "pytorch--resnet50")
@@ -288,7 +289,7 @@ def test_a_parquet_file_is_not_what_the_pickle_says(situation, frames):
     _, folder, _ = situation
     titles = {kind.name: kind.archived for kind in ERROR_TYPES}
     for model, frame in frames.items():
-        stored = pq.read_table(folder / "imagenet" / model / "errors_analysis.parquet").to_pydict()
+        stored = read_joined(folder / "imagenet" / model / "errors_analysis.parquet").to_pydict()
         assert stored["row"] == frame.index.tolist()
         for column in ("img_rel_path", "target", "multi_label", "wrong_multi_label", "is_problematic", "top1"):
             assert stored[column] == frame[column].tolist(), column
@@ -393,7 +394,7 @@ def committed_superclasses(classes, synsets):
 @pytest.fixture
 def quick(call, committed_superclasses, monkeypatch):
     """As `call`, without what costs most and is the same each time: superclasses and pictures."""
-    monkeypatch.setattr(study, "load_superclasses", lambda *_: committed_superclasses)
+    monkeypatch.setattr(context, "load_superclasses", lambda *_: committed_superclasses)
     monkeypatch.setattr(error_bars, "draw", lambda *_: None)
     return call
 
@@ -444,7 +445,7 @@ def test_order_of_rows_matters(tmp_path, collect, few, group_classes, made_other
 def test_order_of_rows_changes_a_list(tmp_path, collect, few, classes):
     for seed, (model, frame) in enumerate(few.items()):
         put(tmp_path, model, frame.sample(frac=1, random_state=seed))
-    collect("--list_most_common_errors")
+    collect("--collect_results", "--list_most_common_errors")
     for kind, flag in FLAGS.items():
         text = (tmp_path / "results" / "common_error_samples" / f"most_common_{flag}.txt").read_text()
         assert text == plain_list(list(few.values()), kind, classes)
@@ -466,6 +467,8 @@ def test_rangeindex_and_other_samples_are_mixed_up(tmp_path, collect, few, group
 def test_explanation_contradicts_the_archive(small_archives, collect, few, kind):
     frame = few[MODELS[0]]
     row = next(row for row in frame.itertuples() if row.error_types[0] == kind and not row.is_problematic)
+    assert refused(collect("--explain", row.img_rel_path, "--model", MODELS[0]), "--convert_archives")
+    collect()
     done = collect("--explain", row.img_rel_path, "--model", MODELS[0])
     title = next(each.title for each in ERROR_TYPES if each.archived == kind)
     assert f"{row.img_rel_path}, {MODELS[0]}: {title}\n" in done.stdout
@@ -782,12 +785,13 @@ def test_archive_in_a_folder_of_its_own_is_not_read(tmp_path, collect, contents)
 
 def test_unwanted_neighbours_are_stored(small_archives, collect, few, group_classes):
     assert collect("--collect_results", "--without_neighbours").status == 0
-    small = stored(small_archives).stat().st_size
-    assert pq.read_table(stored(small_archives), columns=["neighbours"])["neighbours"].null_count == len(few[MODELS[0]])
+    (small,) = (small_archives / "imagenet").glob("images-*.parquet")
+    assert read_joined(stored(small_archives))["neighbours"].null_count == len(few[MODELS[0]])
     assert rows_are(small_archives / "results", few, group_classes)
     stored(small_archives).unlink()
     assert collect().status == 0
-    assert stored(small_archives).stat().st_size > 1.2 * small
+    _, large = sorted(path.stat().st_size for path in (small_archives / "imagenet").glob("images-*.parquet"))
+    assert large > 1.2 * small.stat().st_size
 
 
 # --- ImageNet-A -------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 from imagenet_errors.errors import InputError
 from imagenet_errors.paper_archive import convert
-from imagenet_errors.paper_archive.analysis_frames import Archived, Reader
+from imagenet_errors.paper_archive.analysis_frames import ArchivedAnalysis, Reader
 from imagenet_errors.paper_archive.pickled_frames import Frame, plain, read_frame, write_frame
 from imagenet_errors.paths import Artefacts
 from tests.helpers import hostile_pickles as made
@@ -450,7 +450,7 @@ def outcomes(contents: list[bytes], reader: Reader) -> list[str]:
     found = []
     for content in contents:
         try:
-            found.append("read" if isinstance(reader.read(content, "here"), Archived) else "no analysis")
+            found.append("read" if isinstance(reader.read(content, "here"), ArchivedAnalysis) else "no analysis")
         except InputError as error:
             found.append("refused" if str(error).startswith("here") else f"says {error}")
         except BaseException as error:

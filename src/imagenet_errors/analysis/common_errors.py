@@ -1,110 +1,135 @@
 """The most common errors of each type, and the pairs that appear as mistakes, over all models."""
 
-from collections.abc import Callable
+import logging
+from pathlib import Path
 
 import numpy as np
 
+from imagenet_errors.analysis.collecting import write_made_from
+from imagenet_errors.analysis.context import DatasetContext
 from imagenet_errors.analysis.counting import CountedImages
 from imagenet_errors.dataset.annotations import NO_LABEL, AnnotatedImages
 from imagenet_errors.dataset.classes import NUM_CLASSES, Classes
-from imagenet_errors.error_types import CODES
-from imagenet_errors.errors import escape_name
-from imagenet_errors.formats.error_analyses import Analysis
-from imagenet_errors.formats.error_type_texts import Decoded, encode
+from imagenet_errors.error_types import AFTER_OPEN_WORLD, CODES, CODES_BY_FLAG
+from imagenet_errors.errors import InputError, escape_name
+from imagenet_errors.files import write_text
+from imagenet_errors.formats.error_analyses import ErrorAnalysis
+from imagenet_errors.formats.error_type_texts import DecidedImage, encode
+from imagenet_errors.paths import common_errors_list
 
 MOST_COMMON = 1000  # triples considered for a list
+OUT_OF_VOCABULARY = CODES["out_of_vocabulary"]
+
+log = logging.getLogger(__name__)
 
 
-def ranked(population: CountedImages, analyses: list[Analysis], code: int) -> tuple[np.ndarray, ...]:
+def write_lists(
+    context: DatasetContext, analyses: list[ErrorAnalysis], flag: str | None, results_dir: Path
+) -> list[str]:
+    """Write the list of one error type, or of all, and beside them what they were made from. Returns their texts.
+
+    Args:
+        context: Of the dataset.
+        analyses: The current ones, read with their proposals.
+        flag: An `--error_type`; None for all.
+        results_dir: Where they go.
+
+    Raises:
+        InputError: for out-of-vocabulary errors alone where the open-world test was skipped for every model.
+    """
+    num_untested = sum(analysis.open_world_skipped for analysis in analyses)
+    all_untested = num_untested == len(analyses)
+    if all_untested and flag is not None and CODES_BY_FLAG[flag] == OUT_OF_VOCABULARY:
+        raise InputError(f"--error_type {flag}: nothing to list because the open-world test was skipped")
+    texts = []
+    for one in [flag] if flag else CODES_BY_FLAG:
+        path, code = common_errors_list(results_dir, context.dataset, one), CODES_BY_FLAG[one]
+        if all_untested and code == OUT_OF_VOCABULARY:
+            stale = f"; {path} is of another run" if path.exists() else ""
+            log.info(f"{one}: not listed because the open-world test was skipped{stale}")
+            continue
+        texts.append(list_errors(context.counted_images, analyses, code, context.classes))
+        write_text(path, texts[-1])
+        provisional = num_untested and code in (OUT_OF_VOCABULARY, *AFTER_OPEN_WORLD)
+        untested = f"{num_untested} of {len(analyses)} models without the open-world test"
+        log.info(f"wrote {path}{f': provisional, {untested}' if provisional else ''}")
+        write_made_from(context, analyses, path)
+    return texts
+
+
+def rank_errors(counted: CountedImages, analyses: list[ErrorAnalysis], code: int) -> tuple[np.ndarray, ...]:
     """Every (image, prediction) of one error type on unproblematic images, the most common first.
 
     Ties go by first appearance: in the order of the models and, within a model, of the images.
 
     Returns:
         images, predictions, counts, first: [t] int each; images are positions among the annotated ones, `first` those
-        of the first analysis with the triple.
+        of the first analysis with the pair.
     """
     keys, owners = [np.empty(0, int)], [np.empty(0, int)]
     for owner, analysis in enumerate(analyses):
-        of_type = np.flatnonzero(population.counted & (analysis.kinds == code))
+        of_type = np.flatnonzero(counted.counted & (analysis.error_types == code))
         keys.append(of_type * NUM_CLASSES + analysis.top1[of_type])
         owners.append(np.full(len(of_type), owner))
-    triples, first, counts = np.unique(np.concatenate(keys), return_index=True, return_counts=True)
+    pairs, first, counts = np.unique(np.concatenate(keys), return_index=True, return_counts=True)
     order = np.lexsort((first, -counts))
-    return *np.divmod(triples[order], NUM_CLASSES), counts[order], np.concatenate(owners)[first[order]]
+    return *np.divmod(pairs[order], NUM_CLASSES), counts[order], np.concatenate(owners)[first[order]]
 
 
-def listing(
-    population: CountedImages,
-    analyses: list[Analysis],
-    code: int,
-    vocabulary: Classes,
-    proposals: Callable[[str, np.ndarray], list] | None = None,
-) -> str:
-    """The text of most_common_<error type>.txt: of the first 1000 triples the first of each image, by its rank.
+def list_errors(counted: CountedImages, analyses: list[ErrorAnalysis], code: int, classes: Classes) -> str:
+    """The text of most_common_<error type>.txt: of the first 1000 pairs the first of each image, by its rank.
 
     Args:
-        population: The images.
-        analyses: Those of all models.
+        counted: The images.
+        analyses: Those of all models; for out-of-vocabulary errors, read with their proposals.
         code: The error type.
-        vocabulary: The classes.
-        proposals: Gives what `records.read_open_world` does for a model and positions of images; for
-            out-of-vocabulary errors, which are listed with them.
+        classes: The 1000 classes.
     """
-    images, predictions, counts, first = (column[:MOST_COMMON] for column in ranked(population, analyses, code))
+    images, predictions, counts, first = (column[:MOST_COMMON] for column in rank_errors(counted, analyses, code))
     ranks = np.sort(np.unique(images, return_index=True)[1])
-    details = {}
-    if proposals is not None:
-        for owner in np.unique(first[ranks]):
-            owned = ranks[first[ranks] == owner]
-            found = proposals(analyses[owner].model, images[owned])
-            details |= {
-                rank: str(encode(Decoded(code, num_prompts=num_prompts, proposals=best)))
-                for rank, (num_prompts, best) in zip(owned.tolist(), found, strict=True)
-            }
+    details: dict[int, str] = {}
+    for owner in np.unique(first[ranks]) if code == OUT_OF_VOCABULARY else ():
+        owned = ranks[first[ranks] == owner]
+        found = analyses[owner].proposals(images[owned])
+        details |= {
+            rank: str(encode(DecidedImage(code, num_prompts=num_prompts, proposals=best)))
+            for rank, (num_prompts, best) in zip(owned.tolist(), found, strict=True)
+        }
     return "".join(
-        _entry(
-            rank + 1, counts[rank], population.images, images[rank], predictions[rank], vocabulary, details.get(rank)
-        )
+        _entry(rank + 1, counts[rank], counted.images, images[rank], predictions[rank], classes, details.get(rank))
         for rank in ranks.tolist()
     )
 
 
 def _entry(
-    number: int,
-    count: int,
-    images: AnnotatedImages,
-    row: int,
-    prediction: int,
-    vocabulary: Classes,
-    details: str | None,
+    number: int, count: int, images: AnnotatedImages, row: int, prediction: int, classes: Classes, details: str | None
 ) -> str:
     labels = images.labels[row][images.labels[row] != NO_LABEL]
     lines = [
         f"{number}) cnt mistakes = {count}, file = {escape_name(images.files[row])}",
-        f"target = {vocabulary.describe(images.targets[row])}",
+        f"target = {classes.describe(images.targets[row])}",
         "multi_labels:",
-        *map(vocabulary.describe, labels),
-        f"pred = {vocabulary.describe(prediction)}",
+        *map(classes.describe, labels),
+        f"pred = {classes.describe(prediction)}",
         *([details] if details else []),
     ]
     return "\n".join(lines) + "\n\n"
 
 
-def spurious_pairs_as_mistakes(
-    population: CountedImages, analyses: list[Analysis], spurious: np.ndarray
+def find_spurious_mistakes(
+    counted: CountedImages, analyses: list[ErrorAnalysis], spurious: np.ndarray
 ) -> set[tuple[int, int]]:
     """The unordered spurious pairs (accepted label, prediction) of all errors typed spurious correlation.
 
     Args:
-        population: The images.
+        counted: The images.
         analyses: Those of all models.
         spurious: [1000, 1000] bool.
     """
     seen = np.zeros((NUM_CLASSES, NUM_CLASSES), bool)
-    labels = population.images.labels
+    labels = counted.images.labels
     for analysis in analyses:
-        rows = np.flatnonzero(population.counted & (analysis.kinds == CODES["spurious_correlation"]))
+        rows = np.flatnonzero(counted.counted & (analysis.error_types == CODES["spurious_correlation"]))
         pairs = spurious[analysis.top1[rows, None], labels[rows]] & (labels[rows] != NO_LABEL)
         row, column = pairs.nonzero()
         seen[analysis.top1[rows][row], labels[rows][row, column]] = True

@@ -1,6 +1,8 @@
-"""From decisions to the rows of the stats tables and of the printed summary."""
+"""From error types to the rows of the stats tables."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -8,28 +10,14 @@ from imagenet_errors.dataset.annotations import AnnotatedImages
 from imagenet_errors.dataset.classes import NUM_CLASSES
 from imagenet_errors.error_types import AFTER_OPEN_WORLD, CODES, ERROR_CODES, ERROR_TYPES
 from imagenet_errors.errors import InputError
-from imagenet_errors.formats.error_analyses import Analysis
+from imagenet_errors.formats.error_analyses import ErrorAnalysis
 from imagenet_errors.formats.stats_tables import ACCURACIES
 
 NEED_OPEN_WORLD = (
     *(ERROR_TYPES[code].column for code in (CODES["out_of_vocabulary"], *AFTER_OPEN_WORLD)),
-    *(f"mla_{scope}{kind}" for scope in ("all", "group") for kind in ACCURACIES if kind),
+    *(f"mla_{scope}{suffix}" for scope in ("all", "group") for suffix in ACCURACIES if suffix),
 )
-
-
-def multi_label_accuracy(targets: np.ndarray, counts_as_correct: np.ndarray) -> float | None:
-    """MLA in percent: the mean over the original classes present of the share of their images that is correct.
-
-    Args:
-        targets: [n] int class ids.
-        counts_as_correct: [n] bool.
-
-    Source: Shankar et al. 2020. Returns None without images.
-    """
-    totals = np.bincount(targets, minlength=NUM_CLASSES)
-    correct = np.bincount(targets[counts_as_correct], minlength=NUM_CLASSES)
-    present = totals > 0
-    return float(100 * (correct[present] / totals[present]).mean()) if present.any() else None
+IMAGENET_M_COLUMNS = ("num_all_imagenet-m_samples", "num_group_imagenet-m_samples", "num_imagenet-m_errors")
 
 
 @dataclass(frozen=True)
@@ -48,6 +36,7 @@ class CountedImages:
 
     @classmethod
     def of(cls, images: AnnotatedImages, class_groups: dict[str, np.ndarray]) -> "CountedImages":
+        """Raises `InputError` where every image is problematic."""
         counted = ~images.problematic
         if not counted.any():
             raise InputError(f"all {len(images):,} annotated images are problematic: there is nothing to count")
@@ -55,18 +44,76 @@ class CountedImages:
             images, counted, {group: counted & images.in_group(classes) for group, classes in class_groups.items()}
         )
 
+    @cached_property
+    def _cells(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """By group: positions of the members, and original class x number of error types of each."""
+        rows = {group: np.flatnonzero(members) for group, members in self.groups.items()}
+        return {group: (at, self.images.targets[at].astype(int) * len(ERROR_TYPES)) for group, at in rows.items()}
 
-def counts(population: CountedImages, analysis: Analysis, group: str) -> np.ndarray:
-    """[len(KINDS)] how many unproblematic images of the group have which type."""
-    return np.bincount(analysis.kinds[population.groups[group]], minlength=len(ERROR_TYPES))
+    def count(self, error_types: np.ndarray) -> "ErrorCounts":
+        """Count a model's error types ([n] int8): one `bincount` of class x error type per group."""
+        counts, accuracies = {}, {}
+        for group, (at, cells) in self._cells.items():
+            size = NUM_CLASSES * len(ERROR_TYPES)
+            by_class = np.bincount(cells + error_types[at], minlength=size).reshape(NUM_CLASSES, -1)
+            counts[group] = by_class.sum(axis=0)
+            accuracies[group] = multi_label_accuracies(by_class[by_class.any(axis=1)])
+        return ErrorCounts(counts, accuracies)
+
+    @cached_property
+    def imagenet_m(self) -> dict[str, np.ndarray] | None:
+        """{group: positions of its unproblematic images in ImageNet-M}; None where no list of it is known."""
+        listed = self.images.imagenet_m
+        return None if listed is None else {group: np.flatnonzero(listed & of) for group, of in self.groups.items()}
 
 
-def stats_row(population: CountedImages, analysis: Analysis, described: dict, group: str) -> dict:
-    """One row of a stats table: `described` (see `describe`) and everything counted.
+@dataclass(frozen=True)
+class ErrorCounts:
+    """How many unproblematic images a model gave which error type, and what that makes of its accuracy.
+
+    Attributes:
+        by_group: {group: [len(ERROR_TYPES)] int}.
+        accuracies: {group: `multi_label_accuracies`}.
+    """
+
+    by_group: dict[str, np.ndarray]
+    accuracies: dict[str, dict[str, float | None]]
+
+
+def multi_label_accuracies(by_class: np.ndarray) -> dict[str, float | None]:
+    """MLA in percent: the mean over the original classes present of the share of their images that counts as correct.
+
+    Args:
+        by_class: [k, len(ERROR_TYPES)] int, how many images of each class present have which error type.
+
+    Returns:
+        {key of ACCURACIES, which names what counts as correct: MLA}; None without images.
+
+    Source: Shankar et al. 2020.
+    """
+    if not len(by_class):
+        return dict.fromkeys(ACCURACIES)
+    totals = by_class.sum(axis=1)
+    return {
+        suffix: float(100 * (by_class[:, codes].sum(axis=1) / totals).mean()) for suffix, codes in ACCURACIES.items()
+    }
+
+
+def stats_row(
+    counted: CountedImages, analysis: ErrorAnalysis, counts: ErrorCounts, described: dict[str, Any], group: str
+) -> dict[str, Any]:
+    """One row of a stats table.
 
     Cells that depend on a skipped open-world test are empty, never zero.
+
+    Args:
+        counted: The images.
+        analysis: Of one model.
+        counts: `counted.count` of its error types.
+        described: The cells that are not counted, as `describe` gives them.
+        group: Of images.
     """
-    of_all, of_group = counts(population, analysis, "all"), counts(population, analysis, group)
+    of_all, of_group = counts.by_group["all"], counts.by_group[group]
     correct = CODES["correct"]
     row = described | {
         "num_all_samples": int(of_all.sum()),
@@ -74,43 +121,43 @@ def stats_row(population: CountedImages, analysis: Analysis, described: dict, gr
         "num_all_top1_errors": int(of_all.sum() - of_all[correct]),
         "num_group_top1_errors": int(of_group.sum() - of_group[correct]),
         **{ERROR_TYPES[code].column: int(of_group[code]) for code in (correct, *ERROR_CODES)},
-        **_count_imagenet_m(population, analysis, group),
+        **_count_imagenet_m(counted, analysis, group),
     }
-    for scope, members in (("all", population.groups["all"]), ("group", population.groups[group])):
-        for suffix, kinds in ACCURACIES.items():
-            row[f"mla_{scope}{suffix}"] = multi_label_accuracy(
-                population.images.targets[members], np.isin(analysis.kinds[members], kinds)
-            )
-    if analysis.open_world_skipped:
-        row |= dict.fromkeys(NEED_OPEN_WORLD)
-    return row
+    for scope, name in (("all", "all"), ("group", group)):
+        for suffix, accuracy in counts.accuracies[name].items():
+            row[f"mla_{scope}{suffix}"] = accuracy
+    return row | dict.fromkeys(NEED_OPEN_WORLD) if analysis.open_world_skipped else row
 
 
-def _count_imagenet_m(population: CountedImages, analysis: Analysis, group: str) -> dict:
+def _count_imagenet_m(counted: CountedImages, analysis: ErrorAnalysis, group: str) -> dict[str, int | None]:
     """ImageNet-M (Vasudevan et al. 2022): an error is a prediction that is no accepted label; empty without a list."""
-    images = population.images
-    if images.imagenet_m is None:
-        return dict.fromkeys(("num_all_imagenet-m_samples", "num_group_imagenet-m_samples", "num_imagenet-m_errors"))
-    listed = images.imagenet_m & population.groups[group]
-    accepted = (images.labels == analysis.top1[:, None]).any(axis=1)
-    return {
-        "num_all_imagenet-m_samples": int((images.imagenet_m & population.counted).sum()),
-        "num_group_imagenet-m_samples": int(listed.sum()),
-        "num_imagenet-m_errors": int((listed & ~accepted).sum()),
-    }
+    if counted.imagenet_m is None:
+        return dict.fromkeys(IMAGENET_M_COLUMNS)
+    listed = counted.imagenet_m[group]
+    accepted = (counted.images.labels[listed] == analysis.top1[listed, None]).any(axis=1)
+    numbers = (len(counted.imagenet_m["all"]), len(listed), int((~accepted).sum()))
+    return dict(zip(IMAGENET_M_COLUMNS, numbers, strict=True))
 
 
-def describe(metadata: dict, on_imagenet: dict, arch_groups: dict[str, str]) -> dict:
+def describe(
+    model: str, metadata: dict[str, Any], on_imagenet: dict[str, Any], arch_groups: dict[str, str]
+) -> dict[str, Any]:
     """The cells of a model's row that are not counted: who it is, and its accuracies.
 
     Args:
-        metadata: Those of the model on the table's dataset, with `model_dir_id`.
+        model: Its `model_dir_id`.
+        metadata: Those of the model on the table's dataset.
         on_imagenet: Its metadata on ImageNet; accuracies that are not known may be None.
         arch_groups: {architecture: group}; one outside it has the group `unknown`.
     """
-    known = ("model_dir_id", "num_params", "training_data", "arch", "arch_family", "extra_annotations")
-    return {key: metadata[key] for key in (*known, "top1_val_acc", "top1_val_acc_subset_200")} | {
-        "arch_group": arch_groups.get(metadata["arch"], "unknown"),
-        "imagenet_top1_val_acc": on_imagenet["top1_val_acc"],
-        "imagenet_mla_val_acc": on_imagenet["multi_label_val_acc"],
-    }
+    known = ("num_params", "training_data", "arch", "arch_family", "extra_annotations")
+    accuracies = ("top1_val_acc", "top1_val_acc_subset_200")
+    return (
+        {"model_dir_id": model}
+        | {key: metadata[key] for key in (*known, *accuracies)}
+        | {
+            "arch_group": arch_groups.get(metadata["arch"], "unknown"),
+            "imagenet_top1_val_acc": on_imagenet["top1_val_acc"],
+            "imagenet_mla_val_acc": on_imagenet["multi_label_val_acc"],
+        }
+    )

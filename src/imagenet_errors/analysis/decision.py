@@ -1,4 +1,4 @@
-"""The error types and the decision, over whole arrays.
+"""The decision: which error type a prediction has, over whole arrays.
 
 Source: Peychev et al. 2023, section 3 and appendix; class overlap after Vasudevan et al. 2022.
 """
@@ -47,14 +47,14 @@ class Decisions:
     """One decision per (model, image); leading dimensions are those of the predictions.
 
     Attributes:
-        kinds: [..., n] int8, positions in KINDS.
+        error_types: [..., n] int8, positions in ERROR_TYPES.
         notes: [..., n] int8, positions in NOTES, or -1.
         provisional: [..., n] bool: the open-world test was skipped and could have said otherwise.
         matching: [..., n, L] bool: the accepted labels that share with the prediction (fine-grained) or make a
             spurious pair with it (spurious correlation).
     """
 
-    kinds: np.ndarray
+    error_types: np.ndarray
     notes: np.ndarray
     provisional: np.ndarray
     matching: np.ndarray
@@ -63,7 +63,7 @@ class Decisions:
 def decide(
     images: AnnotatedImages, top1: np.ndarray, relations: Relations, out_of_vocabulary: np.ndarray | None = None
 ) -> Decisions:
-    """Give every prediction its type.
+    """Give every prediction its error type.
 
     Args:
         images: The n annotated images.
@@ -92,16 +92,32 @@ def decide(
         "spurious_correlation": co_occurring.any(axis=-1),
         "non_prototypical": np.broadcast_to(images.non_prototypical, top1.shape),
     }
-    kinds = np.select(list(tests.values()), [np.int8(CODES[name]) for name in tests], np.int8(CODES["model_failure"]))
-    is_fine_grained = kinds == CODES["fine_grained"]
-    is_spurious = kinds == CODES["spurious_correlation"]
+    error_types = np.select(
+        list(tests.values()), [np.int8(CODES[name]) for name in tests], np.int8(CODES["model_failure"])
+    )
+    is_fine_grained = error_types == CODES["fine_grained"]
+    is_spurious = error_types == CODES["spurious_correlation"]
     return Decisions(
-        kinds,
+        error_types,
         np.select(
             [empty & as_target, empty & overlaps, empty & ~as_target, as_target & ~target_accepted],
             [np.int8(code) for code in range(len(NOTES))],
             np.int8(NO_NOTE),
         ),
-        np.isin(kinds, AFTER_OPEN_WORLD) & skipped,
+        np.isin(error_types, AFTER_OPEN_WORLD) & skipped,
         sharing & is_fine_grained[..., None] | co_occurring & is_spurious[..., None],
     )
+
+
+def apply_open_world(decisions: Decisions, tested: np.ndarray, is_out_of_vocabulary: np.ndarray) -> Decisions:
+    """Decisions made without the open-world test, with its verdicts.
+
+    Args:
+        decisions: Of p pairs.
+        tested: [q] positions of the provisional ones.
+        is_out_of_vocabulary: [q] bool.
+    """
+    caught = tested[is_out_of_vocabulary]
+    error_types, matching = decisions.error_types.copy(), decisions.matching.copy()
+    error_types[caught], matching[caught] = CODES["out_of_vocabulary"], False
+    return Decisions(error_types, decisions.notes, np.zeros_like(decisions.provisional), matching)

@@ -3,16 +3,22 @@
 Source: Vasudevan et al. 2022 (*When does dough become a bagel?*), who looked at every mistake of two models.
 """
 
+import logging
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from imagenet_errors.analysis.study import Study
+from imagenet_errors.analysis.context import DatasetContext
+from imagenet_errors.analysis.model_files import ModelFiles
+from imagenet_errors.analysis.pairs import decide_pairs
 from imagenet_errors.dataset.classes import NUM_CLASSES
 from imagenet_errors.error_types import CODES, ERROR_TYPES
 from imagenet_errors.errors import InputError
-from imagenet_errors.files import read_json
-from imagenet_errors.paths import MISTAKE_LISTS
+from imagenet_errors.files import read_json, write_csv
+from imagenet_errors.paths import MISTAKE_LISTS, expert_table
+
+log = logging.getLogger(__name__)
 
 CATEGORIES = {
     "Fine-grained error": "fine_grained",
@@ -40,8 +46,8 @@ class Comparison:
         lists: [m] str, which list each is in.
         rows: [m] positions among the annotated images.
         predictions: [m] class ids.
-        human: [m] int8, positions in KINDS: the experts' category.
-        ours: [m] int8, positions in KINDS.
+        human: [m] int8, positions in ERROR_TYPES: the experts' category.
+        ours: [m] int8, positions in ERROR_TYPES.
         left_out: Why some mistakes are not among them, a line each.
     """
 
@@ -53,8 +59,8 @@ class Comparison:
     left_out: list[str]
 
     def __getitem__(self, chosen: np.ndarray) -> "Comparison":
-        columns = (self.lists, self.rows, self.predictions, self.human, self.ours)
-        return Comparison(*(column[chosen] for column in columns), self.left_out)
+        lists, rows, predictions = self.lists[chosen], self.rows[chosen], self.predictions[chosen]
+        return Comparison(lists, rows, predictions, self.human[chosen], self.ours[chosen], self.left_out)
 
     @property
     def confusion(self) -> np.ndarray:
@@ -64,7 +70,7 @@ class Comparison:
         return counts
 
 
-def compare(study: Study) -> Comparison:
+def compare(context: DatasetContext) -> Comparison:
     """Type every mistake of the two lists.
 
     Without the open-world test the mistakes that experts call out-of-vocabulary are left out.
@@ -72,51 +78,54 @@ def compare(study: Study) -> Comparison:
     Raises:
         InputError: where a list is missing, damaged, or of other images.
     """
-    positions = {file.rpartition("/")[2]: row for row, file in enumerate(study.images.files)}
-    rows, predictions, human, lists, left_out = [], [], [], [], []
+    positions = {file.rpartition("/")[2]: row for row, file in enumerate(context.images.files)}
+    listed: list[tuple[str, int, int, int]] = []
+    left_out = []
     for name in MISTAKE_LISTS:
-        mistakes = _read(study, name)
+        mistakes = _read(context, name)
         missing = [file for file in mistakes if file not in positions]
         if missing:
             left_out.append(f"{len(missing)} of {name} whose images are not here, e.g. {missing[0]}")
         for file, (prediction, category) in mistakes.items():
             if file in positions:
-                rows.append(positions[file])
-                predictions.append(prediction)
-                human.append(CODES[CATEGORIES[category]])
-                lists.append(name.rpartition("/")[2].removesuffix("_mistakes.json"))
-    if not rows:
-        raise InputError(f"none of the experts' images are among those of {study.artefacts.samples(study.dataset)}")
-    rows, predictions = np.array(rows), np.array(predictions, np.int16)
-    ours = study.decide(rows, predictions).kinds
-    found = Comparison(np.array(lists), rows, predictions, np.array(human, np.int8), ours, left_out)
-    if study.open_world is None:
+                of_list = name.rpartition("/")[2].removesuffix("_mistakes.json")
+                listed.append((of_list, positions[file], prediction, CODES[CATEGORIES[category]]))
+    if not listed:
+        raise InputError(f"none of the experts' images are among those of {context.artefacts.samples(context.dataset)}")
+    lists, rows, predictions, human = map(np.array, zip(*listed, strict=True))
+    keys, inverse = np.unique(rows * NUM_CLASSES + predictions, return_inverse=True)
+    ours = decide_pairs(context, keys).decisions.error_types[inverse]
+    found = Comparison(lists, rows, predictions.astype(np.int16), human.astype(np.int8), ours, left_out)
+    if context.open_world is None:
         told = found.human == CODES["out_of_vocabulary"]
         left_out.append(f"{told.sum()} that experts call out-of-vocabulary, for the open-world test is skipped")
         return found[~told]
     return found
 
 
-def check_imagenet_m(study: Study) -> list[str]:
+def check_imagenet_m(models: list[ModelFiles]) -> list[str]:
     """A line for every reference model whose published number of right answers on ImageNet-M is known."""
     lines = []
-    for model, (published, num_images) in IMAGENET_M_RIGHT.items():
-        listed = study.images.imagenet_m
-        if model not in study.models or listed is None or listed.sum() != num_images:
+    for files in models:
+        if files.model not in IMAGENET_M_RIGHT:
+            continue
+        published, num_images = IMAGENET_M_RIGHT[files.model]
+        images = files.context.images
+        if images.imagenet_m is None or images.imagenet_m.sum() != num_images:
             continue
         try:
-            top1 = study.top1(model)
-        except InputError:  # said where it is analysed
+            top1 = files.top1
+        except InputError:  # named by `select_finished`
             continue
-        right = int((study.images.labels == top1[:, None])[listed].any(axis=1).sum())
+        right = int((images.labels == top1[:, None])[images.imagenet_m].any(axis=1).sum())
         verdict = "as published" if right == published else f"not the published {published}: its logits are others"
-        lines.append(f"{model} gets {right} of ImageNet-M's {num_images} right, {verdict}")
+        lines.append(f"{files.model} gets {right} of ImageNet-M's {num_images} right, {verdict}")
     return lines
 
 
-def _read(study: Study, name: str) -> dict[str, tuple[int, str]]:
+def _read(context: DatasetContext, name: str) -> dict[str, tuple[int, str]]:
     """{file: (prediction, category)} of a list."""
-    path = study.artefacts.find(name)
+    path = context.artefacts.find(name)
     mistakes = read_json(path)
     try:
         read = {file: (int(one["top_prediction"]), one["failure category"]) for file, one in mistakes.items()}
@@ -152,6 +161,17 @@ def kappa_interval(confusion: np.ndarray) -> tuple[float, float]:
     tail = (100 - CONFIDENCE) / 2
     low, high = np.percentile(kappas, [tail, 100 - tail])
     return float(low), float(high)
+
+
+def compare_and_write(context: DatasetContext, results_dir: Path) -> None:
+    """Print how far we agree with the experts, and write where the error types differ."""
+    comparison = compare(context)
+    print(*report(comparison), sep="\n")
+    rows = {"confusion": confusion_rows(comparison), "differences": difference_rows(comparison, context)}
+    for name, columns in COLUMNS.items():
+        path = expert_table(results_dir, context.dataset, name)
+        write_csv(path, columns, rows[name])
+        log.info(f"wrote {path}: {len(rows[name])} rows")
 
 
 def report(comparison: Comparison) -> list[str]:
@@ -207,9 +227,9 @@ def confusion_rows(comparison: Comparison) -> list[dict]:
     ]
 
 
-def difference_rows(comparison: Comparison, study: Study) -> list[dict]:
+def difference_rows(comparison: Comparison, context: DatasetContext) -> list[dict]:
     """The mistakes that got different types, with names."""
-    images, describe = study.images, study.vocabulary.describe
+    images, describe = context.images, context.classes.describe
     return [
         {
             "list": comparison.lists[i],

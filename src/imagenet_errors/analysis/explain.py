@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from imagenet_errors.analysis.decision import decide
-from imagenet_errors.analysis.open_world import Outcome
-from imagenet_errors.analysis.study import Study
-from imagenet_errors.dataset.annotations import NO_LABEL
+from imagenet_errors.analysis.context import DatasetContext
+from imagenet_errors.analysis.decision import Decisions, decide
+from imagenet_errors.analysis.model_files import ModelFiles
+from imagenet_errors.dataset.annotations import NO_LABEL, AnnotatedImages
 from imagenet_errors.error_types import CODES, ERROR_TYPES, NO_NOTE, NOTES
 from imagenet_errors.errors import InputError, describe_unknown, escape_name
+from imagenet_errors.formats.error_analyses import ErrorAnalysis, Outcome, read_outcome
 from imagenet_errors.paths import model_dir_id
 
 # What it means that a test said no, in the order of the tests. A test that cannot apply to the image says nothing.
@@ -17,55 +18,72 @@ SAID_NO = {
     "fine_grained": "The prediction shares a superclass with no accepted label.",
     "like_target": "The prediction neither is the original label nor shares a superclass with it.",
     "co_occurs_with_target": "The prediction and the original label are no spurious pair.",
-    "out_of_vocabulary": "",  # said by _open_world
+    "out_of_vocabulary": "",  # `_open_world` gives it
     "spurious_correlation": "The prediction makes a spurious pair with no accepted label.",
     "non_prototypical": "The image is not on the experts' list of non-prototypical images.",
 }
 
 
-def explain(study: Study, file: str, model: str) -> list[str]:
+def explain(context: DatasetContext, file: str, model: str) -> list[str]:
     """The lines to print for a file, by name or by class folder and name, and a model, by id or folder."""
-    row = np.array([find_image(study, file)])
-    image = study.images[row]
-    folder = find_model(study, model)
-    top1 = study.top1(folder)[row]
-    decision = decide(image, top1, study.relations)
-    says = study.open_world_on(folder, int(row[0])) if decision.provisional[0] else None
-    if says is not None:
-        decision = decide(image, top1, study.relations, np.array([says.out_of_vocabulary]))
+    row = find_image(context, file)
+    image = context.images[np.array([row])]
+    files = ModelFiles(context, find_model(context, model))
+    top1 = files.top1[[row]]
+    decision = decide(image, top1, context.relations)
+    outcome = find_outcome(files, row) if decision.provisional[0] else None
+    if outcome is not None:
+        decision = decide(image, top1, context.relations, np.array([outcome.is_out_of_vocabulary]))
     accepted = image.labels[0][image.labels[0] != NO_LABEL]
     return [
-        f"{escape_name(image.files[0])}, {model}: {ERROR_TYPES[decision.kinds[0]].title}",
-        f"The original label is {study.vocabulary.describe(image.targets[0])}.",
-        f"Accepted labels: {_classes(study, accepted) or 'none'}.",
-        f"The prediction is {study.vocabulary.describe(top1[0])}.",
+        f"{escape_name(image.files[0])}, {model}: {ERROR_TYPES[decision.error_types[0]].title}",
+        f"The original label is {context.classes.describe(image.targets[0])}.",
+        f"Accepted labels: {_classes(context, accepted) or 'none'}.",
+        f"The prediction is {context.classes.describe(top1[0])}.",
         *(["The image is problematic: it is typed, but neither counted nor listed."] if image.problematic[0] else []),
         *([f"Noted before its type: {NOTES[decision.notes[0]].title}."] if decision.notes[0] != NO_NOTE else []),
-        *_tests_before(image, top1, decision, _open_world(study, says)),
-        _deciding(study, image, int(top1[0]), decision),
-        *_otherwise(study.archived_kind(folder, int(row[0])), decision.kinds[0]),
+        *_tests_before(image, top1, decision, _open_world(outcome)),
+        _deciding(context, image, int(top1[0]), decision),
+        *_archive_differs(files, row, decision.error_types[0]),
     ]
 
 
-def _otherwise(archived: int | None, decided: int) -> list[str]:
-    """What to know where an archive's analysis, which tables count, has another type."""
-    if archived in (None, decided):
+def find_outcome(files: ModelFiles, row: int) -> Outcome | None:
+    """What the open-world test says of a model's prediction on one image; without its files what is stored, if any."""
+    context = files.context
+    if context.open_world is not None:
+        return context.open_world.test_one(row, int(files.top1[row]))
+    analysis = _current_analysis(files)
+    if analysis is None or analysis.open_world_skipped:
+        return None
+    outcome = read_outcome(context.artefacts.analysis(context.dataset, files.model), row)
+    return outcome if outcome.num_prompts is not None or analysis.is_archived else None
+
+
+def _current_analysis(files: ModelFiles) -> ErrorAnalysis | None:
+    analysis = files.context.analyses.read(files.model) if files.has_analysis else None
+    return analysis if analysis and analysis.is_current(files.fingerprints) else None
+
+
+def _archive_differs(files: ModelFiles, row: int, decided: int) -> list[str]:
+    """What to know where an archive's analysis, which tables count, has another error type."""
+    analysis = _current_analysis(files)
+    if analysis is None or not analysis.is_archived or analysis.error_types[row] == decided:
         return []
-    return [
-        f"The archive, by definitions of its own, has it as {ERROR_TYPES[archived].title}: that is what tables count."
-    ]
+    title = ERROR_TYPES[analysis.error_types[row]].title
+    return [f"The archive, with superclasses of its own, has {title}: that is what tables count."]
 
 
-def find_image(study: Study, file: str) -> int:
+def find_image(context: DatasetContext, file: str) -> int:
     """The position of the image among the annotated ones. Raises `InputError` where it is unknown or not annotated."""
-    found = _named(file, study.images.files)
+    found = _named(file, context.images.files)
     if len(found) == 1:
         return found[0]
     if found:
         raise InputError(f"--explain {file}: {len(found)} images have this name, give the class folder too")
-    if _named(file, study.samples.files):
+    if _named(file, context.samples.files):
         raise InputError(f"--explain {file}: this image is predicted but not annotated, so it has no error type")
-    raise InputError(f"--explain {file}: not among the {len(study.samples.files):,} images of {study.dataset}")
+    raise InputError(f"--explain {file}: not among the {len(context.samples.files):,} images of {context.dataset}")
 
 
 def _named(file: str, files: np.ndarray) -> list[int]:
@@ -73,32 +91,32 @@ def _named(file: str, files: np.ndarray) -> list[int]:
     return [row for row, path in enumerate(files) if file in (path, path.rpartition("/")[2])]
 
 
-def find_model(study: Study, model: str) -> str:
-    if model_dir_id(model) not in study.models:
-        raise InputError(f"--model: {describe_unknown('model', model_dir_id(model), study.models)}")
+def find_model(context: DatasetContext, model: str) -> str:
+    if model_dir_id(model) not in context.models:
+        raise InputError(f"--model: {describe_unknown('model', model_dir_id(model), context.models)}")
     return model_dir_id(model)
 
 
-def _classes(study: Study, class_ids) -> str:
-    return "; ".join(map(study.vocabulary.describe, class_ids))
+def _classes(context: DatasetContext, class_ids: np.ndarray) -> str:
+    return "; ".join(map(context.classes.describe, class_ids))
 
 
-def _open_world(study: Study, says: Outcome | None) -> str:
+def _open_world(outcome: Outcome | None) -> str:
     """What the open-world test said, with its best proposals."""
-    if says is None:
+    if outcome is None:
         return "The open-world test was skipped, so what follows is provisional."
-    if says.num_prompts is None:
+    if outcome.num_prompts is None:
         return "The open-world test says no; the archive tells no more of it."
-    if not says.num_prompts:
+    if not outcome.num_prompts:
         return "The open-world test says no: no near training image is of a class that shares with the prediction."
-    best = ", ".join(f"{lemma} {score:.2%}" for _, lemma, score in says.proposals)
-    verdict = "no ImageNet class" if says.out_of_vocabulary else "an ImageNet class"
-    return f"Of {says.num_prompts} names for what the image shows the best fits are {best}; the first is {verdict}."
+    best = ", ".join(f"{lemma} {score:.2%}" for _, lemma, score in outcome.proposals)
+    verdict = "no ImageNet class" if outcome.is_out_of_vocabulary else "an ImageNet class"
+    return f"Of {outcome.num_prompts} names for what the image shows the best fits are {best}; the first is {verdict}."
 
 
-def _tests_before(image, top1, decision, open_world: str) -> list[str]:
+def _tests_before(image: AnnotatedImages, top1: np.ndarray, decision: Decisions, open_world: str) -> list[str]:
     """A sentence for every test that could have decided before the one that did."""
-    if ERROR_TYPES[decision.kinds[0]].name == "correct":
+    if ERROR_TYPES[decision.error_types[0]].name == "correct":
         return []
     has_labels = (image.labels != NO_LABEL).any()
     target_accepted = (image.labels == image.targets[0]).any()
@@ -106,27 +124,27 @@ def _tests_before(image, top1, decision, open_world: str) -> list[str]:
     mute |= {"like_target", "co_occurs_with_target"} if target_accepted else set()
     mute |= {"class_overlap", "missing_multi_label"} if top1[0] == image.targets[0] else set()
     sentences = SAID_NO | {"out_of_vocabulary": open_world}
-    asked = [name for name in sentences if CODES[name] < decision.kinds[0] and name not in mute]
-    if decision.kinds[0] == CODES["out_of_vocabulary"]:
+    asked = [name for name in sentences if CODES[name] < decision.error_types[0] and name not in mute]
+    if decision.error_types[0] == CODES["out_of_vocabulary"]:
         asked.append("out_of_vocabulary")
     return [sentences[name] for name in asked]
 
 
-def _deciding(study: Study, image, pred: int, decision) -> str:
-    name = ERROR_TYPES[decision.kinds[0]].name
+def _deciding(context: DatasetContext, image: AnnotatedImages, pred: int, decision: Decisions) -> str:
+    name = ERROR_TYPES[decision.error_types[0]].name
     matching = image.labels[0][decision.matching[0]]
     others = matching if len(matching) else image.targets
-    superclasses = ", ".join(study.superclasses.names_shared(pred, others))
+    superclasses = ", ".join(context.superclasses.names_shared(pred, others))
     like_target = f"shares a superclass ({superclasses}) with" if pred != image.targets[0] else "is"
     return {
         "correct": "The prediction is the original label, and that is accepted: correct.",
         "class_overlap": "The prediction overlaps with the original label: class overlap, no real error.",
         "missing_multi_label": "The prediction is another accepted label of the image: missing multi-label.",
-        "fine_grained": f"The prediction shares a superclass ({superclasses}) with {_classes(study, matching)}.",
+        "fine_grained": f"The prediction shares a superclass ({superclasses}) with {_classes(context, matching)}.",
         "like_target": f"The prediction {like_target} the original label, which is not accepted.",
         "co_occurs_with_target": "The prediction often co-occurs with the original label, which is not accepted.",
         "out_of_vocabulary": "So it shows something beside the prediction that ImageNet has no class for.",
-        "spurious_correlation": f"The prediction often co-occurs with {_classes(study, matching)}.",
+        "spurious_correlation": f"The prediction often co-occurs with {_classes(context, matching)}.",
         "non_prototypical": "Experts call this image a non-prototypical one of its class.",
         "model_failure": "Nothing explains the error.",
     }[name]

@@ -6,7 +6,6 @@ Source: Peychev et al. 2023, section 3. It needs embeddings alone: no image, no 
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -24,7 +23,7 @@ from imagenet_errors.formats.embeddings import (
     read_embeddings,
     read_neighbours,
 )
-from imagenet_errors.formats.error_analyses import Proposal
+from imagenet_errors.formats.error_analyses import Outcome, Proposal
 from imagenet_errors.paths import TEXT_EMBEDDINGS, Artefacts
 
 NUM_GATE_NEIGHBOURS = 10  # nearest training images that may open it
@@ -32,7 +31,7 @@ NUM_PROPOSALS = 5  # proposals to keep
 LOGIT_SCALE = 100  # CLIP's
 
 
-def missing(artefacts: Artefacts, dataset: str) -> list[Path]:
+def find_missing(artefacts: Artefacts, dataset: str) -> list[Path]:
     """The files that the test needs and that are not there."""
     return [path for path in _paths(artefacts, dataset) if not path.exists()]
 
@@ -64,32 +63,18 @@ def _paths(artefacts: Artefacts, dataset: str) -> tuple[Path, Path, Path]:
     return artefacts.image_embeddings(dataset), artefacts.neighbours(dataset), artefacts.root / TEXT_EMBEDDINGS
 
 
-class Outcome(NamedTuple):
-    """What the test says of one pair.
-
-    Attributes:
-        out_of_vocabulary: Whether it is that.
-        num_prompts: How many were compared; 0 where the gate was closed, None where an archive does not tell.
-        proposals: The best, best first.
-    """
-
-    out_of_vocabulary: bool
-    num_prompts: int | None
-    proposals: list[Proposal]
-
-
 @dataclass(frozen=True)
 class Verdicts:
     """What the test says of p (image, prediction) pairs.
 
     Attributes:
-        out_of_vocabulary: [p] bool.
+        is_out_of_vocabulary: [p] bool.
         num_prompts: [p] int32; 0 where the gate was closed.
         best: [p, 5] int32, positions in `OpenWorld.names`, best first; -1 where there are fewer.
         scores: [p, 5] float32.
     """
 
-    out_of_vocabulary: np.ndarray
+    is_out_of_vocabulary: np.ndarray
     num_prompts: np.ndarray
     best: np.ndarray
     scores: np.ndarray
@@ -104,28 +89,8 @@ class Verdicts:
             np.zeros((p, NUM_PROPOSALS), np.float32),
         )
 
-    def __getitem__(self, rows) -> "Verdicts":
-        return Verdicts(*(column[rows] for column in vars(self).values()))
-
-
-@dataclass(frozen=True)
-class Tested:
-    """The verdicts on many distinct (image, prediction) pairs.
-
-    Attributes:
-        keys: [p] int64, image * 1000 + prediction, sorted.
-        verdicts: Those of the pairs.
-    """
-
-    keys: np.ndarray
-    verdicts: Verdicts
-
-    def of(self, rows: np.ndarray, predictions: np.ndarray) -> Verdicts | None:
-        """The verdicts on these pairs; None where one is not among them."""
-        wanted = rows * NUM_CLASSES + predictions
-        if not np.isin(wanted, self.keys).all():
-            return None
-        return self.verdicts[np.searchsorted(self.keys, wanted)]
+    def __getitem__(self, rows: int | np.ndarray) -> "Verdicts":
+        return Verdicts(**{name: column[rows] for name, column in vars(self).items()})
 
 
 @dataclass(frozen=True)
@@ -206,23 +171,20 @@ class OpenWorld:
     @cached_property
     def _in_vocabulary(self) -> np.ndarray:
         """[len(names)] bool: the synset is one of the 1000 classes."""
-        return np.isin([offset for offset, _ in self.names], self.proposer.vocabulary.offsets)
+        return np.isin([offset for offset, _ in self.names], self.proposer.classes.offsets)
 
     def gate(self, rows: np.ndarray, predictions: np.ndarray) -> np.ndarray:
         """[p] bool: the class of a near training image shares a superclass with the prediction."""
         near = self.nearest.targets[rows, :NUM_GATE_NEIGHBOURS]
         return self.proposer.superclasses.share[predictions[:, None], near].any(axis=1)
 
-    def test_all(self, keys: np.ndarray) -> Tested:
-        """Test many distinct pairs, given as sorted image * 1000 + prediction."""
-        return Tested(keys, self.test(*np.divmod(keys, NUM_CLASSES)))
-
     def test_one(self, row: int, prediction: int) -> Outcome:
         """Test one pair."""
         verdict = self.test(np.array([row]), np.array([prediction]))[0]
         best = zip(verdict.best, verdict.scores, strict=True)
-        proposals = [Proposal(*self.names[position], float(score)) for position, score in best if position >= 0]
-        return Outcome(bool(verdict.out_of_vocabulary), int(verdict.num_prompts), proposals)
+        named = [(self.names[position], float(score)) for position, score in best if position >= 0]
+        proposals = [Proposal(offset, lemma, score) for (offset, lemma), score in named]
+        return Outcome(bool(verdict.is_out_of_vocabulary), int(verdict.num_prompts), proposals)
 
     def test(self, rows: np.ndarray, predictions: np.ndarray) -> Verdicts:
         """Test p pairs.
@@ -241,7 +203,8 @@ class OpenWorld:
 
     def _decide(self, verdicts: Verdicts, group: np.ndarray, rows: np.ndarray, prediction: int) -> None:
         """Fill in the verdicts of the pairs `group`, all of one prediction."""
-        names, allowed = self._names_of(prediction, self.images.targets[rows])
+        candidates, names = self._positions[prediction]
+        allowed = self.proposer.are_proposed(prediction, self.images.targets[rows])[:, candidates]
         columns, inverse = np.unique(self._columns[names], return_inverse=True)
         cosines = (self.embeddings[rows].astype(np.float64) @ self._vectors[columns].T)[:, inverse.ravel()]
         cosines[~allowed] = -np.inf
@@ -250,29 +213,21 @@ class OpenWorld:
         scores = np.take_along_axis(weights / weights.sum(axis=1, keepdims=True), best, axis=1)
         exists = np.take_along_axis(allowed, best, axis=1)
         width = best.shape[1]
-        verdicts.out_of_vocabulary[group] = ~self._in_vocabulary[names[best[:, 0]]]
+        verdicts.is_out_of_vocabulary[group] = ~self._in_vocabulary[names[best[:, 0]]]
         verdicts.num_prompts[group] = allowed.sum(axis=1)
         verdicts.best[group, :width] = np.where(exists, names[best], -1)
         verdicts.scores[group, :width] = np.where(exists, scores, 0)
 
-    def _names_of(self, prediction: int, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What can be proposed for a prediction, in order, and which of it for each of p targets.
-
-        Returns:
-            [m] positions in `names`; [p, m] bool.
-        """
-        offsets, names = self._positions[prediction]
-        distinct, inverse = np.unique(targets, return_inverse=True)
-        allowed = np.array([np.isin(offsets, self.proposer.propose(prediction, int(target))) for target in distinct])
-        return names, allowed[inverse.ravel()]
-
     @cached_property
     def _positions(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """By prediction: offsets ([m]) and positions in `names` ([m]) of the lemmas that may be proposed."""
-        positions = {}
+        """By prediction: which candidate each of its m lemmas names ([m]), and their positions in `names` ([m])."""
+        positions: dict[int, list[int]] = {}
         for position, (offset, _) in enumerate(self.names):
             positions.setdefault(offset, []).append(position)
         return [
-            (np.repeat(offsets, [len(positions[o]) for o in offsets]), np.concatenate([positions[o] for o in offsets]))
+            (
+                np.repeat(np.arange(len(offsets)), [len(positions[offset]) for offset in offsets]),
+                np.concatenate([positions[offset] for offset in offsets]),
+            )
             for offsets in (self.proposer.candidates(prediction) for prediction in range(NUM_CLASSES))
         ]

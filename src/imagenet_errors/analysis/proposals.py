@@ -40,13 +40,13 @@ class Proposer:
     """Proposes synsets for a prediction.
 
     Attributes:
-        vocabulary: The 1000 classes.
-        hierarchy: WordNet.
+        classes: The 1000 classes.
+        wordnet: Synsets and their pointers.
         superclasses: Which classes share.
     """
 
-    vocabulary: Classes
-    hierarchy: WordNet
+    classes: Classes
+    wordnet: WordNet
     superclasses: Superclasses
 
     def propose(self, prediction: int, target: int) -> list[int]:
@@ -60,10 +60,22 @@ class Proposer:
         blocked = block.intersection(certain)
         if blocked:
             raise InputError(
-                f"superclasses.json lets {self.vocabulary.describe(prediction)} share with the synset"
-                f" {min(blocked):08d}, a hypernym of {self.vocabulary.describe(target)}: correct its definitions"
+                f"superclasses.json lets {self.classes.describe(prediction)} share with the synset"
+                f" {min(blocked):08d}, a hypernym of {self.classes.describe(target)}: correct its definitions"
             )
         return [*certain, *(offset for offset in possible if offset not in block)]
+
+    def are_proposed(self, prediction: int, targets: np.ndarray) -> np.ndarray:
+        """[p, m] bool: which of the m `candidates` of a prediction `propose` gives for each of p targets.
+
+        Raises:
+            InputError: as `propose`.
+        """
+        blocked = self._is_above[targets][:, self._columns[prediction]]
+        contradicting = blocked[:, : len(self._candidates[prediction][0])].any(axis=1)
+        if contradicting.any():
+            self.propose(prediction, int(targets[contradicting.argmax()]))  # raises
+        return ~blocked
 
     def candidates(self, prediction: int) -> list[int]:
         """The offsets that are proposed for some target, in order."""
@@ -72,11 +84,11 @@ class Proposer:
 
     def all_names(self) -> list[tuple[int, str]]:
         """(offset, lemma) of all that can ever be proposed, sorted by offset; lemmas as WordNet lists them."""
-        offsets = sorted({offset for prediction in range(NUM_CLASSES) for offset in self.candidates(prediction)})
-        missing = next((offset for offset in offsets if offset not in self.hierarchy.synsets), None)
+        offsets = self._all_offsets
+        missing = next((offset for offset in offsets if offset not in self.wordnet.synsets), None)
         if missing is not None:
             raise InputError(f"{CLOSURE} lacks the synset {missing:08d}, which others point to: restore it")
-        return [(offset, readable(lemma)) for offset in offsets for lemma in self.hierarchy.synsets[offset].lemmas]
+        return [(offset, readable(lemma)) for offset in offsets for lemma in self.wordnet.synsets[offset].lemmas]
 
     def all_prompts(self) -> list[str]:
         """The distinct texts of these, in their order."""
@@ -95,7 +107,26 @@ class Proposer:
     @cached_property
     def _above(self) -> list[frozenset[int]]:
         """By class: its closure."""
-        return [frozenset(self.hierarchy.closure(offset)) for offset in self.vocabulary.offsets]
+        return [frozenset(self.wordnet.closure(offset)) for offset in self.classes.offsets]
+
+    @cached_property
+    def _all_offsets(self) -> list[int]:
+        """All that can ever be proposed, ascending."""
+        return sorted({offset for prediction in range(NUM_CLASSES) for offset in self.candidates(prediction)})
+
+    @cached_property
+    def _columns(self) -> list[np.ndarray]:
+        """By prediction: positions of its candidates in `_all_offsets`."""
+        return [np.searchsorted(self._all_offsets, self.candidates(prediction)) for prediction in range(NUM_CLASSES)]
+
+    @cached_property
+    def _is_above(self) -> np.ndarray:
+        """[1000, len(_all_offsets)] bool: the synset is in the closure of the class."""
+        columns = {offset: column for column, offset in enumerate(self._all_offsets)}
+        is_above = np.zeros((NUM_CLASSES, len(columns)), bool)
+        for class_id, above in enumerate(self._above):
+            is_above[class_id, [columns[offset] for offset in above if offset in columns]] = True
+        return is_above
 
     @cached_property
     def _candidates(self) -> list[tuple[list[int], list[int]]]:
@@ -103,7 +134,7 @@ class Proposer:
         return [self._of_class(class_id) for class_id in range(NUM_CLASSES)]
 
     def _of_class(self, class_id: int) -> tuple[list[int], list[int]]:
-        synsets, offsets = self.hierarchy.synsets, self.vocabulary.offsets
+        synsets, offsets = self.wordnet.synsets, self.classes.offsets
         own = offsets[class_id]
         sharing = (offsets[other] for other in np.flatnonzero(self.superclasses.share[class_id]))
         certain = dict.fromkeys([own, *sharing])
@@ -114,7 +145,7 @@ class Proposer:
 
     def _paths(self, offset: int) -> Iterator[list[int]]:
         """Every path from the root down to the synset."""
-        synset = self.hierarchy.synsets[offset]
+        synset = self.wordnet.synsets[offset]
         above = synset.hypernyms + synset.instance_hypernyms
         if not above:
             yield [offset]
@@ -124,6 +155,6 @@ class Proposer:
 
     def _from_stop(self, path: list[int]) -> list[int]:
         """The path from its first node in the stop list on."""
-        synsets = self.hierarchy.synsets
+        synsets = self.wordnet.synsets
         start = next((i for i, offset in enumerate(path) if STOP_LIST.intersection(synsets[offset].lemmas)), len(path))
         return path[start:]

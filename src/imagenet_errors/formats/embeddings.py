@@ -108,14 +108,16 @@ def write_embeddings(path: Path, names: str, embedded: Embeddings) -> None:
     """Write what `read_embeddings` reads."""
     extra = {} if embedded.targets is None else {"targets": embedded.targets}
     extra |= {} if embedded.clip is None else {"clip": np.array(embedded.clip)}
-    write_npz(path, **{names: embedded.names}, embeddings=embedded.vectors, **extra, schema_version=SCHEMA_VERSION)
+    write_npz(
+        path, **{names: embedded.names}, embeddings=embedded.vectors, **extra, schema_version=np.array(SCHEMA_VERSION)
+    )
 
 
 def write_neighbours(found: Neighbours) -> None:
     """Write what `read_neighbours` reads."""
     said = {name: np.array(getattr(found, name)) for name in ("clip", "inputs") if getattr(found, name) is not None}
     arrays = {"topk_train_indices": found.indices, "topk_train_targets": found.targets}
-    write_npz(found.path, **arrays, **said, schema_version=SCHEMA_VERSION)
+    write_npz(found.path, **arrays, **said, schema_version=np.array(SCHEMA_VERSION))
 
 
 def read_train_files(path: Path) -> np.ndarray:

@@ -1,35 +1,38 @@
-"""Decisions as rows of errors_analysis.parquet and back."""
+"""A model's error analysis: errors_analysis.parquet, one row per annotated image.
 
+Schema 3 holds what is the model's own and names the image table that holds the rest; schema 2 holds everything.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from imagenet_errors.dataset.annotations import NO_LABEL, AnnotatedImages, from_columns
-from imagenet_errors.dataset.classes import NUM_CLASSES
-from imagenet_errors.dataset.samples import Samples
 from imagenet_errors.dataset.superclasses import Superclasses
-from imagenet_errors.error_types import CODES, ERROR_TYPES, NO_NOTE, NOTES
+from imagenet_errors.error_types import CODES, ERROR_TYPES, NO_NOTE, NOTES, ErrorType
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import fingerprint
-from imagenet_errors.formats.embeddings import (
-    Neighbours,
-)
-from imagenet_errors.formats.sealed_parquet import SCHEMA_VERSION, read_parquet, read_parquet_metadata, write_parquet
+from imagenet_errors.formats import image_tables, sealed_parquet
+from imagenet_errors.formats.image_tables import list_array, lists_of
+from imagenet_errors.formats.sealed_parquet import SealedParquet, open_sealed
 
-SKIPPED = "skipped"  # what `Inputs.open_world` is without the test ...
-UNKNOWN = "unknown"  # ... and where its embeddings are not here: then a stored outcome stands
-ARCHIVED = "archived"  # what `Inputs.relations` is of an analysis from an archive: it stands, whoever made it
-NUM_STORED = 10  # neighbours of an image
-WITH_SUPERCLASSES = [CODES["fine_grained"], CODES["like_target"]]
+SCHEMA_VERSION = 3
+ALL_IN_ONE_FILE = 2  # the oldest schema that is read: image table and analysis in one file
+ADVICE = "run --perform_error_analysis again"
+SKIPPED = "skipped"  # the fingerprint of the open-world test where it was skipped on request ...
+UNKNOWN = "unknown"  # ... and where its files are missing: then a stored outcome stands
+ARCHIVED = "archived"  # the fingerprint of the relations of an archive's analysis, which stands whoever made it
+OWN_COLUMNS = ("top1", "note", "error_type", "provisional", "matching", "superclasses", "num_prompts", "top5")
+WITH_SUPERCLASSES = (CODES["fine_grained"], CODES["like_target"])
 
 
 class Proposal(NamedTuple):
     """A prompt that was compared with an image.
 
     Attributes:
-        offset: Of its synset.
+        offset: The WordNet offset of its synset.
         lemma: Its name, lower-cased, with spaces.
         score: Softmax of 100 x cosine over all prompts of the decision.
     """
@@ -39,313 +42,256 @@ class Proposal(NamedTuple):
     score: float
 
 
-@dataclass(frozen=True)
-class Analysis:
-    """One model's finished analysis, over the n annotated images.
+class Outcome(NamedTuple):
+    """What the open-world test said of one (image, prediction) pair.
 
     Attributes:
-        model: Its `model_dir_id`.
-        top1: [n] int16 class ids.
-        kinds: [n] int8, positions in taxonomy.KINDS.
-        open_world_skipped: Whether the open-world test was skipped, which makes some types provisional.
+        is_out_of_vocabulary: Its verdict.
+        num_prompts: How many prompts were compared; 0 where the gate was closed, None where an archive does not tell.
+        proposals: The best, best first.
     """
 
-    model: str
-    top1: np.ndarray
-    kinds: np.ndarray
-    open_world_skipped: bool
+    is_out_of_vocabulary: bool
+    num_prompts: int | None
+    proposals: Sequence[Proposal]
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a decision depends on besides the prediction, as fingerprints: what makes a stored analysis stale."""
+    """Fingerprints of what a decision depends on besides the prediction: another one makes a stored analysis stale."""
 
     images: str
     relations: str
     open_world: str = SKIPPED
 
-    @classmethod
-    def of(cls, images: AnnotatedImages, relations, superclasses: Superclasses, open_world: str = SKIPPED) -> "Inputs":
-        """Of everything that is stored or decides; `open_world` is `OpenWorld.fingerprint`, SKIPPED or UNKNOWN."""
-        return cls(
-            images_fingerprint(images),
-            fingerprint(
-                relations.share,
-                relations.spurious,
-                superclasses.names,
-                superclasses.members,
-                images.non_prototypical,
-                images.wrong_labels,
-            ),
-            open_world,
-        )
-
     def with_predictions(self, top1: np.ndarray) -> dict[str, str]:
         return vars(self) | {"predictions": fingerprint(top1)}
 
 
-def images_fingerprint(images: AnnotatedImages) -> str:
-    """Of what every decision on these images depends on; the order of their labels changes none."""
-    labels = np.sort(images.labels, axis=1)
-    return fingerprint(images.files.tolist(), images.targets, labels, images.problematic)
+@dataclass(frozen=True)
+class ErrorAnalysis:
+    """One model's error analysis, over the n annotated images.
 
-
-def is_current(path: Path, fingerprints: dict[str, str]) -> bool:
-    """Whether the stored analysis was made from these inputs, or is an archive's of these images and predictions.
-
-    Raises `InputError` where it cannot be read.
+    Attributes:
+        model: Its `model_dir_id`.
+        top1: [n] int16 class ids.
+        error_types: [n] int8, positions in ERROR_TYPES.
+        fingerprints: Of the inputs and of the decisions; empty in a file of a schema that is not read any more.
+        image_table: File name of its image table; None for schema 2, where the model's file holds those columns.
+        listed: Of the images typed out-of-vocabulary [k] the number of prompts and the five best proposals, as an Arrow
+            table beside their positions [k]; None where they were not read.
     """
-    stored = stored_fingerprints(path)
-    stands = []
-    if stored.get("relations") == ARCHIVED:
-        stands = ["relations", "open_world"]
-    elif fingerprints["open_world"] == UNKNOWN:
-        stands = ["open_world"]
-    return stored == fingerprints | {key: stored.get(key) for key in (*stands, "decisions")}
+
+    model: str
+    top1: np.ndarray
+    error_types: np.ndarray
+    fingerprints: dict[str, str]
+    image_table: str | None = None
+    listed: tuple[np.ndarray, Any] | None = None
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether it comes from an archive."""
+        return self.fingerprints.get("relations") == ARCHIVED
+
+    @property
+    def open_world_skipped(self) -> bool:
+        """Whether the open-world test was skipped, which makes some error types provisional."""
+        return self.fingerprints.get("open_world") == SKIPPED
+
+    def is_current(self, expected: dict[str, str]) -> bool:
+        """Whether it was made from these inputs, or is an archive's of these images and predictions."""
+        stands: tuple[str, ...] = ("decisions",)
+        if self.is_archived:
+            stands += ("relations", "open_world")
+        elif expected["open_world"] == UNKNOWN:
+            stands += ("open_world",)
+        return self.fingerprints == expected | {key: self.fingerprints.get(key) for key in stands}
+
+    def proposals(self, rows: np.ndarray) -> list[tuple[int | None, list[Proposal]]]:
+        """Number of prompts and best proposals of the out-of-vocabulary errors at `rows`, if `listed` was read."""
+        positions, table = self.listed or (np.empty(0, int), None)
+        return [] if table is None else _proposals(table.take(np.searchsorted(positions, rows)))
 
 
-def is_archived(path: Path) -> bool:
-    """Whether the stored analysis is from an archive. Raises `InputError` where it cannot be read."""
-    return stored_fingerprints(path).get("relations") == ARCHIVED
+def _proposals(table: Any) -> list[tuple[int | None, list[Proposal]]]:
+    return [(row["num_prompts"], [Proposal(**one) for one in row["top5"] or ()]) for row in table.to_pylist()]
 
 
-def is_skipped(path: Path) -> bool:
-    """Whether the open-world test was skipped. Raises `InputError` where the file cannot be read."""
-    return stored_fingerprints(path).get("open_world") == SKIPPED
+def superclass_lists(superclasses: Superclasses) -> Any:
+    """The superclasses of every class by name, as an Arrow array of 1001 lists; the last, of no class, is empty."""
+    members = np.vstack([superclasses.members, np.zeros_like(superclasses.members[:1])])
+    return lists_of(superclasses.names, members)
 
 
-def images_of(path: Path) -> str:
-    """The `images_fingerprint` of a stored analysis."""
-    return stored_fingerprints(path).get("images")
-
-
-def stored_fingerprints(path: Path) -> dict[str, str]:
-    """Of what a stored analysis was made from, and of its decisions; empty where an earlier version wrote the file."""
-    metadata = read_parquet_metadata(path)
-    stored = metadata.get("fingerprints")
-    return stored if metadata["schema_version"] == SCHEMA_VERSION and isinstance(stored, dict) else {}
-
-
-def image_columns(images: AnnotatedImages, neighbours=None) -> dict:
-    """The columns that are the same for every model, as Arrow arrays.
-
-    Args:
-        images: The n annotated images.
-        neighbours: `neighbours_column`; None where they are unknown or not wanted.
-    """
-    import pyarrow as pa
-
-    return {
-        "row": pa.array(images.rows, pa.int32()),
-        "img_rel_path": pa.array(images.files),
-        "target": pa.array(images.targets),
-        "multi_label": _lists(images.labels, images.labels != NO_LABEL),
-        "wrong_multi_label": _lists(images.wrong_labels, images.wrong_labels != NO_LABEL),
-        "is_problematic": pa.array(images.problematic),
-        "neighbours": _nulls(len(images), _neighbour_type()) if neighbours is None else neighbours,
-    }
-
-
-def _nulls(n: int, of):
-    """An Arrow array of n lists that are not there."""
-    import pyarrow as pa
-
-    return pa.nulls(n, pa.list_(of))
-
-
-def _neighbour_type():
-    import pyarrow as pa
-
-    return pa.struct([("index", pa.int32()), ("target", pa.int16()), ("file", pa.string())])
-
-
-def _proposal_type():
+def proposal_type() -> Any:
     import pyarrow as pa
 
     return pa.struct([("offset", pa.int32()), ("lemma", pa.string()), ("score", pa.float32())])
 
 
-def neighbours_column(lengths: np.ndarray, indices: np.ndarray, targets: np.ndarray, files: np.ndarray | None):
-    """The nearest training images as an Arrow array of n lists.
-
-    Args:
-        lengths: [n] int, how many are known of each image.
-        indices: [sum of lengths] int, rows among all training images.
-        targets: As many class ids.
-        files: As many names, or None where they are unknown.
-    """
-    import pyarrow as pa
-
-    names = pa.nulls(len(indices), pa.string()) if files is None else pa.array(files, pa.string())
-    parts = [pa.array(indices, pa.int32()), pa.array(targets, pa.int16()), names]
-    return _list_array(lengths, pa.StructArray.from_arrays(parts, fields=list(_neighbour_type())))
-
-
-def nearest_column(nearest: Neighbours, train_files: np.ndarray | None):
-    """`neighbours_column` of the ten nearest; `train_files` [T] names all training images, where they are known."""
-    indices, targets = nearest.indices[:, :NUM_STORED], nearest.targets[:, :NUM_STORED].ravel()
-    lengths = np.full(len(indices), NUM_STORED)
-    return neighbours_column(
-        lengths, indices.ravel(), targets, None if train_files is None else train_files[indices.ravel()]
-    )
-
-
-def _list_array(lengths: np.ndarray, flat, mask=None):
-    """An Arrow array of lists, from their lengths and all they hold; null where `mask` is true."""
-    import pyarrow as pa
-
-    ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(ends), flat, mask=None if mask is None else pa.array(mask))
-
-
-def open_world_columns(rows: np.ndarray, verdicts, names: list[tuple[int, str]], n: int) -> dict:
-    """What the open-world test said of the images at `rows`, as Arrow arrays of n rows; null where it was not asked.
-
-    Args:
-        rows: [p] positions of images, ascending.
-        verdicts: Those on the p pairs.
-        names: (offset, lemma) that the verdicts refer to.
-        n: How many images there are.
-    """
-    chosen = verdicts.best >= 0
-    offsets, lemmas = (np.array(part)[verdicts.best[chosen]] for part in zip(*names, strict=True))
-    return proposals_columns(
-        rows, verdicts.num_prompts, chosen.sum(axis=1), (offsets, lemmas, verdicts.scores[chosen]), n
-    )
-
-
-def proposals_columns(rows: np.ndarray, num_prompts: np.ndarray, lengths: np.ndarray, proposals: tuple, n: int) -> dict:
+def proposal_columns(
+    rows: np.ndarray, num_prompts: np.ndarray, lengths: np.ndarray, proposals: tuple, n: int
+) -> dict[str, Any]:
     """Prompts and proposals as Arrow arrays of n rows; null beside the p `rows`.
 
     Args:
-        rows: [p] positions of images, ascending.
+        rows: [p] positions, ascending.
         num_prompts: [p] int.
         lengths: [p] int, how many proposals each has.
         proposals: Offsets, lemmas and scores, [sum of lengths] each.
-        n: How many images there are.
+        n: How many rows there are.
     """
     import pyarrow as pa
 
-    types = [field.type for field in _proposal_type()]
-    parts = [pa.array(part, kind) for part, kind in zip(proposals, types, strict=True)]
-    flat = pa.StructArray.from_arrays(parts, fields=list(_proposal_type()))
+    types = [field.type for field in proposal_type()]
+    parts = [pa.array(part, of) for part, of in zip(proposals, types, strict=True)]
+    flat = pa.StructArray.from_arrays(parts, fields=list(proposal_type()))
     known, all_lengths, all_prompts = np.zeros(n, bool), np.zeros(n, int), np.zeros(n, np.int32)
     known[rows], all_lengths[rows], all_prompts[rows] = True, lengths, num_prompts
-    return {"num_prompts": pa.array(all_prompts, mask=~known), "top5": _list_array(all_lengths, flat, ~known)}
+    return {"num_prompts": pa.array(all_prompts, mask=~known), "top5": list_array(all_lengths, flat, ~known)}
 
 
-def superclass_lists(superclasses: Superclasses):
-    """The superclasses of every class by name, as an Arrow array of 1001 lists; the last, of no class, is empty."""
-    members = np.vstack([superclasses.members, np.zeros_like(superclasses.members[:1])])
-    return _lists(superclasses.names, members)
-
-
-def decision_columns(labels: np.ndarray, superclasses, top1: np.ndarray, decisions, open_world: dict | None) -> dict:
-    """The columns of one model's decisions, as Arrow arrays.
-
-    Args:
-        labels: [n, L] int16, the accepted labels of the images.
-        superclasses: `superclass_lists`.
-        top1: [n] int16 class ids.
-        decisions: Those of this model.
-        open_world: `open_world_columns`, or None where the test was skipped.
-    """
+def table_of_proposals(columns: dict[str, Any], rows: np.ndarray) -> Any:
+    """The rows of `proposal_columns` as an Arrow table."""
     import pyarrow as pa
 
-    n = len(top1)
-    has_superclasses = np.isin(decisions.kinds, WITH_SUPERCLASSES)
-    if open_world is None:
-        open_world = {"num_prompts": pa.nulls(n, pa.int32()), "top5": _nulls(n, _proposal_type())}
-    return named_columns(top1, decisions.kinds, decisions.notes, decisions.provisional) | {
-        "matching": _lists(labels, decisions.matching),
-        "superclasses": superclasses.take(pa.array(np.where(has_superclasses, top1, NUM_CLASSES))),
-        **open_world,
-    }
+    return pa.table({name: column.take(pa.array(rows)) for name, column in columns.items()})
 
 
-def named_columns(top1: np.ndarray, kinds: np.ndarray, notes: np.ndarray, provisional: np.ndarray) -> dict:
+def type_columns(
+    top1: np.ndarray, error_types: np.ndarray, notes: np.ndarray, provisional: np.ndarray
+) -> dict[str, Any]:
     """Predictions, error types and notes ([n] each) as columns."""
     import pyarrow as pa
 
     return {
         "top1": pa.array(top1),
         "note": _names(notes, NOTES),
-        "error_type": _names(kinds, ERROR_TYPES),
+        "error_type": _names(error_types, ERROR_TYPES),
         "provisional": pa.array(provisional),
     }
 
 
-def write(path: Path, columns: dict, kinds: np.ndarray, fingerprints: dict[str, str], extent: str) -> None:
-    """Write one model's analysis: a row per annotated image.
-
-    Args:
-        path: The parquet file.
-        columns: `image_columns` and `decision_columns`.
-        kinds: [n] int8, positions in KINDS; what is read again must be these.
-        fingerprints: Of the inputs, for `is_current`.
-        extent: How much of the dataset the predictions cover, e.g. `383 of 50,000 images`.
-    """
-    import pyarrow as pa
-
-    fingerprints = fingerprints | {"decisions": fingerprint(kinds)}
-    metadata = {"schema_version": SCHEMA_VERSION, "images": extent, "fingerprints": fingerprints}
-    write_parquet(path, pa.table(columns), metadata, distinct=("row", "img_rel_path"))
-
-
-def _names(codes: np.ndarray, kinds: tuple):
+def _names(codes: np.ndarray, table: tuple[ErrorType, ...]) -> Any:
     """Codes as dictionary-encoded names; NO_NOTE as null."""
     import pyarrow as pa
 
-    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes == NO_NOTE), [kind.name for kind in kinds])
+    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes == NO_NOTE), [one.name for one in table])
 
 
-def _lists(values, chosen: np.ndarray):
-    """An Arrow list per row of the [n, k] mask `chosen`: of `values` [n, k], or of texts [k] shared by all rows."""
+def write(
+    path: Path,
+    columns: dict[str, Any],
+    error_types: np.ndarray,
+    fingerprints: dict[str, str],
+    extent: str,
+    image_table: str,
+) -> dict[str, str]:
+    """Write one model's analysis.
+
+    Args:
+        path: The parquet file.
+        columns: OWN_COLUMNS as Arrow arrays.
+        error_types: [n] int8, positions in ERROR_TYPES; what is read again must be these.
+        fingerprints: Of the inputs, for `ErrorAnalysis.is_current`.
+        extent: How much of the dataset the predictions cover, e.g. `383 of 50,000 images`.
+        image_table: File name of the image table beside the model's folder.
+
+    Returns:
+        The fingerprints stored, those of the decisions included.
+    """
     import pyarrow as pa
 
-    if isinstance(values, np.ndarray):
-        flat = pa.array(values[chosen])
-    else:
-        flat = pa.array(values).take(pa.array(chosen.nonzero()[1]))
-    return _list_array(chosen.sum(axis=1), flat)
+    fingerprints = fingerprints | {"decisions": fingerprint(error_types)}
+    metadata = {
+        "schema_version": SCHEMA_VERSION,
+        "images": extent,
+        "image_table": image_table,
+        "fingerprints": fingerprints,
+    }
+    sealed_parquet.write(path, pa.table({name: columns[name] for name in OWN_COLUMNS}), metadata)
+    return fingerprints
 
 
-def read(path: Path, model: str) -> Analysis:
-    """Read what tables and lists need. Raises `InputError` for damage: what was not written so, or unknown types."""
+def read(path: Path, model: str, with_proposals: bool = False) -> ErrorAnalysis:
+    """Read what tables, and with proposals lists, need.
+
+    Raises:
+        InputError: for a file that is missing, damaged, not as it was written, or has unknown error types.
+        NewerSchemaError, UnreadableFileError: for one that may be whole.
+    """
+    file = _open(path)
+    fingerprints, image_table = _header(file)
+    table = file.read(("top1", "error_type"))
+    top1, error_types = table["top1"].to_numpy(), _codes(table["error_type"], path)
+    if fingerprints and (fingerprint(top1), fingerprint(error_types)) != (
+        fingerprints.get("predictions"),
+        fingerprints.get("decisions"),
+    ):
+        raise InputError(f"{path} is damaged (its rows are not those written): {ADVICE}")
+    listed = None
+    if with_proposals:
+        rows = np.flatnonzero(error_types == CODES["out_of_vocabulary"])
+        listed = rows, file.read(("num_prompts", "top5")).take(rows)
+    return ErrorAnalysis(model, top1, error_types, fingerprints, image_table, listed)
+
+
+def _open(path: Path) -> SealedParquet:
+    return open_sealed(path, SCHEMA_VERSION, ADVICE)
+
+
+def _header(file: SealedParquet) -> tuple[dict[str, str], str | None]:
+    """Fingerprints and name of the image table."""
+    stored, table = file.metadata.get("fingerprints"), file.metadata.get("image_table")
+    if file.metadata["schema_version"] < ALL_IN_ONE_FILE or not isinstance(stored, dict):
+        return {}, None
+    return stored, table if isinstance(table, str) else None
+
+
+def _codes(names: Any, path: Path) -> np.ndarray:
+    """[n] int8, positions in ERROR_TYPES."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    table, stored = read_parquet(path, ["top1", "error_type"]), stored_fingerprints(path)
     try:
-        codes = pc.index_in(table["error_type"].cast(pa.string()), pa.array([kind.name for kind in ERROR_TYPES]))
+        codes = pc.index_in(names.cast(pa.string()), pa.array([one.name for one in ERROR_TYPES]))
     except pa.ArrowException as error:
-        raise InputError(f"{path} is damaged ({error}): run --perform_error_analysis again") from None
-    if codes.null_count or table["top1"].null_count:
-        raise InputError(f"{path} has rows of an unknown type: run --perform_error_analysis again")
-    top1, kinds = table["top1"].to_numpy(), codes.to_numpy().astype(np.int8)
-    if (fingerprint(top1), fingerprint(kinds)) != (stored.get("predictions"), stored.get("decisions")):
-        raise InputError(f"{path} is damaged (its rows are not those written): run --perform_error_analysis again")
-    return Analysis(model, top1, kinds, stored.get("open_world") == SKIPPED)
+        raise InputError(f"{path} is damaged ({error}): {ADVICE}") from None
+    if codes.null_count:
+        raise InputError(f"{path} has rows of an unknown error type: {ADVICE}")
+    return codes.to_numpy().astype(np.int8)
 
 
-def read_all(path: Path) -> tuple[list[str], list]:
-    """Names and Arrow arrays of all columns."""
-    table = read_parquet(path)
-    return table.column_names, table.columns
+def check(path: Path) -> None:
+    """Raises `InputError` where a file, or the image table that it names, is missing or damaged."""
+    image_table = read(path, path.parent.name).image_table
+    read_rows(path)
+    if image_table:
+        image_tables.check(image_tables.locate(path, image_table))
 
 
-def read_images(path: Path, experts: frozenset[str]) -> AnnotatedImages:
-    """The images that an analysis is of; `experts` lists the non-prototypical ones."""
-    columns = ["row", "img_rel_path", "target", "multi_label", "wrong_multi_label", "is_problematic"]
-    rows, files, targets, *others = (column.to_pylist() for column in read_parquet(path, columns).columns)
-    samples = Samples(np.array(files), np.array(targets, np.int16))
-    return from_columns(samples, *others, np.array(rows), experts, str(path))
+def read_outcome(path: Path, row: int) -> Outcome:
+    """What the open-world test said of one image."""
+    table = _open(path).read(("error_type", "num_prompts", "top5")).slice(row, 1)
+    ((num_prompts, proposals),) = _proposals(table)
+    return Outcome(table["error_type"][0].as_py() == "out_of_vocabulary", num_prompts, proposals)
 
 
-def read_open_world(path: Path, rows: np.ndarray) -> list[tuple[int | None, list[Proposal]]]:
-    """What the open-world test said of the images at `rows`: number of prompts and the best proposals.
+def read_rows(path: Path) -> dict[str, list]:
+    """OWN_COLUMNS as Python lists."""
+    table = _open(path).read(OWN_COLUMNS)
+    return {name: table[name].to_pylist() for name in OWN_COLUMNS}
 
-    The number is None where it was not asked, and 0 where no near training image opened the gate.
-    """
-    table = read_parquet(path, ["num_prompts", "top5"]).take(rows)
-    return [(row["num_prompts"], [Proposal(**proposal) for proposal in row["top5"] or ()]) for row in table.to_pylist()]
+
+def upgrade(path: Path) -> str | None:
+    """Write a file of schema 2 as one of schema 3 and its image table. Returns the name of the table, if it did."""
+    file = _open(path)
+    fingerprints, image_table = _header(file)
+    if image_table or not fingerprints:
+        return image_table
+    image_table = image_tables.store(path.parents[1], image_tables.read_columns(file))
+    own = file.read(OWN_COLUMNS)
+    columns = {name: own[name] for name in OWN_COLUMNS}
+    write(path, columns, _codes(own["error_type"], path), fingerprints, file.metadata["images"], image_table)
+    return image_table

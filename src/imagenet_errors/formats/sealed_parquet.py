@@ -2,76 +2,119 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from imagenet_errors.errors import InputError
-from imagenet_errors.files import _refuse_unreadable, atomic_write, check_schema
+from imagenet_errors.files import atomic_write, check_schema, refuse_unreadable
 
-SCHEMA_VERSION = 2  # of errors_analysis.parquet
-SEAL, UNSEALED = b"sha256 of the rest: ", b"0" * 64  # in what we write as Parquet
+SEAL, UNSEALED = b"sha256 of the rest: ", b"0" * 64  # in the metadata of what we write as Parquet
 
 
-def write_parquet(path: Path, table, metadata: dict, distinct: tuple[str, ...] = ()) -> None:
-    """Write an Arrow table; `metadata` (anything JSON holds) goes into the file's own metadata.
+@dataclass(frozen=True)
+class SealedParquet:
+    """A file that was read and whose bytes are those written.
 
-    With it goes the sha256 of all other bytes of the file, for Parquet itself guards no header and no footer.
-    Columns in `distinct` are stored without a dictionary of their values, for no value is there twice.
+    Attributes:
+        path: Where it lies.
+        metadata: What `write` was given as metadata; without the Arrow schema.
+        content: A pyarrow.parquet.ParquetFile.
+        advice: How to make it again, for messages.
     """
+
+    path: Path
+    metadata: dict[str, Any]
+    content: Any
+    advice: str
+
+    def read(self, columns: Iterable[str]) -> Any:
+        """The named columns as an Arrow table. Raises `InputError` where one is missing or damaged."""
+        import pyarrow
+
+        try:
+            return self.content.read(list(columns)).select(list(columns)).combine_chunks()
+        except (pyarrow.ArrowException, OSError, KeyError, ValueError) as error:
+            raise _damaged(self.path, error, self.advice) from None
+
+
+def write(path: Path, table: Any, metadata: dict[str, Any], distinct: Iterable[str] = ()) -> None:
+    """Write an Arrow table.
+
+    Args:
+        path: The file.
+        table: Any Arrow table.
+        metadata: Anything JSON holds; it goes into the file's own metadata, with the sha256 of all other bytes.
+        distinct: Columns without repeated values; they are stored without a dictionary of their values.
+    """
+    content = _serialise(table, metadata, set(distinct))
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _serialise(table: Any, metadata: dict[str, Any], distinct: set[str]) -> bytes:
+    import pyarrow
     from pyarrow import parquet
 
     metadata = metadata | {"seal": (SEAL + UNSEALED).decode()}
     table = table.replace_schema_metadata({key: json.dumps(value) for key, value in metadata.items()})
     ascending = [name for name in distinct if str(table.schema.field(name).type).startswith("int")]
-    with atomic_write(path) as temporary:
-        parquet.write_table(
-            table,
-            temporary,
-            compression="zstd",
-            compression_level=3,
-            use_dictionary=[name for name in table.column_names if name not in distinct],
-            column_encoding=dict.fromkeys(ascending, "DELTA_BINARY_PACKED"),
-        )
-        content = temporary.read_bytes()
-        place = content.rindex(SEAL) + len(SEAL)
-        temporary.write_bytes(content[:place] + _sha256(content) + content[place + len(UNSEALED) :])
+    buffer = pyarrow.BufferOutputStream()
+    parquet.write_table(
+        table,
+        buffer,
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=[name for name in table.column_names if name not in distinct],
+        column_encoding=dict.fromkeys(ascending, "DELTA_BINARY_PACKED"),
+    )
+    content = bytearray(buffer.getvalue())
+    start = content.rindex(SEAL) + len(SEAL)
+    content[start : start + len(UNSEALED)] = hashlib.sha256(content).hexdigest().encode()
+    return bytes(content)
 
 
-def _sha256(content: bytes) -> bytes:
-    return hashlib.sha256(content).hexdigest().encode()
+def open_sealed(path: Path, newest_schema: int, advice: str) -> SealedParquet:
+    """Read a file that `write` wrote, and check its schema version and its sha256.
 
+    Args:
+        path: The file.
+        newest_schema: The highest `schema_version` of its metadata that can be read.
+        advice: How to make it again, for messages.
 
-def _unsealed(path: Path) -> bytes:
-    """The bytes of a file that `write_parquet` wrote. Raises `ValueError` where one of them is another now."""
-    content = path.read_bytes()
-    place = content.rfind(SEAL) + len(SEAL)
-    sealed = content[place : place + len(UNSEALED)]
-    if _sha256(content[:place] + UNSEALED + content[place + len(UNSEALED) :]) != sealed:
-        raise ValueError("its bytes are not those written")
-    return content
-
-
-def read_parquet_metadata(path: Path) -> dict:
-    """What `write_parquet` was given as metadata. Raises `InputError` for a damaged file or, its kind, a newer one."""
+    Raises:
+        InputError: where it is missing, damaged, or has other bytes than were written.
+        NewerSchemaError: where a newer version of this repository wrote it.
+        UnreadableFileError: where the machine does not let us read it.
+    """
     import pyarrow
     from pyarrow import parquet
 
     try:
-        stored = parquet.read_metadata(path).metadata or {}
+        content = path.read_bytes()
+        file = parquet.ParquetFile(pyarrow.BufferReader(content))
+        stored = file.metadata.metadata or {}
         metadata = {key.decode(): json.loads(value) for key, value in stored.items() if key != b"ARROW:schema"}
+        check_schema(path, metadata.get("schema_version"), newest_schema, advice)
+        _check_seal(content)
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: {advice}") from None
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        _refuse_unreadable(error, path)
-        raise InputError(f"{path} is damaged ({error}): run --perform_error_analysis again") from None
-    check_schema(path, metadata.get("schema_version"), SCHEMA_VERSION, "run --perform_error_analysis again")
-    return metadata
+        refuse_unreadable(error, path)
+        raise _damaged(path, error, advice) from None
+    return SealedParquet(path, metadata, file, advice)
 
 
-def read_parquet(path: Path, columns: list[str] | None = None):
-    """The named columns, or all, as an Arrow table."""
-    import pyarrow
-    from pyarrow import parquet
+def _check_seal(content: bytes) -> None:
+    start = content.rfind(SEAL) + len(SEAL)
+    end = start + len(UNSEALED)
+    digest = hashlib.sha256(content[:start])
+    digest.update(UNSEALED)
+    digest.update(content[end:])
+    if digest.hexdigest().encode() != content[start:end]:
+        raise ValueError("its bytes are not those written")
 
-    try:
-        return parquet.read_table(pyarrow.BufferReader(_unsealed(path)), columns=columns)
-    except (pyarrow.ArrowException, OSError, KeyError, ValueError) as error:
-        _refuse_unreadable(error, path)
-        raise InputError(f"{path} is damaged ({error}): run --perform_error_analysis again") from None
+
+def _damaged(path: Path, error: Exception, advice: str) -> InputError:
+    return InputError(f"{path} is damaged ({error}): {advice}")

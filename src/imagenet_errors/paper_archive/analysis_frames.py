@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +15,9 @@ from imagenet_errors.dataset.superclasses import Superclasses
 from imagenet_errors.error_types import AFTER_OPEN_WORLD, CODES, NO_NOTE, NOTES
 from imagenet_errors.errors import InputError, describe_exception
 from imagenet_errors.files import fingerprint
-from imagenet_errors.formats import error_analyses
-from imagenet_errors.formats.error_analyses import ARCHIVED, SKIPPED
-from imagenet_errors.formats.error_type_texts import Decoded, decode, encode
+from imagenet_errors.formats import error_analyses, image_tables
+from imagenet_errors.formats.error_analyses import ARCHIVED, SKIPPED, Proposal
+from imagenet_errors.formats.error_type_texts import DecidedImage, decode, encode
 from imagenet_errors.paper_archive.pickled_frames import Frame, plain, read_frame
 
 COLUMNS = (
@@ -45,61 +46,81 @@ OPEN_WORLD = "open_world"  # an attribute of the frames that we write: whether t
 
 
 @dataclass(frozen=True)
-class Archived:
+class ArchivedAnalysis:
     """One model's analysis from an archive.
 
     Attributes:
         images: The n images it is of; their `rows` are the frame's index.
-        kinds: [n] int8, positions in KINDS.
+        image_table: The file name of its image table; empty where it was not stored.
+        error_types: [n] int8, positions in ERROR_TYPES.
         columns: Those of errors_analysis.parquet, as Arrow arrays.
-        fingerprints: For `records.is_current`.
+        fingerprints: For `ErrorAnalysis.is_current`.
     """
 
     images: AnnotatedImages
-    kinds: np.ndarray
+    image_table: str
+    error_types: np.ndarray
     columns: dict
     fingerprints: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """A frame whose columns are lists, sorted by class folder and file name."""
+
+    columns: dict[str, list]
+    index: np.ndarray
+    attrs: dict
 
 
 class Reader:
     """Reads many archived analyses; what they say of the images is converted once, as long as it is the same.
 
     Args:
-        vocabulary: The classes.
-        experts: Names of the non-prototypical images.
-        neighbours: Whether each image's nearest training images are kept.
+        classes: The 1000 classes.
+        non_prototypical: Names of the non-prototypical images.
+        with_neighbours: Whether each image's nearest training images are kept.
+        folder: Where image tables are stored; None stores none.
     """
 
-    def __init__(self, vocabulary: Classes, experts: frozenset[str], neighbours: bool = True):
-        self.vocabulary, self.experts, self.neighbours = vocabulary, experts, neighbours
-        self.last: tuple[list, AnnotatedImages, dict] | None = None
+    def __init__(
+        self,
+        classes: Classes,
+        non_prototypical: frozenset[str],
+        with_neighbours: bool = True,
+        folder: Path | None = None,
+    ) -> None:
+        self.classes, self.non_prototypical = classes, non_prototypical
+        self.with_neighbours, self.folder = with_neighbours, folder
+        self.last: tuple[list, AnnotatedImages, str] | None = None
 
-    def read(self, content: bytes, where: Path) -> Archived:
+    def read(self, content: bytes, where: Path) -> ArchivedAnalysis:
         """Read a pickled frame. Raises `InputError` for one that is hostile, damaged or says something impossible."""
         frame = read_frame(content, where)
         try:
-            frame = _sorted(frame)
-            images, columns = self._images(frame, where)
-            return _archived(frame, images, columns)
-        except InputError:
+            rows = _sorted(frame)
+            images, image_table = self._images(rows, where)
+            return _analysis(rows, images, image_table)
+        except (InputError, OSError):
             raise
         except Exception as error:  # a damaged or hostile one raises nearly anything
             raise InputError(
                 f"{where} is no analysis of an archive ({describe_exception(error)}): fetch it again"
             ) from None
 
-    def _images(self, frame: Frame, where: Path) -> tuple[AnnotatedImages, dict]:
-        names = OF_IMAGES + OF_NEIGHBOURS if self.neighbours else OF_IMAGES
-        said = [*(frame.columns[name] for name in names), frame.index.tolist()]
+    def _images(self, rows: _Rows, where: Path) -> tuple[AnnotatedImages, str]:
+        names = OF_IMAGES + OF_NEIGHBOURS if self.with_neighbours else OF_IMAGES
+        said = [*(rows.columns[name] for name in names), rows.index.tolist()]
         if self.last is None or self.last[0] != said:
-            images = _images(frame, self.experts, where)
-            check_targets(Samples(images.files, images.targets), self.vocabulary, where)
-            neighbours = _neighbours(frame) if self.neighbours else None
-            self.last = said, images, error_analyses.image_columns(images, neighbours)
+            images = _images(rows, self.non_prototypical, where)
+            check_targets(Samples(images.files, images.targets), self.classes, where)
+            neighbours = _neighbours(rows) if self.with_neighbours else None
+            columns = image_tables.build_columns(images, neighbours)
+            self.last = said, images, image_tables.store(self.folder, columns) if self.folder else ""
         return self.last[1:]
 
 
-def _sorted(frame: Frame) -> Frame:
+def _sorted(frame: Frame) -> _Rows:
     """The rows in the order of class folders and file names."""
     missing = set(COLUMNS) - set(frame.columns)
     if missing:
@@ -107,22 +128,22 @@ def _sorted(frame: Frame) -> Frame:
     if not len(frame.index):
         raise ValueError("it has no rows")
     columns = {name: _comparable(frame.columns[name]) for name in COLUMNS}
-    files = columns["img_rel_path"]
+    index, files = frame.index, columns["img_rel_path"]
     if {*map(type, files)} != {str}:
         raise ValueError("img_rel_path holds something that is no text")
     if any(before > after for before, after in pairwise(files)):
         order = sorted(range(len(files)), key=files.__getitem__)
         columns = {name: [cells[row] for row in order] for name, cells in columns.items()}
-        frame = frame._replace(index=frame.index[order])
-    return frame._replace(columns=columns)
+        index = index[order]
+    return _Rows(columns, index, frame.attrs)
 
 
-def _comparable(cells) -> list:
+def _comparable(cells: np.ndarray | list) -> list:
     return cells.tolist() if isinstance(cells, np.ndarray) else cells
 
 
-def _images(frame: Frame, experts: frozenset[str], where: Path) -> AnnotatedImages:
-    files, targets, labels, wrong, problematic = (frame.columns[name] for name in OF_IMAGES)
+def _images(rows: _Rows, non_prototypical: frozenset[str], where: Path) -> AnnotatedImages:
+    files, targets, labels, wrong, problematic = (rows.columns[name] for name in OF_IMAGES)
     samples = Samples(np.array(files), _class_ids(targets, "target"))
     labels, wrong = (
         _lists(cells, int, name) for cells, name in ((labels, "multi_label"), (wrong, "wrong_multi_label"))
@@ -131,13 +152,13 @@ def _images(frame: Frame, experts: frozenset[str], where: Path) -> AnnotatedImag
         _class_ids(list(chain.from_iterable(cells)), name)
     if {*map(type, problematic)} != {bool}:
         raise ValueError("is_problematic holds something else than true and false")
-    return from_columns(samples, labels, wrong, problematic, frame.index, experts, str(where))
+    return from_columns(samples, labels, wrong, problematic, rows.index, non_prototypical, str(where))
 
 
-def _neighbours(frame: Frame):
+def _neighbours(rows: _Rows) -> Any:
     """The neighbours as a column, or None where no image has any."""
     indices, targets, files = (
-        _lists(frame.columns[name], kind, name) for name, kind in zip(OF_NEIGHBOURS, (int, int, str), strict=True)
+        _lists(rows.columns[name], kind, name) for name, kind in zip(OF_NEIGHBOURS, (int, int, str), strict=True)
     )
     lengths = np.array([*map(len, indices)])
     if not lengths.any():
@@ -145,29 +166,32 @@ def _neighbours(frame: Frame):
     flat = [list(chain.from_iterable(lists)) for lists in (indices, targets, files)]
     if [*map(len, targets)] != lengths.tolist() or len(flat[2]) not in (0, len(flat[0])):
         raise ValueError("the numbers of nearest training images and of their classes differ")
-    return error_analyses.neighbours_column(
+    return image_tables.neighbours_column(
         lengths, np.array(flat[0]), _class_ids(flat[1], OF_NEIGHBOURS[1]), flat[2] or None
     )
 
 
-def _archived(frame: Frame, images: AnnotatedImages, columns: dict) -> Archived:
+def _analysis(frame: _Rows, images: AnnotatedImages, image_table: str) -> ArchivedAnalysis:
     import pyarrow as pa
 
     top1 = _class_ids(frame.columns["top1"], "top1")
     lists = [tuple(texts) for texts in _lists(frame.columns["error_types"], str, "error_types")]
     known = {texts: _decoded(texts) for texts in set(lists)}
     decoded = [known[texts] for texts in lists]
-    kinds, notes = (np.array([getattr(each, name) for each in decoded], np.int8) for name in ("kind", "note"))
+    error_types, notes = (
+        np.array([getattr(each, name) for each in decoded], np.int8) for name in ("error_type", "note")
+    )
     skipped = frame.attrs.get(OPEN_WORLD) == SKIPPED
     asked = [(row, each) for row, each in enumerate(decoded) if each.num_prompts is not None]
     rows = np.array([row for row, _ in asked], int)
     proposals = [proposal for _, each in asked for proposal in each.proposals]
-    columns = columns | error_analyses.named_columns(top1, kinds, notes, np.isin(kinds, AFTER_OPEN_WORLD) & skipped)
+    provisional = np.isin(error_types, AFTER_OPEN_WORLD) & skipped
+    columns = error_analyses.type_columns(top1, error_types, notes, provisional)
     columns |= {
         "matching": pa.array([each.matching for each in decoded], pa.list_(pa.int16())),
         "superclasses": pa.array([each.superclasses for each in decoded], pa.list_(pa.string())),
     }
-    columns |= error_analyses.proposals_columns(
+    columns |= error_analyses.proposal_columns(
         rows,
         np.array([each.num_prompts for _, each in asked], int),
         np.array([len(each.proposals) for _, each in asked], int),
@@ -175,15 +199,15 @@ def _archived(frame: Frame, images: AnnotatedImages, columns: dict) -> Archived:
         len(top1),
     )
     fingerprints = {
-        "images": error_analyses.images_fingerprint(images),
+        "images": image_tables.images_fingerprint(images),
         "relations": ARCHIVED,
         "open_world": SKIPPED if skipped else ARCHIVED,
         "predictions": fingerprint(top1),
     }
-    return Archived(images, kinds, columns, fingerprints)
+    return ArchivedAnalysis(images, image_table, error_types, columns, fingerprints)
 
 
-def _decoded(texts: tuple[str, ...]) -> Decoded:
+def _decoded(texts: tuple[str, ...]) -> DecidedImage:
     try:
         return decode(texts)
     except Exception as error:  # ast.literal_eval raises half a dozen
@@ -220,23 +244,36 @@ class Writer:
     """Writes analyses in the form of an archive.
 
     Attributes:
-        vocabulary: The classes.
+        classes: The 1000 classes.
         superclasses: Which class is in which.
     """
 
-    vocabulary: Classes
+    classes: Classes
     superclasses: Superclasses
 
     @cached_property
     def _names_of(self) -> list[list[str]]:
         return [self.superclasses.names_of(class_id) for class_id in range(NUM_CLASSES)]
 
+    @cached_property
+    def _image_tables(self) -> dict[str, dict[str, list]]:
+        """Those read so far, by name: all models of an archive share a few."""
+        return {}
+
+    def _read_images(self, path: Path) -> dict[str, list]:
+        if not image_tables.is_named_by_content(path):
+            return image_tables.read(path)
+        if path.name not in self._image_tables:
+            self._image_tables[path.name] = image_tables.read(path)
+        return self._image_tables[path.name]
+
     def frame(self, path: Path) -> Frame:
         """The frame of an errors_analysis.parquet; what it does not know are empty lists."""
-        rows = {name: column.to_pylist() for name, column in zip(*error_analyses.read_all(path), strict=True)}
-        describe = self.vocabulary.descriptions
+        analysis = error_analyses.read(path, path.parent.name)
+        rows = error_analyses.read_rows(path) | self._read_images(image_tables.locate(path, analysis.image_table))
+        describe = self.classes.descriptions
         near = [neighbours or [] for neighbours in rows["neighbours"]]
-        columns = {
+        columns: dict[str, np.ndarray | list] = {
             "wnet_id": [file.partition("/")[0] for file in rows["img_rel_path"]],
             "file_name": [file.partition("/")[2] for file in rows["img_rel_path"]],
             "img_rel_path": rows["img_rel_path"],
@@ -255,14 +292,14 @@ class Writer:
             "top1_desc": [describe[prediction] for prediction in rows["top1"]],
             "error_types": [encode(decoded) for decoded in _decisions(rows)],
         }
-        attrs = {OPEN_WORLD: SKIPPED} if error_analyses.is_skipped(path) else {}
+        attrs = {OPEN_WORLD: SKIPPED} if analysis.open_world_skipped else {}
         return Frame(columns, np.array(rows["row"]), attrs)
 
 
-def _decisions(rows: dict[str, list]) -> list[Decoded]:
-    notes = {None: NO_NOTE, **{note.name: code for code, note in enumerate(NOTES)}}
+def _decisions(rows: dict[str, list]) -> list[DecidedImage]:
+    notes: dict[str | None, int] = {None: NO_NOTE} | {note.name: code for code, note in enumerate(NOTES)}
     names = ("error_type", "note", "matching", "superclasses", "num_prompts", "top5")
     return [
-        Decoded(CODES[kind], notes[note], matching, above, prompts, [tuple(one.values()) for one in best or ()])
+        DecidedImage(CODES[kind], notes[note], matching, above, prompts, [Proposal(**one) for one in best or ()])
         for kind, note, matching, above, prompts, best in zip(*(rows[name] for name in names), strict=True)
     ]

@@ -17,12 +17,12 @@ from functools import cache
 from pathlib import Path
 
 from imagenet_errors import locks, processes
-from imagenet_errors.dataset import annotations
+from imagenet_errors.dataset.annotations import non_prototypical_files
 from imagenet_errors.dataset.classes import load_classes
 from imagenet_errors.dataset.dataset_table import DATASETS
 from imagenet_errors.errors import InputError, ProtectedFileError
 from imagenet_errors.files import atomic_write, check_schema, read_json, write_json
-from imagenet_errors.formats import error_analyses
+from imagenet_errors.formats import error_analyses, image_tables
 from imagenet_errors.paper_archive import tar_reader
 from imagenet_errors.paper_archive.analysis_frames import Reader
 from imagenet_errors.paths import Artefacts, model_dir_id
@@ -60,12 +60,13 @@ class Conversion:
         if not path.exists():
             return ""
         try:
-            error_analyses.read(path, model)
+            image_table = error_analyses.read(path, model).image_table
         except ProtectedFileError:
             return None
         except InputError as error:
             return str(error)
-        return None
+        has_images = image_tables.locate(path, image_table).exists()
+        return None if has_images else f"its image table {image_table} is missing"
 
     def convert(self, model: str, content: bytes | None) -> None:
         """Write the analysis in the pickle `content`, or else in the model's own file, unless one is there already."""
@@ -77,13 +78,14 @@ class Conversion:
                 content = _read(source)
             else:
                 source = self.artefacts.archive(self.dataset) / source.relative_to(self.artefacts.root)
-            found = _reader(self.artefacts, self.neighbours).read(content, source)
+            found = _reader(self.artefacts, self.dataset, self.neighbours).read(content, source)
             error_analyses.write(
                 self.artefacts.analysis(self.dataset, model),
                 found.columns,
-                found.kinds,
+                found.error_types,
                 found.fingerprints,
                 DATASETS[self.dataset].extent(len(found.images)),
+                found.image_table,
             )
 
 
@@ -91,6 +93,25 @@ def find(artefacts: Artefacts, dataset: str) -> list[Path]:
     """The archive of a dataset and the archived analyses beside it, as far as they are there."""
     pickles = [artefacts.archived(dataset, model) for model in artefacts.models(dataset)]
     return [path for path in (artefacts.archive(dataset), *pickles) if path.is_file()]
+
+
+def check_converted(artefacts: Artefacts, dataset: str) -> None:
+    """Log that archived analyses are not converted yet; nothing is read.
+
+    Raises:
+        InputError: where nothing else tells which images the dataset's folder is of.
+    """
+    archive, contents = artefacts.archive(dataset), artefacts.archive_contents(dataset)
+    unconverted = [
+        path
+        for path in find(artefacts, dataset)
+        if not (contents if path == archive else path.with_suffix(".parquet")).exists()
+    ]
+    if unconverted:
+        message = f"{unconverted[0]} is not converted: run download_artefacts.py --convert_archives --dataset {dataset}"
+        if not artefacts.samples(dataset).exists():
+            raise InputError(message)
+        log.info(message)
 
 
 def convert(artefacts: Artefacts, dataset: str, jobs: int | None = None, neighbours: bool = True) -> dict[str, str]:
@@ -114,7 +135,7 @@ def convert(artefacts: Artefacts, dataset: str, jobs: int | None = None, neighbo
     unpacked = [model for model, why in reasons.items() if why is not None]
     for model, why in reasons.items():
         if why:
-            log.info(f"{model}: converted again, for {why}")
+            log.info(f"{model}: converted again because {why}")
     archive = _unread(conversion)
     if not (unpacked or archive):
         return {}
@@ -199,8 +220,9 @@ def _convert(conversion: Conversion, model: str, content: bytes | None) -> str |
 
 
 @cache
-def _reader(artefacts: Artefacts, neighbours: bool) -> Reader:
-    return Reader(load_classes(artefacts), annotations.non_prototypical_files(artefacts), neighbours)
+def _reader(artefacts: Artefacts, dataset: str, neighbours: bool) -> Reader:
+    folder = artefacts.dataset_dir(dataset)
+    return Reader(load_classes(artefacts), non_prototypical_files(artefacts), neighbours, folder)
 
 
 @cache
@@ -286,7 +308,7 @@ def _convert_members(conversion: Conversion, archive: Path, work: _Work) -> list
                 models.append(model_dir_id(model))
                 why = conversion.why(models[-1])
                 if why:
-                    log.info(f"{models[-1]}: converted again, for {why}")
+                    log.info(f"{models[-1]}: converted again because {why}")
                 if why is not None:
                     work.submit(models[-1], member.file.read())
             case _:

@@ -36,7 +36,7 @@ def export(artefacts: Artefacts, dataset: str, models: list[str], path: Path, jo
     """
     jobs = jobs or os.cpu_count() or 1
     export_one = partial(_export, artefacts, dataset)
-    unknown = Counter()
+    unknown: Counter[str] = Counter()
     with processes.pool(jobs) as pool, atomic_write(path) as temporary, _archive_at(temporary) as archive:
         for start in show_progress(range(0, len(models), 2 * jobs), "exporting"):
             batch = models[start : start + 2 * jobs]

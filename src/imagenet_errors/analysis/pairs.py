@@ -1,0 +1,86 @@
+"""Distinct (image, prediction) pairs of many models, each decided once and tested against CLIP once."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from imagenet_errors.analysis.context import DatasetContext
+from imagenet_errors.analysis.decision import Decisions, apply_open_world, decide
+from imagenet_errors.analysis.open_world import OpenWorld, Verdicts
+from imagenet_errors.dataset.classes import NUM_CLASSES
+from imagenet_errors.formats.error_analyses import proposal_columns, proposal_type
+from imagenet_errors.formats.image_tables import lists_of
+
+
+@dataclass(frozen=True)
+class DecidedPairs:
+    """What was decided of p distinct pairs.
+
+    Attributes:
+        keys: [p] int64, position of the image x 1000 + prediction, ascending.
+        decisions: Those of the pairs.
+        labels: [p, L] int16, the accepted labels of their images.
+        open_world: The open-world test; None where it was skipped.
+        tested: [q] positions of the pairs whose error type depends on the test, ascending.
+        verdicts: What the test said of these; None where it was skipped.
+    """
+
+    keys: np.ndarray
+    decisions: Decisions
+    labels: np.ndarray
+    open_world: OpenWorld | None
+    tested: np.ndarray
+    verdicts: Verdicts | None
+
+    def find(self, rows: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+        """The positions of pairs that are known to be among them."""
+        return np.searchsorted(self.keys, rows * NUM_CLASSES + predictions)
+
+    @cached_property
+    def matching(self) -> Any:
+        """Of every pair the accepted labels that explain it, as an Arrow array of lists."""
+        return lists_of(self.labels, self.decisions.matching)
+
+    @cached_property
+    def proposals(self) -> dict[str, Any]:
+        """Of every pair `num_prompts` and `top5`, as Arrow arrays; null where the test was not asked."""
+        import pyarrow as pa
+
+        p = len(self.keys)
+        if self.open_world is None or self.verdicts is None:
+            return {"num_prompts": pa.nulls(p, pa.int32()), "top5": pa.nulls(p, pa.list_(proposal_type()))}
+        best = self.verdicts.best
+        chosen = best >= 0
+        offsets, lemmas = (np.array(part)[best[chosen]] for part in zip(*self.open_world.names, strict=True))
+        proposals = (offsets, lemmas, self.verdicts.scores[chosen])
+        return proposal_columns(self.tested, self.verdicts.num_prompts, chosen.sum(axis=1), proposals, p)
+
+
+def find_distinct(top1: Iterable[np.ndarray], num_images: int) -> np.ndarray:
+    """The distinct pairs of many models' top-1 [n], as ascending keys: position of the image x 1000 + prediction."""
+    seen = np.zeros(num_images * NUM_CLASSES, bool)
+    starts = np.arange(num_images) * NUM_CLASSES
+    for of_model in top1:
+        seen[starts + of_model] = True
+    return np.flatnonzero(seen)
+
+
+def decide_pairs(context: DatasetContext, keys: np.ndarray) -> DecidedPairs:
+    """Decide distinct pairs, with the open-world test where the context has it.
+
+    Args:
+        context: Of the dataset.
+        keys: [p] int64, ascending, as `find_distinct` gives them.
+    """
+    rows, predictions = np.divmod(keys, NUM_CLASSES)
+    images = context.images[rows]
+    decisions = decide(images, predictions, context.relations)
+    tested = np.flatnonzero(decisions.provisional)
+    verdicts = None
+    if context.open_world is not None:
+        verdicts = context.open_world.test(rows[tested], predictions[tested])
+        decisions = apply_open_world(decisions, tested, verdicts.is_out_of_vocabulary)
+    return DecidedPairs(keys, decisions, images.labels, context.open_world, tested, verdicts)

@@ -1,0 +1,26 @@
+"""Error analyses as tests make and read them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from imagenet_errors.formats.error_analyses import SKIPPED, ErrorAnalysis
+
+
+def make_analysis(model: str, top1, error_types, skipped: bool = False) -> ErrorAnalysis:
+    """A model's analysis, with or without the open-world test."""
+    fingerprints = {"open_world": SKIPPED if skipped else "tested"}
+    return ErrorAnalysis(model, np.asarray(top1, np.int16), np.asarray(error_types, np.int8), fingerprints)
+
+
+def read_joined(path: Path, columns: list[str] | None = None):
+    """An errors_analysis.parquet joined with its image table, by pyarrow alone."""
+    table = pq.read_table(path)
+    images = json.loads(table.schema.metadata[b"image_table"])
+    joined = {
+        name: part[name] for part in (pq.read_table(path.parents[1] / images), table) for name in part.column_names
+    }
+    return pa.table({name: joined[name] for name in columns or joined})
