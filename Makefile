@@ -14,8 +14,9 @@ help:  ## list the targets
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv .venv
 
-.venv/installed: .venv/bin/python requirements.txt requirements-analysis.txt
+.venv/installed: .venv/bin/python requirements.txt requirements-analysis.txt pyproject.toml
 	$(BIN)/pip install --quiet -r requirements.txt
+	$(BIN)/pip install --quiet --no-deps --editable .
 	@touch $@
 
 .venv/installed-test: .venv/installed requirements-test.txt
@@ -32,19 +33,20 @@ demo: .venv/installed  ## run three models over the embedded photographs and typ
 figures: .venv/installed  ## draw all figures: make figures STATS_DIR=<holds stats-imagenet/> FIGURES_DIR=<where to>
 	$(BIN)/python src/utils_plot.py --stats_dir "$(STATS_DIR)" --results_dir "$(FIGURES_DIR)"
 
-test: .venv/installed-test lint  ## check the style, then run the test suite
+test: .venv/installed-test lint  ## check the style and types, then run the test suite
 	$(BIN)/python -m pytest
 
-lint: .venv/installed-test  ## check the style
+lint: .venv/installed-test  ## check the style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 check-all: test  ## run the suite and the heavy checks (they install a second environment)
 	$(BIN)/python -m pytest -m heavy
 
 bench: .venv/installed-test  ## measure speed
-	PYTHONPATH=src:. $(BIN)/python benchmarks/analysis.py
-	PYTHONPATH=src:. $(BIN)/python benchmarks/inference.py
+	PYTHONPATH=. $(BIN)/python benchmarks/analysis.py
+	PYTHONPATH=. $(BIN)/python benchmarks/inference.py
 
 clean:  ## remove the environment and what the demo wrote
 	rm -rf .venv demo

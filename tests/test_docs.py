@@ -1,0 +1,65 @@
+"""README and docs name only files, scripts, flags, make targets and rooms that exist."""
+
+import re
+from functools import cache
+
+import pytest
+
+from tests.conftest import ROOT, run_script
+from tests.test_house import LAYERS, PACKAGE, SCRIPTS
+
+DOCUMENTS = sorted(path for pattern in ("*.md", "docs/*.md", "[!.]*/README.md") for path in ROOT.glob(pattern))
+FLAG = re.compile(r"--[a-z][a-z_]+")
+
+
+@cache
+def find_flags(script: str) -> set[str]:
+    """The flags that the `--help` of a script names."""
+    return set(FLAG.findall(run_script(script, "--help").stdout))
+
+
+def find_commands(text: str) -> list[tuple[str, str]]:
+    """(script, what follows it) of every line of a code block that runs a script; continued lines are joined."""
+    lines = re.findall(r"^    .*$", text.replace("\\\n", ""), re.MULTILINE)
+    return [found for line in lines for found in re.findall(r"python src/(\w+)\.py([^#]*)", line)]
+
+
+def find_tables(text: str) -> list[tuple[str, str]]:
+    """(script, rows) of every table of a script's flags."""
+    return re.findall(r"^\| `(\w+)\.py` \| \|\n((?:\|.*\n)+)", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_point_to_files(path):
+    links = re.findall(r"\]\(([^)]+)\)", path.read_text())
+    local = [link.split("#")[0] for link in links if not link.startswith("http")]
+    assert not [link for link in local if not (path.parent / link).exists()]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_commands_and_tables_name_existing_flags(path):
+    text = path.read_text()
+    named = [(script, set(FLAG.findall(part))) for script, part in (*find_commands(text), *find_tables(text))]
+    assert {script for script, _ in named} <= {script.stem for script in SCRIPTS}
+    assert not [(script, flags - find_flags(script)) for script, flags in named if flags - find_flags(script)]
+
+
+def test_commands_list_every_flag():
+    text = (ROOT / "docs" / "commands.md").read_text()
+    shared, tables = set(FLAG.findall(text.split("\n|")[0])), dict(find_tables(text))
+    assert not {
+        flag for path in SCRIPTS for flag in find_flags(path.stem) - shared - set(FLAG.findall(tables[path.stem]))
+    }
+
+
+def test_make_targets_exist():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {name for path in DOCUMENTS for name in re.findall(r"(?:`|^    )make ([a-z-]+)", path.read_text(), re.M)}
+    assert "demo" in named
+    assert named <= targets
+
+
+def test_architecture_lists_every_room_and_script():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rooms = [f"`{room}/`" if (PACKAGE / room).is_dir() else f"`{room}.py`" for room in LAYERS]
+    assert not [name for name in (*rooms, *(f"`{path.name}`" for path in SCRIPTS)) if name not in text]
