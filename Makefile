@@ -46,6 +46,7 @@ check-all: test  ## run the suite and the heavy checks (they install a second en
 
 bench: .venv/installed-test  ## measure speed
 	PYTHONPATH=. $(BIN)/python benchmarks/analysis.py
+	PYTHONPATH=. $(BIN)/python benchmarks/zoo.py
 	PYTHONPATH=. $(BIN)/python benchmarks/inference.py
 
 clean:  ## remove the environment and what the demo wrote

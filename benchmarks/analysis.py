@@ -18,7 +18,7 @@ from imagenet_errors.dataset.classes import NUM_CLASSES, load_classes
 from imagenet_errors.dataset.cooccurrence import spurious_pairs
 from imagenet_errors.dataset.superclasses import load_superclasses
 from imagenet_errors.dataset.wordnet import load_wordnet
-from imagenet_errors.formats import error_analyses
+from imagenet_errors.formats import error_analyses, image_tables
 from imagenet_errors.formats.embeddings import Embeddings, Neighbours
 from imagenet_errors.paths import REPOSITORY, Artefacts
 
@@ -102,22 +102,22 @@ def main() -> None:
     model, row = decision.decide(images, top1, relations).provisional.nonzero()
     keys = np.unique(row * NUM_CLASSES + top1[model, row])
     opened = world.gate(*np.divmod(keys, NUM_CLASSES)).sum()
-    timed(f"open-world test of {len(keys):,} pairs, {opened:,} of which pass the gate", lambda: world.test_all(keys))
+    what = f"open-world test of {len(keys):,} pairs, {opened:,} of which pass the gate"
+    timed(what, lambda: world.test(*np.divmod(keys, NUM_CLASSES)))
 
     decisions = decision.decide(images, top1[0], relations)
-    fingerprints = error_analyses.Inputs.of(images, relations, grouped).with_predictions(top1[0])
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "errors_analysis.parquet"
-        columns, lists = error_analyses.image_columns(images), error_analyses.superclass_lists(grouped)
-
-        def write() -> None:
-            decided = error_analyses.decision_columns(images.labels, lists, top1[0], decisions, None)
-            error_analyses.write(path, columns | decided, decisions.kinds, fingerprints, "")
-
-        written = timed("write one model's errors_analysis.parquet", write)
+        path = Path(folder) / "model" / "errors_analysis.parquet"
+        table = image_tables.store(Path(folder), image_tables.build_columns(images))
+        columns = error_analyses.type_columns(top1[0], decisions.error_types, decisions.notes, decisions.provisional)
+        columns |= error_analyses.proposal_columns(*[np.empty(0, int)] * 3, ([], [], []), NUM_IMAGES)
+        columns["matching"] = image_tables.lists_of(images.labels, decisions.matching)
+        columns["superclasses"] = error_analyses.superclass_lists(grouped).take(top1[0])
+        fingerprints = error_analyses.Inputs("", "").with_predictions(top1[0])
+        arguments = (path, columns, decisions.error_types, fingerprints, "", table)
+        written = timed("write one model's errors_analysis.parquet", lambda: error_analyses.write(*arguments))
         read = timed("read what tables need of it", lambda: error_analyses.read(path, "model"))
     print(f"{'deciding against writing and reading':58} {fast / (written + read):9.2f} x")
-    timed("fingerprint the inputs", lambda: error_analyses.Inputs.of(images, relations, grouped))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """962 varied models: what evaluation.py takes for them, next to a plain whole-array prototype.
 
 The models are redrawn from the shared prediction sets: of each image's top five, 5 to 30 % of the predictions become
-another one of the five. `python benchmarks/zoo.py [--models N] [--open_world] FOLDER` keeps what it makes in FOLDER.
+another one of the five. Needs the shared data of the tests.
 """
 
 import argparse
@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -116,28 +117,37 @@ def run_evaluation(folder: Path, *steps: str) -> tuple[float, float]:
     return time.perf_counter() - start, int(done.stdout) / 1e6
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--models", type=int, default=962)
-    parser.add_argument("--open_world", action="store_true")
-    args = parser.parse_args()
-    folder, results = args.folder / "artefacts", args.folder / "results"
-    if not folder.exists():
-        make_models(folder, args.models)
-    if args.open_world and not (folder / TEXT_EMBEDDINGS).exists():
-        make_clip_files(folder)
-    flags = ("--results_dir", str(results), "--open_world", "clip" if args.open_world else "skip")
+def compare(folder: Path, open_world: str) -> None:
+    """Print what a run takes, next to the prototype."""
+    results = ("--results_dir", str(folder.parent / "results"), "--open_world", open_world)
     for path in (folder / "imagenet").glob("*/errors_analysis.parquet"):
         path.unlink()
-    prototype = run_prototype(folder, flags[-1])
-    everything, memory = run_evaluation(folder, "--perform_error_analysis", "--collect_results", *flags)
+    prototype = run_prototype(folder, open_world)
+    written, memory = run_evaluation(folder, "--perform_error_analysis", "--collect_results", *results)
     size = sum(path.stat().st_size for path in (folder / "imagenet").rglob("*.parquet"))
-    finished, _ = run_evaluation(folder, "--collect_results", *flags)
-    print(f"plain whole-array prototype, nothing written   {prototype:6.1f} s")
-    print(f"evaluation.py, everything written              {everything:6.1f} s  {everything / prototype:5.1f} x")
-    print(f"collecting finished analyses again             {finished:6.1f} s  {finished / prototype:5.1f} x")
-    print(f"memory {memory:.2f} GB, {size / 1e6:.0f} MB of analyses")
+    collected, _ = run_evaluation(folder, "--collect_results", *results)
+    print(f"open-world test: {open_world}")
+    print(f"plain whole-array prototype, nothing written  {prototype:6.1f} s")
+    print(f"evaluation.py, {size / 1e6:4.0f} MB written              {written:6.1f} s  {written / prototype:5.1f} x")
+    print(f"collecting finished analyses                  {collected:6.1f} s  {collected / prototype:5.1f} x")
+    print(f"memory                                        {memory:6.2f} GB", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", type=int, default=962)
+    parser.add_argument("--folder", type=Path, help="keep the models here, and use those that are there")
+    args = parser.parse_args()
+    if not SHARED.is_dir():
+        parser.error(f"the shared data of the tests are not at {SHARED} (or $SHARED_DATA)")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (args.folder or Path(temporary)) / "artefacts"
+        if not folder.exists():
+            make_models(folder, args.models)
+        compare(folder, "skip")
+        if not (folder / TEXT_EMBEDDINGS).exists():
+            make_clip_files(folder)
+        compare(folder, "clip")
 
 
 if __name__ == "__main__":
