@@ -84,7 +84,7 @@ class DatasetContext:
         open_world = self.open_world.fingerprint if self.open_world else without
         return Inputs(image_tables.images_fingerprint(self.images), relations, open_world)
 
-    @property
+    @cached_property
     def models(self) -> list[str]:
         return self.artefacts.models(self.dataset)
 

@@ -48,13 +48,12 @@ def perform_error_analysis(models: list[ModelFiles], with_neighbours: bool, jobs
     if not models:
         return
     context = models[0].context
-    image_columns = context.image_columns(with_neighbours)
-    image_table = image_tables.name_of(image_columns)
+    image_table = _ImageTable(context, with_neighbours)
     outcomes: Counter[str] = Counter()
     stale = {}
     for files in show_progress(models, "reading"):
         try:
-            reason = stale_reason(files, image_table)
+            reason = _stale_reason(files, image_table)
         except InputError:
             outcomes["not analysed"] += 1
             continue
@@ -63,22 +62,35 @@ def perform_error_analysis(models: list[ModelFiles], with_neighbours: bool, jobs
         else:
             stale[files.model] = _Stale(files, reason, _signature(files))
     if stale:
-        image_tables.store(context.artefacts.dataset_dir(context.dataset), image_columns)
-        top1 = (one.files.top1 for one in stale.values() if not one.is_upgrade)
+        top1 = [one.files.top1 for one in stale.values() if not one.is_upgrade]
+        if top1:
+            image_tables.store(context.artefacts.dataset_dir(context.dataset), image_table.columns)
         pairs = decide_pairs(context, find_distinct(top1, len(context.images)))
         outcomes += _write_all(list(stale.values()), _Writer(context, pairs, image_table), jobs)
     log.info("; ".join(f"{count} {outcome}" for outcome, count in outcomes.items()))
 
 
+@dataclass(frozen=True)
+class _ImageTable:
+    """The image table that analyses made now would have."""
+
+    context: DatasetContext
+    with_neighbours: bool
+
+    @cached_property
+    def columns(self) -> dict[str, Any]:
+        return self.context.image_columns(self.with_neighbours)
+
+    @cached_property
+    def name(self) -> str:
+        return image_tables.name_of(self.columns)
+
+
 UPGRADE = "its schema is an older one"
 
 
-def stale_reason(files: ModelFiles, image_table: str) -> str | None:
+def _stale_reason(files: ModelFiles, image_table: _ImageTable) -> str | None:
     """Why a model's stored analysis is not to be kept; empty where there is none, None where it is kept.
-
-    Args:
-        files: Of the model.
-        image_table: The name of the image table that its analysis would have now.
 
     Raises:
         InputError: where its predictions cannot be used, or its analysis must not be overwritten.
@@ -99,7 +111,7 @@ def stale_reason(files: ModelFiles, image_table: str) -> str | None:
     path = files.context.artefacts.analysis(files.context.dataset, files.model)
     if not image_tables.locate(path, analysis.image_table).exists():
         return f"its image table {analysis.image_table} is missing"
-    if files.context.open_world and not analysis.is_archived and analysis.image_table != image_table:
+    if files.context.open_world and not analysis.is_archived and analysis.image_table != image_table.name:
         return "other neighbours are to be stored"
     return None
 
@@ -133,12 +145,12 @@ class _Writer:
     Attributes:
         context: Of the dataset.
         pairs: All pairs of the models.
-        image_table: The name of the image table to point to.
+        image_table: What they name.
     """
 
     context: DatasetContext
     pairs: DecidedPairs
-    image_table: str
+    image_table: _ImageTable
 
     @cached_property
     def _superclasses(self) -> Any:
@@ -154,7 +166,7 @@ class _Writer:
                 return None
             if _signature(files) != stale.signature:
                 context.analyses.forget(files.model)
-                if stale_reason(files, self.image_table) is None:
+                if _stale_reason(files, self.image_table) is None:
                     return "kept"
             path = context.artefacts.analysis(context.dataset, files.model)
             if stale.is_upgrade:
@@ -172,12 +184,12 @@ class _Writer:
         columns = self._columns(top1, index, error_types)
         skipped = context.open_world is None
         fingerprints = files.fingerprints | ({"open_world": error_analyses.SKIPPED} if skipped else {})
-        stored = error_analyses.write(path, columns, error_types, fingerprints, context.extent, self.image_table)
+        stored = error_analyses.write(path, columns, error_types, fingerprints, context.extent, self.image_table.name)
         listed = None
         if context.analyses.with_proposals:
             rows = np.flatnonzero(error_types == CODES["out_of_vocabulary"])
             listed = rows, error_analyses.table_of_proposals(pairs.proposals, index[rows])
-        return ErrorAnalysis(files.model, top1, error_types, stored, self.image_table, listed)
+        return ErrorAnalysis(files.model, top1, error_types, stored, self.image_table.name, listed)
 
     def _columns(self, top1: np.ndarray, index: np.ndarray, error_types: np.ndarray) -> dict[str, Any]:
         """The columns of the model's file, gathered from those of the pairs."""
