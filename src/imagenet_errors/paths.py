@@ -7,6 +7,7 @@ from imagenet_errors.errors import InputError
 from imagenet_errors.files import read_csv
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+DEFAULT_RESULTS_DIR = REPOSITORY / "results"
 MOST_BYTES = 200  # in the name of a model's folder
 
 # What lies in an artefacts folder: small data committed in the repository's own ...

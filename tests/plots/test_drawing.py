@@ -14,8 +14,9 @@ from matplotlib.colors import to_rgba
 from matplotlib.markers import MarkerStyle
 from matplotlib.text import Text
 
-from imagenet_errors.plots import drawing, markers, stats
+from imagenet_errors.plots import drawing, markers
 from imagenet_errors.plots.figure_table import load_figures
+from imagenet_errors.plots.model_frames import load_frames
 from tests.conftest import COMMITTED, ROOT, refused, run_script
 from tests.helpers.plain_figures import (
     CORPORA,
@@ -58,8 +59,8 @@ def drawn(monkeypatch, tmp_path):
     monkeypatch.setattr(pyplot, "close", kept.append)
 
     def run(figure, folder=tmp_path, **options):
-        frames = stats.load(folder, figure.dataset)
-        drawing.make(figure, frames, drawing.Options(tmp_path / "out", (), **options))
+        frames = load_frames(folder, figure.dataset)
+        drawing.draw_figure(figure, frames, drawing.DrawingOptions(tmp_path / "out", (), **options))
         kept[-1].set_dpi(300)
         kept[-1].canvas.draw()
         return kept[-1]
@@ -119,7 +120,7 @@ def legend_texts(canvas) -> list[str]:
 @pytest.mark.parametrize("group", SHADES)
 def test_a_corpus_has_another_shade_than_specified(group):
     sizes = pd.DataFrame({"training_data_size": [known[0] for known in CORPORA.values()]})
-    shades = markers.Shades.of(sizes, "training_data_size")
+    shades = markers.ColorScale.from_points(sizes, "training_data_size")
     positions = shades.positions(sizes.training_data_size)
     assert positions == pytest.approx([known[4] for known in CORPORA.values()], abs=6e-4)
     for color, (corpus, known) in zip(shades.colors(group, sizes.training_data_size), CORPORA.items(), strict=True):
@@ -129,7 +130,7 @@ def test_a_corpus_has_another_shade_than_specified(group):
 @pytest.mark.parametrize("column", MARKERS)
 def test_a_value_has_another_mark_than_specified(column):
     assert list(markers.MARKERS[column].items()) == list(MARKERS[column].items())
-    assert all(markers.marker(column, value) == code for value, code in MARKERS[column].items())
+    assert all(markers.marker_code(column, value) == code for value, code in MARKERS[column].items())
 
 
 @pytest.mark.parametrize("figure", [ONE, THREE], ids=["all", "three"])
@@ -285,7 +286,7 @@ def test_axes_are_not_the_published_ones(drawn, tmp_path):
     assert row["y_label"] in (axes.get_ylabel(), axes.get_title(loc="left"), axes.get_title())
 
 
-def test_imagenet_a_figures_stay_on_imagenet_accuracy(draw, tmp_path, monkeypatch):
+def test_imagenet_a_figures_stay_plot_against_imagenet_accuracy(draw, tmp_path, monkeypatch):
     write_tables(tmp_path, made_tables(12, "imagenet-a"), "imagenet-a")
     figure = next(figure for figure in MAIN if figure.dataset == "imagenet-a" and figure.groups == ("all",))
     kept, close = [], pyplot.close
@@ -313,13 +314,13 @@ def test_a_column_cannot_be_shape_or_shade(drawn, tmp_path, column):
     by_shape = drawn(THREE, marker=column)
     assert len(marks_drawn(by_shape)) == 48 * 3
     if column in MARKERS:
-        present = {value for value in MARKERS[column] if value in set(stats.load(tmp_path, "imagenet")["all"][column])}
+        present = {value for value in MARKERS[column] if value in set(load_frames(tmp_path, "imagenet")["all"][column])}
         assert present <= set(legend_texts(by_shape))
         assert {
             code for code in MARKERS[column].values() if any(is_mark(mark[3], code) for mark in marks_drawn(by_shape))
         } == {MARKERS[column][value] for value in present}
     by_shade = drawn(ONE, color=column)
-    values = stats.load(tmp_path, "imagenet")["all"][column].nunique()
+    values = load_frames(tmp_path, "imagenet")["all"][column].nunique()
     found = {tuple(np.round(mark[2], 4)) for mark in marks_drawn(by_shade)}
     assert 0.8 * values <= len(found) <= values  # a scale has 256 steps
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from imagenet_errors.plots import points, scatter, stats
-from imagenet_errors.plots.figure_table import Figure, load_figures, on_imagenet_a
+from imagenet_errors.plots import points
+from imagenet_errors.plots.figure_table import Figure, load_figures, plot_against_imagenet_a
+from imagenet_errors.plots.model_frames import load_frames
 from tests.conftest import COMMITTED, ROOT, refused
 from tests.helpers.plain_figures import (
     CORPORA,
@@ -36,7 +37,7 @@ ARCH_GROUPS = {
 def published(shared):
     """{dataset: (frames as the figures read them, the same tables as plain rows)}"""
     folder = shared / "published"
-    return {dataset: (stats.load(folder, dataset), read_tables(folder, dataset)) for dataset in PUBLISHED}
+    return {dataset: (load_frames(folder, dataset), read_tables(folder, dataset)) for dataset in PUBLISHED}
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_a_point_of_any_figure_is_not_that_of_a_plain_recount(published):
     assert len(loaded) == 94
     for figure, row in zip(loaded, ROWS, strict=True):
         frames, tables = published[row["dataset"]]
-        found = points.points(figure, frames)[["group", "model_dir_id", "x", "y"]].itertuples(index=False, name=None)
+        found = points.compute_points(figure, frames)[["group", "model_dir_id", "x", "y"]].itertuples(index=False, name=None)
         assert same(list(found), plain_points(row, tables)), row["file_stem"]
 
 
@@ -97,8 +98,8 @@ def test_saved_points_are_not_those_plotted(draw, tmp_path, dataset):
 def test_points_against_imagenet_a_accuracy_keep_the_other_axis(published):
     frames, tables = published["imagenet-a"]
     row = next(row for row in ROWS if row["dataset"] == "imagenet-a" and row["linear_fit"] == "yes")
-    figure = on_imagenet_a(Figure.from_row(row))
-    found = points.points(figure, frames)[["group", "model_dir_id", "x", "y"]].itertuples(index=False, name=None)
+    figure = plot_against_imagenet_a(Figure.from_row(row))
+    found = points.compute_points(figure, frames)[["group", "model_dir_id", "x", "y"]].itertuples(index=False, name=None)
     assert same(list(found), plain_points(row, tables, "imagenet_a_top1_val_acc"))
     own = [float(model["top1_val_acc"]) for model in tables["all"]]
     assert frames["other"].imagenet_a_top1_val_acc.tolist() == pytest.approx(own, abs=1e-3)
@@ -107,11 +108,11 @@ def test_points_against_imagenet_a_accuracy_keep_the_other_axis(published):
 def test_a_point_lies_beyond_the_limits(published):
     widened = 0
     for figure in load_figures(COMMITTED):
-        of_figure = points.points(figure, published[figure.dataset][0])
+        of_figure = points.compute_points(figure, published[figure.dataset][0])
         wider = False
         for name in "xy":
             values, (low, high) = of_figure[name], getattr(figure, f"{name}_limits")
-            drawn = points.limits((low, high), values.to_numpy(), scatter.REACH)
+            drawn = points.widen_limits((low, high), values.to_numpy())
             assert drawn[0] <= min(values) <= max(values) <= drawn[1]
             assert (drawn[0] < low, drawn[1] > high) == (min(values) < low, max(values) > high)
             wider |= drawn != (low, high)
@@ -122,9 +123,9 @@ def test_a_point_lies_beyond_the_limits(published):
 def test_limits_touch_the_outermost_point():
     import numpy as np
 
-    assert points.limits((0, 10), np.array([-1.0, 12.0]), 0.1) == (-2, 13)
-    assert points.limits((0, 10), np.array([0.0, 10.0]), 0.1) == (0, 10)
-    assert points.limits((0, 10), np.array([]), 0.1) == (0, 10)
+    assert points.widen_limits((0, 10), np.array([-1.0, 12.0]), 0.1) == (-2, 13)
+    assert points.widen_limits((0, 10), np.array([0.0, 10.0]), 0.1) == (0, 10)
+    assert points.widen_limits((0, 10), np.array([]), 0.1) == (0, 10)
 
 
 # --- derived columns -------------------------------------------------------------------------------------------------
@@ -150,7 +151,7 @@ def test_unreadable_annotations_end_the_run(tmp_path, cell):
     for rows in tables.values():
         rows[1]["extra_annotations"] = cell
     write_tables(tmp_path, tables)
-    methods = stats.load(tmp_path, "imagenet")["all"].pretrain_method.tolist()
+    methods = load_frames(tmp_path, "imagenet")["all"].pretrain_method.tolist()
     assert methods == ["Standard", "unknown", "Standard"]
 
 
@@ -160,7 +161,7 @@ def test_derived_columns_that_the_tables_bring_are_refused_or_replaced(tmp_path)
         for row in rows:
             row |= {"training_data_size": 5e6, "training_data_group": "small (< 5M)", "pretrain_method": "Standard"}
     write_tables(tmp_path, tables)
-    frame = stats.load(tmp_path, "imagenet")["all"]
+    frame = load_frames(tmp_path, "imagenet")["all"]
     assert frame.training_data_size.tolist() == [5e6] * 4
     assert set(frame.training_data_group) == {"small (< 5M)"}
     assert set(frame.pretrain_method) == {"Standard"}
@@ -188,7 +189,7 @@ def test_a_skipped_step_costs_the_figures_that_do_not_need_it(draw, tmp_path, ab
     assert shown(tmp_path) == sorted(f"{stem}.png" for stem in drawn if stem.endswith("groups=all"))
 
 
-def test_missing_accuracies_on_imagenet_are_blamed_on_another_step(draw, tmp_path):
+def test_missing_accuracies_plot_against_imagenet_are_blamed_on_another_step(draw, tmp_path):
     tables = made_tables(3, "imagenet-a")
     for rows in tables.values():
         for row in rows:
@@ -248,7 +249,7 @@ def test_a_share_of_nothing_is_infinite(tmp_path):
     figure = next(figure for figure in load_figures(COMMITTED) if figure.y_computation == "relative_to_group_mle")
     for kind in ("relative_to_group_mle", "relative_to_all_mle"):
         odd = replace(figure, y="num_collapsed_mappings", y_computation=kind, groups=("organism",))
-        found = points.points(odd, stats.load(tmp_path, "imagenet"))
+        found = points.compute_points(odd, load_frames(tmp_path, "imagenet"))
         assert found.model_dir_id.tolist() == ["made--model0", "made--model2"]
 
 
@@ -348,7 +349,7 @@ def test_a_filter_keeps_other_models_than_it_says(tmp_path, conditions, keeps):
     write_tables(tmp_path, tables)
     expected = [row["model_dir_id"] for row in tables["all"] if keeps(row)]
     assert 0 < len(expected) < 48
-    frames = stats.load(tmp_path, "imagenet", conditions)
+    frames = load_frames(tmp_path, "imagenet", conditions)
     for group in GROUPS:
         assert frames[group].model_dir_id.tolist() == expected
         errors = {row["model_dir_id"]: row["num_group_top1_errors"] for row in tables[group]}

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from imagenet_errors.plots import fits
-from imagenet_errors.plots.drawing import fit_lines
 from imagenet_errors.plots.figure_table import Figure, load_figures
+from imagenet_errors.plots.fits import fit_figure
+from imagenet_errors.plots.model_frames import load_frames
+from imagenet_errors.plots.points import compute_points
 from tests.conftest import COMMITTED, ROOT
 from tests.helpers.plain_figures import CORPORA, made_tables, plain_points, read, read_tables, write_tables
 
@@ -57,10 +59,10 @@ def plain_band(plain: dict[str, float], x: float) -> tuple[float, float]:
     return min(z * (a - da), z * (a + da)) + b - db, max(z * (a - da), z * (a + da)) + b + db
 
 
-def equals_plain(line: fits.Fit, plain: dict[str, float]) -> bool:
+def equals_plain(line: fits.LineFit, plain: dict[str, float]) -> bool:
     assert {name: getattr(line, name) for name in plain} == pytest.approx(plain, rel=1e-8, abs=1e-9)
     for x in (55, plain["mean"], 80, 90, 95, 98, 100):
-        band = line.band(np.array([x]))
+        band = line.confidence_band(np.array([x]))
         assert (*band[0], *band[1]) == pytest.approx(plain_band(plain, x), rel=1e-8, abs=1e-9)
     return True
 
@@ -69,17 +71,17 @@ def equals_plain(line: fits.Fit, plain: dict[str, float]) -> bool:
 def test_lines_are_not_those_of_scipy_on_the_same_segment(inflection):
     x, y = cloud(1)
     segments = [x > 0] if inflection is None else [x <= inflection, x > inflection]
-    for line, inside in zip(fits.fit(x, y, inflection), segments, strict=True):
+    for line, inside in zip(fits.fit_segments(x, y, inflection), segments, strict=True):
         there = stats.linregress(x[inside], y[inside])
         assert (line.slope, line.r, line.n) == pytest.approx((there.slope, there.rvalue, inside.sum()), abs=1e-9)
         assert line.intercept == pytest.approx(there.intercept + there.slope * x.mean(), abs=1e-9)
         assert (line.start, line.end) == (x[inside].min(), x[inside].max())
-        assert line.line(np.array([70.0]))[0] == pytest.approx(there.intercept + there.slope * 70, abs=1e-9)
+        assert line.predict(np.array([70.0]))[0] == pytest.approx(there.intercept + there.slope * 70, abs=1e-9)
 
 
 def test_a_model_at_the_inflection_belongs_to_both_lines_or_the_later():
     x, y = np.array([70.0, 75, 80, 80, 80, 85, 90, 95]), np.arange(8.0) ** 2
-    low, high = fits.fit(x, y, 80)
+    low, high = fits.fit_segments(x, y, 80)
     assert (low.n, low.end, high.n, high.start) == (5, 80, 3, 85)
 
 
@@ -87,7 +89,7 @@ def test_a_model_at_the_inflection_belongs_to_both_lines_or_the_later():
 def test_published_band_leaves_its_formulas(seed, count, inflection, noise):
     x, y = cloud(seed, count, noise)
     segments = [x > 0] if inflection is None else [x <= inflection, x > inflection]
-    for line, inside in zip(fits.fit(x, y, inflection), segments, strict=True):
+    for line, inside in zip(fits.fit_segments(x, y, inflection), segments, strict=True):
         if inside.sum() < 3:
             assert line is None
         else:
@@ -99,24 +101,24 @@ def test_regression_band_is_not_that_of_statsmodels(seed, count, inflection):
     x, y = cloud(seed, count)
     segments = [x > 0] if inflection is None else [x <= inflection, x > inflection]
     at = np.array([60.0, 79, 98])
-    for line, inside in zip(fits.fit(x, y, inflection), segments, strict=True):
+    for line, inside in zip(fits.fit_segments(x, y, inflection), segments, strict=True):
         if line is None:
             continue
         model = sm.OLS(y[inside], sm.add_constant(x[inside])).fit()
         expected = model.get_prediction(sm.add_constant(at)).summary_frame(alpha=0.10)  # one-sided 0.95
-        low, high = line.band(at, "regression")
+        low, high = line.confidence_band(at, "regression")
         assert low == pytest.approx(expected["mean_ci_lower"].to_numpy(), rel=1e-6, abs=1e-7)
         assert high == pytest.approx(expected["mean_ci_upper"].to_numpy(), rel=1e-6, abs=1e-7)
 
 
 def test_a_line_goes_through_two_models_or_one_accuracy():
-    assert fits.fit(np.array([70.0, 80]), np.array([1.0, 2])) == [None]
-    assert fits.fit(np.array([70.0] * 5), np.arange(5.0)) == [None]
-    assert fits.fit(np.array([]), np.array([])) == [None]
-    low, high = fits.fit(np.array([70.0, 71, 90, 91, 92]), np.arange(5.0), 80)
+    assert fits.fit_segments(np.array([70.0, 80]), np.array([1.0, 2])) == [None]
+    assert fits.fit_segments(np.array([70.0] * 5), np.arange(5.0)) == [None]
+    assert fits.fit_segments(np.array([]), np.array([])) == [None]
+    low, high = fits.fit_segments(np.array([70.0, 71, 90, 91, 92]), np.arange(5.0), 80)
     assert low is None
     assert (high.n, round(high.slope, 9)) == (3, 1)
-    (three,) = fits.fit(np.array([70.0, 71, 73]), np.array([1.0, 5, 2]))
+    (three,) = fits.fit_segments(np.array([70.0, 71, 73]), np.array([1.0, 5, 2]))
     assert three.n == 3
 
 
@@ -139,12 +141,9 @@ def test_main_figures_bend_elsewhere_than_published(shared):
 
 
 def test_lines_of_a_published_figure_are_not_those_of_its_points(shared):
-    from imagenet_errors.plots.points import points
-    from imagenet_errors.plots.stats import load
-
     figure = Figure.from_row(BENT)
-    lines, without = fit_lines(figure, points(figure, load(shared / "published", "imagenet")))
-    assert not without
+    lines, unfitted = fit_figure(figure, compute_points(figure, load_frames(shared / "published", "imagenet")))
+    assert not unfitted
     assert [group for group, *_ in lines] == ["organism", "artifact", "artifact", "other"]
     of_group = {}
     for group, _, x, y in plain_points(BENT, read_tables(shared / "published", "imagenet")):

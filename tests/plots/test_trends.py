@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats as distributions
 
-from imagenet_errors.plots import stats, trends
+from imagenet_errors.plots import trends
+from imagenet_errors.plots.model_frames import load_frames
 from tests.conftest import refused
 from tests.helpers.plain_figures import (
     CORPORA,
@@ -72,7 +73,7 @@ def added(y: np.ndarray, x: np.ndarray, *more: np.ndarray) -> dict[str, float]:
     ],
 )
 def test_a_trend_is_not_that_of_plain_least_squares(shared, dataset, error_type, group, accuracy):
-    rows = trends.trends(dataset, stats.load(shared / "published", dataset))
+    rows = trends.compute_trends(dataset, load_frames(shared / "published", dataset))
     (row,) = (row for row in rows if (row["error_type"], row["group"]) == (error_type, group))
     models = read_tables(shared / "published", dataset)[group]
     top1 = error_type in ("num_collapsed_mappings", "num_ambiguous")
@@ -183,7 +184,7 @@ def test_few_models_make_a_trend(ask, tmp_path):
     rows = read(tmp_path / "out/figures/imagenet/trends.csv")
     assert len(rows) == 28
     assert {(row["n"], row["slope"], row["arch_p"]) for row in rows} == {("29", "", "")}
-    assert done.stdout.count("too few models") == 28
+    assert done.stdout.count("fewer than 30 models") == 28
 
 
 def test_models_of_unknown_corpora_are_counted(ask, tmp_path):
