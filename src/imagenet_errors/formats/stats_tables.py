@@ -20,6 +20,7 @@ EXPLAINABLE = [*MINOR, CODES["spurious_correlation"], CODES["non_prototypical"]]
 ACCURACIES = {"": COUNTS_AS_CORRECT, "_minor_error": MINOR, "_explainable_error": EXPLAINABLE}
 """{suffix of a column `mla_<all or group>...`: codes of the outcomes that it counts as correct}"""
 
+IMAGENET_M_COLUMNS = ("num_all_imagenet-m_samples", "num_group_imagenet-m_samples", "num_imagenet-m_errors")
 TEXT_COLUMNS = ("model_dir_id", "training_data", "arch", "arch_family", "arch_group", "extra_annotations")
 DERIVED_TEXT_COLUMNS = ("training_data_group", "pretrain_method")  # users' tables may bring them, ours do not
 REQUIRED_COUNTS = ("num_group_samples", "num_group_correct", "num_group_top1_errors")
@@ -30,29 +31,13 @@ def columns(dataset: str) -> list[str]:
     """The columns of a dataset's stats tables, in the published order."""
     is_imagenet_a = dataset == "imagenet-a"
     return [
-        "model_dir_id",
-        "num_params",
-        "training_data",
-        "arch",
-        "arch_family",
-        "arch_group",
-        "extra_annotations",
-        "top1_val_acc",
-        *(["top1_val_acc_subset_200"] if is_imagenet_a else []),
-        "imagenet_top1_val_acc",
-        "imagenet_mla_val_acc",
-        "num_all_samples",
-        "num_group_samples",
-        "num_group_correct",
-        "num_all_top1_errors",
-        "num_group_top1_errors",
+        *("model_dir_id", "num_params", "training_data", "arch", "arch_family", "arch_group", "extra_annotations"),
+        *("top1_val_acc", *(("top1_val_acc_subset_200",) if is_imagenet_a else ())),
+        *("imagenet_top1_val_acc", "imagenet_mla_val_acc"),
+        *("num_all_samples", "num_group_samples", "num_group_correct", "num_all_top1_errors", "num_group_top1_errors"),
         *(f"mla_{scope}{suffix}" for scope in ("all", "group") for suffix in ACCURACIES),
         *ERROR_COLUMNS,
-        *(
-            []
-            if is_imagenet_a
-            else ["num_all_imagenet-m_samples", "num_group_imagenet-m_samples", "num_imagenet-m_errors"]
-        ),
+        *(() if is_imagenet_a else IMAGENET_M_COLUMNS),
     ]
 
 

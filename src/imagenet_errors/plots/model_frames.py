@@ -1,6 +1,5 @@
 """The stats tables as figures use them: with derived columns, and only the models that were asked for."""
 
-import operator
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,14 +14,7 @@ from imagenet_errors.plots.model_columns import add_model_columns
 
 Frames = dict[str, pd.DataFrame]  # by group, a row per model
 CONDITION = re.compile(r"\s*(?P<column>[\w-]+)\s*(?P<sign><=|>=|==|!=|<|>)\s*(?P<value>.+?)\s*")
-COMPARISONS = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-    "!=": operator.ne,
-}
+COMPARISONS = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}  # methods of a column
 
 
 def load_frames(stats_dir: Path, dataset: str, filters: Sequence[str] = ()) -> Frames:
@@ -58,12 +50,12 @@ def _meets(frame: pd.DataFrame, condition: str) -> pd.Series:
     name, value = match["column"], match["value"].strip("'\"")
     if name not in frame:
         raise InputError(f"--filter {condition!r}: {describe_unknown('column', name, frame.columns)}")
-    compare = COMPARISONS[match["sign"]]
+    compare = getattr(frame[name], COMPARISONS[match["sign"]])
     if pd.api.types.is_numeric_dtype(frame[name]):
         try:
-            return compare(frame[name], float(value))
+            return compare(float(value))
         except ValueError:
             raise InputError(f"--filter {condition!r}: {value!r} is not a number, as {name} is") from None
     if match["sign"] not in ("==", "!="):
         raise InputError(f"--filter {condition!r}: {name} is a text: compare it with == or !=")
-    return compare(frame[name], value)
+    return compare(value)
