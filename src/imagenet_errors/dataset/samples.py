@@ -85,7 +85,7 @@ def _are_registered(artefacts: Artefacts, dataset: str, samples: Samples) -> boo
         is_reordered = np.array_equal(np.sort(known.files), samples.files)
         difference = "in another order" if is_reordered else "not the same"
         raise InputError(
-            f"{path} lists {len(known.files):,} images, and the {len(samples.files):,} to predict are {difference}:"
+            f"{path} lists {len(known.files):,} images, and these {len(samples.files):,} are {difference}:"
             " all models of a dataset need the same images, sorted by class folder and name; use another"
             " --artefacts_dir"
         )
