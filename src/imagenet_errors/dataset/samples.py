@@ -97,7 +97,7 @@ def check_targets(samples: Samples, classes: Classes, path: Path) -> None:
     wnids = [file.partition("/")[0] for file in samples.files]
     for file, wnid in zip(samples.files, wnids, strict=True):
         if wnid not in classes.ids:
-            raise InputError(f"{path}: {file} is not named <WordNet id>/<file name>, e.g. n01440764/a.JPEG: rename it")
+            raise InputError(f"{path}: {file} is not <WordNet id>/<file name>, e.g. n01440764/a.JPEG: rename it")
     wrong = np.flatnonzero(samples.targets != np.array([classes.ids[wnid] for wnid in wnids]))
     if len(wrong):
         file, target = samples.files[wrong[0]], samples.targets[wrong[0]]
