@@ -90,7 +90,7 @@ def make_superclasses_listing(artefacts: Artefacts) -> str:
     classes = load_classes(artefacts)
     found = load_superclasses(artefacts, classes, load_wordnet(artefacts, classes))
     files.write_text(artefacts.root / paths.SUPERCLASSES_LISTING, list_superclasses(found, classes))
-    return f"{len(found.defined(classes))} superclasses, {len(found.alone(classes))} classes without one"
+    return f"{len(found.list_defined(classes))} superclasses, {len(found.list_ungrouped(classes))} classes without one"
 
 
 def make_cooccurrences(artefacts: Artefacts) -> str:

@@ -1,100 +1,113 @@
 """Draw the paper's figures from the stats tables."""
 
+import argparse
 import os
 import sys
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imagenet_errors import cli
 from imagenet_errors.errors import InputError
-from imagenet_errors.paths import REPOSITORY, Artefacts
+from imagenet_errors.paths import DEFAULT_RESULTS_DIR, REPOSITORY, Artefacts, figures_dir, stats_table
 from imagenet_errors.progress import show_progress
 
+if TYPE_CHECKING:
+    from imagenet_errors.plots.drawing import DrawingOptions
+    from imagenet_errors.plots.figure_table import Figure
+    from imagenet_errors.plots.model_frames import Frames
+
+DATASETS = ["imagenet", "imagenet-a"]
 FORMATS = ("png", "pdf", "svg")
 
 
-def parse_args():
+def parse_args() -> argparse.Namespace:
     parser = cli.Parser(__doc__)
-    parser.add_argument(
-        "--dataset", nargs="+", default=["imagenet", "imagenet-a"], choices=["imagenet", "imagenet-a"], help="whose"
-    )
+    parser.add_argument("--dataset", nargs="+", default=DATASETS, choices=DATASETS, help="whose figures")
     parser.add_argument("--family", nargs="+", help="families of figures; default: all")
     parser.add_argument("--figure", nargs="+", help="figures by file stem or wildcard; default: all")
     parser.add_argument("--filter", nargs="+", default=[], help="only models that meet all, as num_params<5e7")
-    parser.add_argument("--marker", help="what the shape stands for, e.g. arch_group; default: the corpus")
-    parser.add_argument("--color", help="what the shade stands for, e.g. num_params; default: the corpus' size")
-    parser.add_argument("--fit_by", help="fit each value of this column apart, e.g. training_data_group")
+    parser.add_argument("--marker", help="the column that markers show, e.g. arch_group; default: the corpus")
+    parser.add_argument("--color", help="the column that colours show, e.g. num_params; default: the corpus' size")
+    parser.add_argument("--fit_by", help="fit each value of this column separately, e.g. training_data_group")
     parser.add_argument("--fit_band", choices=["published", "regression"], default="published", help="of the lines")
-    parser.add_argument(
-        "--base", choices=["imagenet", "imagenet-a"], default="imagenet", help="x of ImageNet-A figures"
-    )
-    parser.add_argument("--format", default="png,pdf", help=f"what to write, of {', '.join(FORMATS)}, joined by commas")
+    parser.add_argument("--base", choices=DATASETS, default="imagenet", help="x of ImageNet-A figures")
+    parser.add_argument("--format", default="png,pdf", help=f"one or more of {', '.join(FORMATS)}, joined by commas")
     parser.add_argument("--save_data", action="store_true", help="also write the points plotted")
     parser.add_argument("--interactive", action="store_true", help="one HTML page per family instead of pictures")
     parser.add_argument("--trends", action="store_true", help="print and save what shares depend on; draw nothing")
-    parser.add_argument("--stats_dir", type=Path, default=REPOSITORY, help="holds stats-<dataset>/")
-    parser.add_argument("--results_dir", type=Path, default=REPOSITORY, help="where figures/<dataset>/ goes")
-    parser.add_argument("--jobs", type=cli.positive, default=os.cpu_count(), help="processes that draw")
+    parser.add_argument("--stats_dir", type=Path, help="has stats-<dataset>/; default: results/, else the repository")
+    parser.add_argument(
+        "--results_dir", type=Path, default=DEFAULT_RESULTS_DIR, help="where figures/<dataset>/ is written"
+    )
+    parser.add_argument("--jobs", type=cli.positive, default=os.cpu_count(), help="number of processes that draw")
     args = parser.parse_args()
     args.format = tuple(args.format.split(","))
-    wrong = [one for one in args.format if one not in FORMATS]
-    if wrong:
-        parser.error(f"argument --format: {wrong[0]!r} is none of {', '.join(FORMATS)}")
+    unknown = [suffix for suffix in args.format if suffix not in FORMATS]
+    if unknown:
+        parser.error(f"argument --format: {unknown[0]!r} is not one of {', '.join(FORMATS)}")
     return args
 
 
 def main() -> None:
     args = parse_args()
-    from imagenet_errors.plots import stats
-    from imagenet_errors.plots.figure_table import load_figures, select
+    from imagenet_errors.plots.figure_table import load_figures, select_figures
+    from imagenet_errors.plots.model_frames import load_frames
 
-    figures = load_figures(Artefacts(args.artefacts_dir))
-    figures = select([one for one in figures if one.dataset in args.dataset], args.family, args.figure)
+    figures = [figure for figure in load_figures(Artefacts(args.artefacts_dir)) if figure.dataset in args.dataset]
+    figures = select_figures(figures, args.family, args.figure)
     complete = True
     for dataset in args.dataset:
-        chosen = [figure for figure in figures if figure.dataset == dataset]
-        if not (chosen or args.trends):
+        of_dataset = [figure for figure in figures if figure.dataset == dataset]
+        if not (of_dataset or args.trends):
             continue
-        frames = stats.load(args.stats_dir, dataset, args.filter)
+        frames = load_frames(args.stats_dir or default_stats_dir(dataset), dataset, args.filter)
         if args.trends:
             save_trends(dataset, frames, args.results_dir)
         else:
-            complete &= draw(dataset, chosen, frames, args)
+            complete &= draw(dataset, of_dataset, frames, args)
     if not complete:
         sys.exit(1)
 
 
-def draw(dataset: str, figures: list, frames: dict, args) -> bool:
-    """Draw the figures of a dataset; returns whether none was left out for want of numbers."""
-    from imagenet_errors.paths import figures_dir
-    from imagenet_errors.plots import points
-    from imagenet_errors.plots.drawing import Options
-    from imagenet_errors.plots.figure_table import on_imagenet_a
-    from imagenet_errors.plots.markers import check
+def default_stats_dir(dataset: str) -> Path:
+    """The folder of results if it has tables of the dataset, else the repository, which comes with some."""
+    return DEFAULT_RESULTS_DIR if stats_table(DEFAULT_RESULTS_DIR, dataset, "all").exists() else REPOSITORY
+
+
+def draw(dataset: str, figures: "list[Figure]", frames: "Frames", args: argparse.Namespace) -> bool:
+    """Draw the figures of a dataset; returns whether none was left out for lack of numbers."""
+    from imagenet_errors.plots.drawing import DrawingOptions
+    from imagenet_errors.plots.figure_table import plot_against_imagenet_a
+    from imagenet_errors.plots.interactive import write_pages
+    from imagenet_errors.plots.markers import check_column
+    from imagenet_errors.plots.points import find_empty_columns
 
     if args.base == "imagenet-a" and dataset == "imagenet-a":
-        figures = [on_imagenet_a(figure) for figure in figures]
+        figures = [plot_against_imagenet_a(figure) for figure in figures]
     for flag in ("marker", "color", "fit_by"):
-        if getattr(args, flag):
-            column = check(getattr(args, flag), f"--{flag}")
-            if frames["all"][column].isna().all():
-                raise InputError(f"--{flag} {column}: the tables do not say it of any model")
-    empty = {figure.file_stem: points.missing_columns(figure, frames) for figure in figures}
-    whole = [figure for figure in figures if not empty[figure.file_stem]]
-    for columns in {tuple(columns) for columns in empty.values() if columns}:
-        count = sum(tuple(found) == columns for found in empty.values())
-        cli.log.info(
-            f"{dataset}: {count} of the figures left out, for {', '.join(columns)} is empty: {what_fills(columns)}"
-        )
-    folder = figures_dir(args.results_dir, dataset)
-    options = Options(folder, args.format, args.marker, args.color, args.fit_by, args.fit_band, args.save_data)
+        column = getattr(args, flag)
+        if column and frames["all"][check_column(column, f"--{flag}")].isna().all():
+            raise InputError(f"--{flag} {column}: this column of the tables is empty: choose another")
+    empty = {figure.file_stem: tuple(find_empty_columns(figure, frames)) for figure in figures}
+    drawable = [figure for figure in figures if not empty[figure.file_stem]]
+    for columns in {columns for columns in empty.values() if columns}:
+        count, names = list(empty.values()).count(columns), ", ".join(columns)
+        cli.log.info(f"{dataset}: {count} of the figures left out, because {names} is empty: {what_fills(columns)}")
+    options = DrawingOptions(
+        figures_dir(args.results_dir, dataset),
+        *(args.format, args.marker, args.color, args.fit_by, args.fit_band, args.save_data),
+    )
     if args.interactive:
-        write_pages(whole, frames, options)
+        for path in write_pages(drawable, frames, options):
+            cli.log.info(f"wrote {path}")
     else:
-        draw_all(dataset, whole, frames, options, args.jobs)
-    return len(whole) == len(figures)
+        draw_pictures(dataset, drawable, frames, options, args.jobs)
+    return len(drawable) == len(figures)
 
 
 def what_fills(columns: tuple[str, ...]) -> str:
+    """The command that fills empty columns of the stats tables."""
     from imagenet_errors.error_types import ERROR_COLUMNS
 
     if set(columns) & set(ERROR_COLUMNS):
@@ -102,44 +115,34 @@ def what_fills(columns: tuple[str, ...]) -> str:
     return "run evaluation.py --collect_results with the models' ImageNet predictions"
 
 
-def draw_all(dataset: str, figures: list, frames: dict, options, jobs: int) -> None:
+def draw_pictures(
+    dataset: str, figures: "list[Figure]", frames: "Frames", options: "DrawingOptions", jobs: int
+) -> None:
     """Draw in a pool of processes, with a progress bar."""
-    from itertools import chain
-
-    from imagenet_errors.plots.drawing import make
+    from imagenet_errors.plots.drawing import draw_figure
     from imagenet_errors.processes import pool
 
     if jobs == 1 or len(figures) < 3:
-        remarks = [make(figure, frames, options) for figure in show_progress(figures, dataset)]
+        notes = [draw_figure(figure, frames, options) for figure in show_progress(figures, dataset)]
     else:
         with pool(jobs) as workers:
-            waiting = [workers.submit(make, figure, frames, options) for figure in figures]
-            remarks = [one.result() for one in show_progress(waiting, dataset)]
-    for remark in chain.from_iterable(remarks):
-        cli.log.info(remark)
-    cli.log.info(f"drew {len(figures)} of {dataset} into {options.folder}")
+            tasks = [workers.submit(draw_figure, figure, frames, options) for figure in figures]
+            notes = [task.result() for task in show_progress(tasks, dataset)]
+    for note in chain.from_iterable(notes):
+        cli.log.info(note)
+    cli.log.info(f"drew {len(figures)} figures of {dataset} into {options.folder}")
 
 
-def write_pages(figures: list, frames: dict, options) -> None:
-    from imagenet_errors.plots.interactive import write_page
-
-    for family in dict.fromkeys(figure.family for figure in figures):
-        path = write_page(family, [figure for figure in figures if figure.family == family], frames, options)
-        cli.log.info(f"wrote {path}")
-
-
-def save_trends(dataset: str, frames: dict, results_dir: Path) -> None:
+def save_trends(dataset: str, frames: "Frames", results_dir: Path) -> None:
     from imagenet_errors.files import write_csv
-    from imagenet_errors.paths import figures_dir
-    from imagenet_errors.plots import trends
-    from imagenet_errors.plots.trends import COLUMNS
+    from imagenet_errors.plots.trends import TREND_COLUMNS, compute_trends, format_trends
 
-    rows = trends.trends(dataset, frames)
+    rows = compute_trends(dataset, frames)
     if not rows:
-        raise InputError(f"the tables of {dataset} count no errors: run evaluation.py --collect_results")
+        raise InputError(f"the tables of {dataset} have no counts of errors: run evaluation.py --collect_results")
     path = figures_dir(results_dir, dataset) / "trends.csv"
-    write_csv(path, COLUMNS, rows)
-    print(f"{dataset}:", *trends.report(rows), sep="\n")
+    write_csv(path, TREND_COLUMNS, rows)
+    print(f"{dataset}:", *format_trends(rows), sep="\n")
     cli.log.info(f"wrote {path}")
 
 

@@ -1,4 +1,4 @@
-"""The notebooks run, and what is committed of them is what they print."""
+"""The notebooks run, and their committed outputs are what they print."""
 
 import shutil
 
@@ -47,12 +47,12 @@ def outputs(notebook) -> list[str]:
     [
         ("dough_bagel_eval", "annotated", ["547 agree"]),
         ("explore_dataset", "annotated", ["1,019 pairs", "18,692 unproblematic", "161 superclasses"]),
-        ("analyse_results_imagenet", "published", ["962 models, 50 figures"]),
+        pytest.param("analyse_results_imagenet", "published", ["962 models, 50 figures"], marks=pytest.mark.heavy),
         ("analyse_results_imagenet-a", "published", ["962 models, 44 figures"]),
-        ("show_images", "demonstrated", ["chelsea.png", "model failure: 2"]),
+        pytest.param("show_images", "demonstrated", ["chelsea.png", "model failure: 2"], marks=pytest.mark.heavy),
     ],
 )
-def test_notebook_shows_what_it_no_longer_computes(name, needs, words, request, monkeypatch):
+def test_committed_outputs_are_what_the_notebook_computes(name, needs, words, request, monkeypatch):
     for variable, value in request.getfixturevalue(needs).items():
         monkeypatch.setenv(variable, str(value))
     committed = nbformat.read(ROOT / "src" / f"{name}.ipynb", as_version=4)
@@ -64,7 +64,7 @@ def test_notebook_shows_what_it_no_longer_computes(name, needs, words, request, 
 
 
 @pytest.mark.parametrize("dataset", ["imagenet", "imagenet-a"])
-def test_notebook_links_to_a_figure_that_is_not_there(dataset):
+def test_notebook_links_to_committed_figures(dataset):
     notebook = nbformat.read(ROOT / "src" / f"analyse_results_{dataset}.ipynb", as_version=4)
     shown = [one["data"]["text/html"] for cell in notebook.cells for one in cell.get("outputs", []) if "data" in one]
     links = [html.split('"')[1] for html in shown if html.startswith("<img")]

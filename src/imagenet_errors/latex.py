@@ -49,7 +49,7 @@ def superclasses(found: Superclasses, vocabulary: Classes) -> str:
         + "".join(f"{vocabulary.wnids[i]} & {escape(vocabulary.descriptions[i])} \\\\\n" for i in members)
         + "\\end{longtable}\n"
         for title, members in (
-            *((f"\\textbf{{\\texttt{{{escape(name)}}}}}", members) for name, members in found.defined(vocabulary)),
-            ("Without a superclass", found.alone(vocabulary)),
+            *((f"\\textbf{{\\texttt{{{escape(name)}}}}}", members) for name, members in found.list_defined(vocabulary)),
+            ("Without a superclass", found.list_ungrouped(vocabulary)),
         )
     )

@@ -1,4 +1,4 @@
-"""Reading what is known about classes and images: which file counts, and what is refused, by name."""
+"""Reading definitions and annotations: which file is used, what it means, and what is refused by name."""
 
 import json
 import sys
@@ -26,7 +26,7 @@ def samples_of(names: list[str], target: int = 0, wnid: str = "n01440764") -> Sa
 
 
 def refusal(function, *arguments) -> str:
-    """The one line that the function refuses its arguments with."""
+    """The one-line message with which the function refuses its arguments."""
     with pytest.raises(InputError) as refused:
         function(*arguments)
     assert "\n" not in str(refused.value)
@@ -56,7 +56,7 @@ def test_one_object_per_line_reads_as_one_object(define):
     assert np.array_equal(by_line.members, whole.members)
 
 
-def test_committed_definitions_do_not_win_over_official_ones(define, classes):
+def test_own_definitions_replace_committed_ones(define, classes):
     found = define('{"fishes": [["fish"]]}')
     alone = [name for name in found.names if name in classes.ids]
     assert (found.names[0], len(found.names) - len(alone), found.names_of(0)) == ("fishes", 1, ["fishes"])
@@ -90,16 +90,16 @@ def test_all_lemmas_of_an_inner_list_are_required_and_any_list_suffices(define, 
         "",
     ],
     ids=[
-        "name twice",
-        "name twice on two lines",
+        "duplicate name",
+        "duplicate name on two lines",
         "empty inner list",
-        "no inner list",
-        "no list of lists",
-        "lemma is no text",
-        "cut off",
-        "last line cut off",
-        "no object",
-        "no superclass",
+        "empty outer list",
+        "list of texts",
+        "lemma is a number",
+        "truncated",
+        "truncated last line",
+        "list",
+        "empty object",
         "empty file",
     ],
 )
@@ -129,52 +129,52 @@ def annotate(tmp_path, classes):
     return read
 
 
-def test_file_that_is_annotated_twice_is_refused_by_name(annotate):
+def test_image_annotated_twice_is_refused_by_name(annotate):
     one = f'"{FILES[0]}": {{"correct": ["n01440764"]}}'
     assert FILES[0] in refusal(annotate, f'{{"initial_annots": {{{one}, {one}}}}}')
 
 
-def test_label_that_stands_twice_stays(annotate):
+def test_repeated_label_is_kept(annotate):
     images = annotate({FILES[0]: {"correct": ["n01440764", "n01443537"], "unclear": ["n01443537"]}})
     assert images.labels.tolist() == [[0, 1, 1]]
 
 
-def test_official_labels_that_stand_twice_stay(context):
-    twice = [row for row in context.images.labels.tolist() if len(row) - row.count(-1) > len(set(row) - {-1})]
-    assert len(twice) == 16
+def test_repeated_official_labels_are_kept(context):
+    repeated = [row for row in context.images.labels.tolist() if len(row) - row.count(-1) > len(set(row) - {-1})]
+    assert len(repeated) == 16
 
 
-def test_unclear_labels_come_after_the_correct_ones_and_wrong_ones_decide_nothing(annotate):
+def test_unclear_labels_follow_correct_ones_and_wrong_ones_are_separate(annotate):
     lists = {"wrong": ["n01484850"], "unclear": ["n01443537"], "correct": ["n01440764"]}
     images = annotate({FILES[0]: lists})
     assert (images.labels.tolist(), images.wrong_labels.tolist()) == ([[0, 1]], [[2]])
 
 
-def test_names_of_other_images_do_not_count(annotate):
+def test_annotations_of_other_images_are_ignored(annotate):
     other = "n01440764_10026.JPEG"
     lists = {"correct": ["n01440764"]}
     images = annotate({other: lists, FILES[1]: lists}, names=[other, *FILES])
     assert images.files.tolist() == [f"n01440764/{FILES[1]}"]
 
 
-def test_images_without_annotation_are_left_out_and_rows_stay_theirs(annotate):
+def test_images_without_annotation_are_left_out_and_rows_are_kept(annotate):
     images = annotate({FILES[2]: {"correct": ["n01440764"]}, FILES[1]: {"correct": ["n01440764"]}})
     assert images.rows.tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("lists", [{}, {"correct": []}, {"correct": ["n01443537"]}, {"wrong": ["n01440764"]}])
-def test_unproblematic_image_that_does_not_accept_its_target_is_refused_by_name(annotate, lists):
+def test_unproblematic_image_without_its_original_label_is_refused_by_name(annotate, lists):
     assert FILES[1] in refusal(annotate, {FILES[0]: {"correct": ["n01440764"]}, FILES[1]: lists})
 
 
 @pytest.mark.parametrize("lists", [{}, {"correct": ["n01443537"]}])
-def test_problematic_image_may_accept_anything(annotate, lists):
+def test_problematic_image_may_lack_its_original_label(annotate, lists):
     assert annotate({FILES[0]: lists}, problematic=[FILES[0]]).problematic.tolist() == [True]
 
 
-@pytest.mark.parametrize("kind", ["correct", "unclear", "wrong"])
-def test_unknown_wordnet_id_is_refused_by_name(annotate, kind):
-    message = refusal(annotate, {FILES[0]: {"correct": ["n01440764"]} | {kind: ["n00000001"]}})
+@pytest.mark.parametrize("key", ["correct", "unclear", "wrong"])
+def test_unknown_wordnet_id_is_refused_by_name(annotate, key):
+    message = refusal(annotate, {FILES[0]: {"correct": ["n01440764"]} | {key: ["n00000001"]}})
     assert FILES[0] in message
     assert "n00000001" in message
 
@@ -191,20 +191,20 @@ def test_unknown_wordnet_id_is_refused_by_name(annotate, kind):
         f'{{"initial_annots": {{"{FILES[0]}": {{"correct": ["n01440764"]}}}}, "imagenet_m": 68}}',
     ],
     ids=[
-        "cut off",
+        "truncated",
         "list",
         "empty object",
-        "no image",
+        "list of images",
         "image is a list",
         "problematic is null",
         "imagenet_m is a number",
     ],
 )
-def test_file_that_is_no_annotations_is_refused_by_name(annotate, tmp_path, text):
+def test_malformed_annotations_are_refused_by_name(annotate, tmp_path, text):
     assert str(tmp_path / ANNOTATIONS) in refusal(annotate, text)
 
 
-def test_missing_annotations_are_told_in_one_line_with_where_to_get_them(tmp_path):
+def test_missing_annotations_are_one_line_with_their_download(tmp_path):
     (tmp_path / "imagenet/m").mkdir(parents=True)
     samples = samples_of(FILES)
     np.savez(tmp_path / "imagenet/samples_info.npz", sample_files=samples.files, targets=samples.targets)
@@ -215,7 +215,7 @@ def test_missing_annotations_are_told_in_one_line_with_where_to_get_them(tmp_pat
     assert "--what annotations, or from https://storage.googleapis.com/" in done.stderr
 
 
-def test_imagenet_a_accepts_the_target_alone_and_skips_no_image(tmp_path, classes):
+def test_imagenet_a_accepts_only_the_original_label_of_every_image(tmp_path, classes):
     names = ["0.000116_digital clock _ digital clock_0.865662.jpg", FILES[0]]
     images = load_annotated_images(
         Artefacts(tmp_path), "imagenet-a", samples_of(names, 6, "n01498041"), classes, "json"
@@ -225,7 +225,7 @@ def test_imagenet_a_accepts_the_target_alone_and_skips_no_image(tmp_path, classe
     assert not images.problematic.any()
 
 
-def test_non_prototypical_validation_files_are_none_in_imagenet_a(tmp_path, classes):
+def test_imagenet_a_has_no_non_prototypical_images(tmp_path, classes):
     name = min(annotations.non_prototypical_files(COMMITTED))
     images = load_annotated_images(Artefacts(tmp_path), "imagenet-a", samples_of([name]), classes, "json")
     assert not images.non_prototypical.any()
@@ -258,13 +258,13 @@ def tfds(monkeypatch):
 def example_of(file: str, lists: dict, problematic: bool, ids: dict[str, int]) -> dict:
     """An image as tensorflow-datasets gives it."""
     labels = {
-        f"{kind}_multi_labels": np.array([ids[wnid] for wnid in lists.get(kind, [])], np.int64)
-        for kind in ("correct", "unclear", "wrong")
+        f"{key}_multi_labels": np.array([ids[wnid] for wnid in lists.get(key, [])], np.int64)
+        for key in ("correct", "unclear", "wrong")
     }
     return {"file_name": file.encode(), "is_problematic": np.bool_(problematic), **labels}
 
 
-def test_tensorflow_datasets_says_the_same_as_the_json_file(shared, tfds, twelve, context, tmp_path):
+def test_tensorflow_datasets_equals_the_json_file(shared, tfds, twelve, context, tmp_path):
     content = json.loads((twelve / ANNOTATIONS).read_text())
     problematic = content["problematic_images"]
     some = [*list(content["initial_annots"])[:200], *list(problematic)[:50]]
@@ -285,18 +285,18 @@ def test_tensorflow_datasets_says_the_same_as_the_json_file(shared, tfds, twelve
         assert np.array_equal(getattr(from_tfds, name), values), name
 
 
-def test_tensorflow_datasets_that_list_a_file_twice_are_refused_by_name(tfds, classes):
+def test_tensorflow_datasets_with_a_file_twice_is_refused_by_name(tfds, classes):
     example = example_of(FILES[0], {"correct": ["n01440764"]}, False, classes.ids)
     tfds([example, example])
     assert FILES[0] in refusal(annotations_from_tfds)
 
 
-def test_tensorflow_datasets_that_are_not_prepared_are_told_in_one_line(tfds):
+def test_unprepared_tensorflow_datasets_is_refused_in_one_line(tfds):
     tfds(error=AssertionError("Dataset imagenet2012_multilabel: could not find data in /x"))
     assert "imagenet2012_multilabel:3.0.0 is not prepared" in refusal(annotations_from_tfds)
 
 
-def test_tensorflow_datasets_that_are_not_installed_are_told_in_one_line(monkeypatch):
+def test_missing_tensorflow_datasets_is_refused_in_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     assert "pip install" in refusal(annotations_from_tfds)
 
@@ -305,7 +305,7 @@ def test_tensorflow_datasets_that_are_not_installed_are_told_in_one_line(monkeyp
 
 
 @pytest.mark.parametrize("name", ["imagenet_wnet_id_to_target.json", "labels_map.json"])
-def test_class_lists_that_lack_a_class_are_refused_by_name(tmp_path, name):
+def test_class_list_without_a_class_is_refused_by_name(tmp_path, name):
     content = json.loads((REPOSITORY / "artefacts" / name).read_text())
     content.pop(list(content)[-1])
     (tmp_path / name).write_text(json.dumps(content))
@@ -319,7 +319,7 @@ def test_class_ids_out_of_order_are_refused(tmp_path):
     assert "imagenet_wnet_id_to_target.json" in refusal(load_classes, Artefacts(tmp_path))
 
 
-def test_no_way_up_is_forgotten():
+def test_closure_follows_all_hypernyms():
     mouse, rodent, toy, favourite, top = range(5)
     ways = {mouse: ((rodent, toy), (favourite,)), rodent: ((top,), ()), toy: ((top,), ()), favourite: ((), (top,))}
     synsets = {at: wordnet.Synset((f"lemma{at}",), *ways.get(at, ((), ())), ()) for at in range(5)}
@@ -327,7 +327,7 @@ def test_no_way_up_is_forgotten():
     assert wordnet.WordNet(synsets).closure(favourite) == {favourite, top}
 
 
-def test_hierarchy_that_lacks_an_ancestor_is_refused_by_name(tmp_path, classes):
+def test_hierarchy_without_an_ancestor_is_refused_by_name(tmp_path, classes):
     lines = (REPOSITORY / "artefacts/wordnet_closure.tsv").read_text().splitlines(keepends=True)
     (tmp_path / "wordnet_closure.tsv").write_text("".join(line for line in lines if not line.startswith("1740\t")))
     assert "00001740" in refusal(load_wordnet, Artefacts(tmp_path), classes)
@@ -340,7 +340,7 @@ def test_damaged_cooccurrence_counts_are_refused_by_name(tmp_path, line):
     assert str(path) in refusal(spurious_pairs, Artefacts(tmp_path), np.zeros((1000, 1000), bool))
 
 
-def test_pair_that_was_counted_once_or_shares_is_not_spurious(tmp_path):
+def test_pair_counted_once_or_sharing_a_superclass_is_not_spurious(tmp_path):
     (tmp_path / "cooccurrence_counts.csv").write_text("class_a,class_b,count\n1,2,1\n3,4,2\n5,6,2\n")
     share = np.eye(1000, dtype=bool)
     share[3, 4] = share[4, 3] = True

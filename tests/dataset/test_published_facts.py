@@ -1,4 +1,4 @@
-"""Every number the paper and its repository state about classes, images, superclasses and pairs, counted again."""
+"""The numbers that the paper and its repository state about classes, images, superclasses and pairs, recounted."""
 
 import csv
 import json
@@ -79,20 +79,20 @@ def pairs_of(matrix: np.ndarray) -> set[tuple[int, int]]:
     return {(int(a), int(b)) for a, b in np.argwhere(np.triu(matrix, 1))}
 
 
-def test_no_class_slips_into_another_group(groups):
+def test_class_groups_have_the_published_sizes(groups):
     assert [groups[name].sum() for name in ("all", "organism", "artifact", "other")] == [1000, 410, 522, 68]
 
 
-def test_no_image_is_lost_or_doubled_in_a_group(context):
+def test_groups_have_the_published_numbers_of_images(context):
     counts = {group: int(members.sum()) for group, members in context.counted_images.groups.items()}
     assert counts == {"all": 18_692, "organism": 7_624, "artifact": 10_184, "other": 1_596}
 
 
-def test_no_annotated_image_is_lost_and_no_problematic_one_counted(context):
+def test_annotated_and_counted_images_have_the_published_numbers(context):
     assert (len(context.images), int(context.counted_images.counted.sum())) == (20_000, 18_692)
 
 
-def test_no_accepted_label_is_lost_or_invented(context):
+def test_shares_of_images_with_several_labels_are_the_published_ones(context):
     several = np.array([len(set(labels) - {annotations.NO_LABEL}) > 1 for labels in context.images.labels.tolist()])
     shares = [round(100 * several[members].mean(), 2) for members in context.counted_images.groups.values()]
     assert shares == [19.20, 10.38, 27.88, 41.98]
@@ -103,17 +103,17 @@ def test_imagenet_a_classes_are_in_their_published_groups(classes, groups):
     assert [int(groups[group][ids].sum()) for group in wordnet.GROUPS] == [200, 77, 104, 19]
 
 
-def test_no_superclass_is_lost_and_no_class_left_without(classes, grouped):
+def test_superclasses_and_ungrouped_classes_have_the_published_numbers(classes, grouped):
     alone = [name for name in grouped.names if name in classes.ids]
     assert (len(grouped.names) - len(alone), len(alone)) == (161, 74)
 
 
-def test_no_superclass_gains_or_loses_a_member(classes, grouped):
+def test_superclasses_have_the_published_number_of_members(classes, grouped):
     defined = [name not in classes.ids for name in grouped.names]
     assert grouped.members[:, defined].sum() == 1_071
 
 
-def test_no_pair_of_classes_gains_or_loses_a_common_superclass(grouped):
+def test_pairs_that_share_a_superclass_have_the_published_number(grouped):
     assert len(pairs_of(grouped.share)) == 5_476
 
 
@@ -124,12 +124,12 @@ def test_superclasses_touch_the_published_groups(classes, groups, grouped):
     assert [int((columns & alone).sum()) for columns in touched.values()] == [8, 59, 7]
 
 
-def test_neither_the_class_itself_nor_a_hypernym_path_is_forgotten(classes, grouped):
+def test_superclasses_of_every_class_equal_a_plain_derivation(classes, grouped):
     expected = plain_superclasses(REPOSITORY / "artefacts")
     assert {class_id: set(grouped.names_of(class_id)) for class_id in range(1000)} == expected
 
 
-def test_superclass_listing_is_not_stale(classes, grouped):
+def test_committed_superclass_listing_is_current(classes, grouped):
     committed = (REPOSITORY / "artefacts/superclasses.txt").read_text(encoding="utf-8")
     assert committed == list_superclasses(grouped, classes)
 
@@ -149,7 +149,7 @@ def test_inputs_of_the_cooccurrence_counts_are_those_of_the_paper(real_inputs):
     assert sum(size * (size - 1) // 2 for size in sizes) == 13_090
 
 
-def test_neither_annotated_nor_unlabelled_images_count_for_cooccurrence(real_inputs, cooccurrences):
+def test_cooccurrence_counts_equal_a_plain_recount(real_inputs, cooccurrences):
     plain = {}
     for labels, target, skip in zip(*real_inputs, strict=True):
         if labels and not skip:
@@ -159,12 +159,12 @@ def test_neither_annotated_nor_unlabelled_images_count_for_cooccurrence(real_inp
     assert (len(plain), sum(plain.values())) == (5_456, 13_090)
 
 
-def test_sharing_and_single_pairs_do_not_stay_spurious(cooccurrences, grouped):
+def test_only_repeated_pairs_without_a_common_superclass_are_spurious(cooccurrences, grouped):
     not_sharing = [count for pair, count in cooccurrences.items() if not grouped.share[pair]]
     assert (len(not_sharing), sum(count >= 2 for count in not_sharing)) == (4_283, 1_019)
 
 
-def test_committed_cooccurrence_counts_are_not_stale(cooccurrences):
+def test_committed_cooccurrence_counts_are_current(cooccurrences):
     with open(REPOSITORY / "artefacts/cooccurrence_counts.csv", newline="") as file:
         rows = [tuple(map(int, row)) for row in list(csv.reader(file))[1:]]
     assert rows == [(*pair, count) for pair, count in cooccurrences.items()]
@@ -177,7 +177,7 @@ def test_spurious_pairs_are_exactly_the_published_ones(shared, spurious):
     assert pairs_of(spurious) == published
 
 
-def test_spurious_pairs_do_not_hold_in_one_direction_only(spurious):
+def test_spurious_pairs_are_symmetric(spurious):
     assert (spurious == spurious.T).all()
 
 
@@ -193,7 +193,7 @@ def test_spurious_pairs_fall_into_the_published_groups(groups, spurious):
     assert len(pairs_of(spurious)) - sum(counts.values()) == 216
 
 
-def test_non_prototypical_files_are_not_stale(shared):
+def test_committed_non_prototypical_files_are_current(shared):
     lists = [
         json.loads((shared / f"annotations/{name}_mistakes.json").read_text()) for name in ("vit3b", "greedy_soups")
     ]
@@ -208,7 +208,7 @@ def test_non_prototypical_files_are_not_stale(shared):
     assert public_sources.non_prototypical(lists) == sorted(recomputed)
 
 
-def test_wordnet_closure_neither_lacks_nor_invents_synsets(classes, synsets):
+def test_committed_wordnet_closure_is_current(classes, synsets):
     assert len(synsets.synsets) == 6_321
     assert public_sources.needed_synsets(public_sources.parse_data_noun(data_noun()), classes.offsets) == synsets
 
@@ -217,7 +217,7 @@ def test_class_ids_follow_the_order_of_timm(classes):
     assert list(classes.wnids) == timm_text("imagenet_synsets.txt").split()
 
 
-def test_descriptions_are_not_swapped_between_classes(classes):
+def test_descriptions_are_those_of_timm(classes):
     lemmas = dict(line.split("\t") for line in timm_text("imagenet_synset_to_lemma.txt").splitlines())
     assert list(classes.descriptions) == [lemmas[wnid] for wnid in classes.wnids]
 

@@ -28,7 +28,7 @@ class TestPredictions:
     def test_out_of_range(self, analyse, small):
         for wrong in ([0, 1000], [-1, 0], [0.5, 1.0]):
             np.savez(small / "imagenet" / "me--mine" / "preds.npz", top1=np.array(wrong))
-            assert refused(analyse(), "no class id of 0 to 999")
+            assert refused(analyse(), "not a class id from 0 to 999")
 
     def test_damaged_or_without_top1(self, analyse, small):
         path = small / "imagenet" / "me--mine" / "preds.npz"

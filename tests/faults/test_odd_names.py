@@ -14,7 +14,8 @@ from PIL import Image
 
 from imagenet_errors.dataset.samples import read_samples
 from imagenet_errors.paths import Artefacts
-from imagenet_errors.plots import error_bars, stats
+from imagenet_errors.plots import error_bars
+from imagenet_errors.plots.model_frames import load_frames
 from tests.conftest import FILES, annotate, refused
 from tests.helpers.one_of_each import OWN_MODEL, STEPS
 
@@ -103,7 +104,7 @@ class TestModels:
         assert done.status == 0, done
         for rows in tables(tmp_path / "results"):
             assert [row["model_dir_id"] for row in rows] == sorted(ODD)
-        assert stats.load(tmp_path / "results", "imagenet")["all"].model_dir_id.tolist() == sorted(ODD)
+        assert load_frames(tmp_path / "results", "imagenet")["all"].model_dir_id.tolist() == sorted(ODD)
         for name in ODD[:4]:
             why = ("--explain", FILES[1], f"--model={name}")
             assert evaluate(root, tmp_path / "results", *why).status == 0

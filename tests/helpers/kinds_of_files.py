@@ -28,8 +28,8 @@ from imagenet_errors.models.architectures import read_architectures
 from imagenet_errors.paper_archive import convert, tar_reader
 from imagenet_errors.paper_archive.analysis_frames import Reader
 from imagenet_errors.paths import Artefacts, stats_table
-from imagenet_errors.plots import stats
 from imagenet_errors.plots.figure_table import load_figures
+from imagenet_errors.plots.model_frames import load_frames
 from tests.conftest import COMMITTED
 from tests.helpers.one_of_each import STEPS
 
@@ -171,7 +171,7 @@ KINDS = {
     "tables": Kind(
         str(stats_table(Path("../results"), "imagenet", "all")),
         TRENDS,
-        lambda at, path: stats.load(path.parents[1], "imagenet"),
+        lambda at, path: load_frames(path.parents[1], "imagenet"),
     ),
     "logits": Kind("imagenet/vit3b.npz", LOGITS, lambda _, path: logits.read(path), True),
 }

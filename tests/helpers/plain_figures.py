@@ -1,4 +1,4 @@
-"""What the figures' tests share: the points of any figure in plain Python, from design/figures.md; made-up tables."""
+"""Shared by the tests of figures: made-up stats tables, and the points of any figure in plain Python."""
 
 import csv
 import os

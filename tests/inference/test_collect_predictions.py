@@ -166,7 +166,7 @@ def test_images_are_claimed_before_anything_is_predicted(call, tmp_path, monkeyp
     (tmp_path / "a" / "imagenet" / "samples_info.npz").unlink()
     refused = call("collect_predictions", *flags)
     assert refused.status == 2
-    assert "it said which images efficientnet_lite--lite0 has predictions for" in refused.stderr
+    assert "the predictions of efficientnet_lite--lite0 are for the images it listed" in refused.stderr
 
 
 @pytest.mark.parametrize("lost", ["num_params", "top1_val_acc", None])
@@ -195,7 +195,7 @@ def test_samples_are_compared_by_number(sample):
     path.write_bytes(path.read_bytes()[:100])
     outcome = sample("--model", "lite1")
     assert outcome.status == 2
-    assert "it said which images efficientnet_lite--lite0 has predictions for: restore it" in outcome.stderr
+    assert "the predictions of efficientnet_lite--lite0 are for the images it listed: restore it" in outcome.stderr
     np.savez(path, sample_files=files, targets=targets[::-1])
     assert sample("--model", "lite0").status == 0
     with np.load(path) as archive:

@@ -1,9 +1,10 @@
-"""The pictures: colours, shapes, keys, what is cut off or covered, formats, and that they come out the same twice."""
+"""The pictures: colours, markers, legends, layout, formats, reproducible bytes, cost."""
 
 import hashlib
 import itertools
+import resource
+import subprocess
 import threading
-import time
 
 import numpy as np
 import pandas as pd
@@ -14,8 +15,10 @@ from matplotlib.colors import to_rgba
 from matplotlib.markers import MarkerStyle
 from matplotlib.text import Text
 
-from imagenet_errors.plots import drawing, markers, stats
+import utils_plot
+from imagenet_errors.plots import drawing, markers
 from imagenet_errors.plots.figure_table import load_figures
+from imagenet_errors.plots.model_frames import load_frames
 from tests.conftest import COMMITTED, ROOT, refused, run_script
 from tests.helpers.plain_figures import (
     CORPORA,
@@ -47,7 +50,12 @@ MARKERS = {
         **{"CLIP Training": "P", "Adversarial Training": "X"},
     },
 }
-ALLOWED = [*MARKERS, "training_data_size", "num_params"]
+SHOWABLE = [*MARKERS, "training_data_size", "num_params"]
+
+
+def quick(kept, values) -> list:
+    """Parameters of a test of which only the `kept` values run outside the heavy checks."""
+    return [value if value in kept else pytest.param(value, marks=pytest.mark.heavy) for value in values]
 
 
 @pytest.fixture
@@ -58,8 +66,8 @@ def drawn(monkeypatch, tmp_path):
     monkeypatch.setattr(pyplot, "close", kept.append)
 
     def run(figure, folder=tmp_path, **options):
-        frames = stats.load(folder, figure.dataset)
-        drawing.make(figure, frames, drawing.Options(tmp_path / "out", (), **options))
+        frames = load_frames(folder, figure.dataset)
+        drawing.draw_figure(figure, frames, drawing.DrawingOptions(tmp_path / "out", (), **options))
         kept[-1].set_dpi(300)
         kept[-1].canvas.draw()
         return kept[-1]
@@ -117,9 +125,9 @@ def legend_texts(canvas) -> list[str]:
 
 
 @pytest.mark.parametrize("group", SHADES)
-def test_a_corpus_has_another_shade_than_specified(group):
+def test_corpora_have_the_specified_shades(group):
     sizes = pd.DataFrame({"training_data_size": [known[0] for known in CORPORA.values()]})
-    shades = markers.Shades.of(sizes, "training_data_size")
+    shades = markers.ColorScale.from_points(sizes, "training_data_size")
     positions = shades.positions(sizes.training_data_size)
     assert positions == pytest.approx([known[4] for known in CORPORA.values()], abs=6e-4)
     for color, (corpus, known) in zip(shades.colors(group, sizes.training_data_size), CORPORA.items(), strict=True):
@@ -127,13 +135,13 @@ def test_a_corpus_has_another_shade_than_specified(group):
 
 
 @pytest.mark.parametrize("column", MARKERS)
-def test_a_value_has_another_mark_than_specified(column):
+def test_values_have_the_specified_markers(column):
     assert list(markers.MARKERS[column].items()) == list(MARKERS[column].items())
-    assert all(markers.marker(column, value) == code for value, code in MARKERS[column].items())
+    assert all(markers.marker_code(column, value) == code for value, code in MARKERS[column].items())
 
 
 @pytest.mark.parametrize("figure", [ONE, THREE], ids=["all", "three"])
-def test_a_point_is_drawn_elsewhere_or_in_another_shade_or_shape(drawn, tmp_path, figure):
+def test_points_are_drawn_at_their_place_in_shade_and_marker_of_their_corpus(drawn, tmp_path, figure):
     write_tables(tmp_path, made_tables(36))
     canvas = drawn(figure)
     row = next(row for row in ROWS if row["file_stem"] == figure.file_stem and row["dataset"] == figure.dataset)
@@ -150,7 +158,7 @@ def test_a_point_is_drawn_elsewhere_or_in_another_shade_or_shape(drawn, tmp_path
         ), (group, model)
 
 
-def test_an_unknown_corpus_passes_for_a_known_one_or_shifts_the_shades(drawn, tmp_path):
+def test_unknown_corpus_is_grey_and_leaves_the_other_shades(drawn, tmp_path):
     tables = made_tables(24)
     for rows in tables.values():
         rows[3]["training_data"] = "My images (7M)"
@@ -165,7 +173,7 @@ def test_an_unknown_corpus_passes_for_a_known_one_or_shifts_the_shades(drawn, tm
     assert sum(close_to(mark[2], CORPORA["Instagram (3.6B)"][8]) for mark in marks_drawn(canvas)) == 2
 
 
-def test_unknown_corpora_alone_cannot_be_drawn(drawn, tmp_path):
+def test_only_unknown_corpora_can_be_drawn(drawn, tmp_path):
     tables = made_tables(5)
     for rows in tables.values():
         for row in rows:
@@ -176,25 +184,25 @@ def test_unknown_corpora_alone_cannot_be_drawn(drawn, tmp_path):
     assert all(is_mark(mark[3], "h") for mark in marks_drawn(canvas))
 
 
-def test_a_rare_corpus_is_buried_by_the_crowd(drawn, shared):
+def test_rare_corpora_are_drawn_over_common_ones(drawn, shared):
     canvas = drawn(ONE, shared / "published")
     counts = [len(cloud.get_offsets()) for cloud in clouds(canvas)]
     assert sum(counts) == 962
     order = sorted(clouds(canvas), key=lambda cloud: cloud.get_zorder())  # stable, as matplotlib draws
     assert [len(cloud.get_offsets()) for cloud in order] == sorted(counts, reverse=True)
-    crowd = [cloud for cloud in clouds(canvas) if len(cloud.get_offsets()) > 100]
-    assert [len(cloud.get_offsets()) for cloud in crowd] == [757, 131]
+    common = [cloud for cloud in clouds(canvas) if len(cloud.get_offsets()) > 100]
+    assert [len(cloud.get_offsets()) for cloud in common] == [757, 131]
     for cloud in clouds(canvas):
-        hollow = len(cloud.get_facecolors()) == 0
-        assert hollow == (cloud in crowd)
-        assert (cloud.get_sizes()[0] < 12) == (cloud in crowd)
+        is_hollow = len(cloud.get_facecolors()) == 0
+        assert is_hollow == (cloud in common)
+        assert (cloud.get_sizes()[0] < 12) == (cloud in common)
 
 
-def test_the_crowd_of_a_group_buries_the_rare_corpora_of_another(drawn, shared):
+def test_rare_corpora_are_drawn_over_common_ones_of_all_groups(drawn, shared):
     canvas = drawn(THREE, shared / "published")
     order = sorted(clouds(canvas), key=lambda cloud: cloud.get_zorder())
-    crowded = [len(cloud.get_offsets()) > 100 for cloud in order]
-    assert crowded == [True] * 6 + [False] * 30
+    are_common = [len(cloud.get_offsets()) > 100 for cloud in order]
+    assert are_common == [True] * 6 + [False] * 30
 
 
 # --- layout ----------------------------------------------------------------------------------------------------------
@@ -246,8 +254,8 @@ def well_laid_out(canvas) -> bool:
     return True
 
 
-@pytest.mark.parametrize("at", range(len(MAIN)))
-def test_a_main_figure_covers_its_texts_or_cuts_off_points(drawn, shared, at):
+@pytest.mark.parametrize("at", quick([0, 2, 11], range(len(MAIN))))
+def test_main_figure_shows_all_points_texts_and_lines(drawn, shared, at):
     canvas = drawn(MAIN[at], shared / "published")
     assert well_laid_out(canvas)
     labels = [text for text in legend_texts(canvas) if "slope" in text]
@@ -258,13 +266,13 @@ def test_a_main_figure_covers_its_texts_or_cuts_off_points(drawn, shared, at):
 
 
 @pytest.mark.parametrize("options", [{"marker": "arch_group"}, {"color": "num_params"}, {"fit_by": "pretrain_method"}])
-def test_other_keys_do_not_fit_into_the_picture(drawn, shared, options):
+def test_legends_of_other_columns_fit_into_the_picture(drawn, shared, options):
     figure = next(figure for figure in MAIN if len(figure.groups) == 1)
     assert well_laid_out(drawn(figure, shared / "published", **options))
 
 
 @pytest.mark.heavy
-def test_any_figure_cuts_off_points(drawn, shared, monkeypatch):
+def test_every_figure_shows_all_points_and_texts(drawn, shared, monkeypatch):
     monkeypatch.setitem(pyplot.rcParams, "figure.max_open_warning", 0)
     for figure in FIGURES:
         canvas = drawn(figure, shared / "published")
@@ -272,7 +280,7 @@ def test_any_figure_cuts_off_points(drawn, shared, monkeypatch):
         canvas.clear()
 
 
-def test_axes_are_not_the_published_ones(drawn, tmp_path):
+def test_axes_are_the_published_ones(drawn, tmp_path):
     write_tables(tmp_path, made_tables(12))
     figure = next(figure for figure in MAIN if figure.dataset == "imagenet" and len(figure.groups) == 2)
     axes = drawn(figure).axes[0]
@@ -285,7 +293,7 @@ def test_axes_are_not_the_published_ones(drawn, tmp_path):
     assert row["y_label"] in (axes.get_ylabel(), axes.get_title(loc="left"), axes.get_title())
 
 
-def test_imagenet_a_figures_stay_on_imagenet_accuracy(draw, tmp_path, monkeypatch):
+def test_base_imagenet_a_plots_against_imagenet_a_accuracy(draw, tmp_path, monkeypatch):
     write_tables(tmp_path, made_tables(12, "imagenet-a"), "imagenet-a")
     figure = next(figure for figure in MAIN if figure.dataset == "imagenet-a" and figure.groups == ("all",))
     kept, close = [], pyplot.close
@@ -307,38 +315,38 @@ def test_imagenet_a_figures_stay_on_imagenet_accuracy(draw, tmp_path, monkeypatc
 # --- flags -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("column", ALLOWED)
-def test_a_column_cannot_be_shape_or_shade(drawn, tmp_path, column):
+@pytest.mark.parametrize("column", quick(["arch_group", "num_params"], SHOWABLE))
+def test_column_can_be_shown_by_markers_and_colours(drawn, tmp_path, column):
     write_tables(tmp_path, made_tables(48))
     by_shape = drawn(THREE, marker=column)
     assert len(marks_drawn(by_shape)) == 48 * 3
     if column in MARKERS:
-        present = {value for value in MARKERS[column] if value in set(stats.load(tmp_path, "imagenet")["all"][column])}
+        present = {value for value in MARKERS[column] if value in set(load_frames(tmp_path, "imagenet")["all"][column])}
         assert present <= set(legend_texts(by_shape))
         assert {
             code for code in MARKERS[column].values() if any(is_mark(mark[3], code) for mark in marks_drawn(by_shape))
         } == {MARKERS[column][value] for value in present}
     by_shade = drawn(ONE, color=column)
-    values = stats.load(tmp_path, "imagenet")["all"][column].nunique()
+    values = load_frames(tmp_path, "imagenet")["all"][column].nunique()
     found = {tuple(np.round(mark[2], 4)) for mark in marks_drawn(by_shade)}
     assert 0.8 * values <= len(found) <= values  # a scale has 256 steps
 
 
 @pytest.mark.parametrize("flag", ["--marker", "--color", "--fit_by"])
 @pytest.mark.parametrize(("name", "word"), [("arch_groups", "did you mean 'arch_group'"), ("model_dir_id", "unknown")])
-def test_a_column_that_cannot_be_shown_is_a_traceback(draw, tmp_path, flag, name, word):
+def test_column_that_cannot_be_shown_is_refused(draw, tmp_path, flag, name, word):
     write_tables(tmp_path, made_tables(3))
     assert refused(draw(flag, name), f"{flag}: ", word)
     assert not list(tmp_path.rglob("*.p*"))
 
 
-def test_a_column_that_the_tables_lack_is_a_traceback(draw, tmp_path):
+def test_column_that_the_tables_lack_is_refused(draw, tmp_path):
     tables = made_tables(3)
     write_tables(tmp_path, {g: [{k: r[k] for k in r if k != "num_params"} for r in tables[g]] for g in tables})
     assert refused(draw("--color", "num_params"), "num_params")
 
 
-def test_a_format_is_not_what_its_name_says(draw, tmp_path):
+def test_formats_are_what_their_suffixes_say(draw, tmp_path):
     write_tables(tmp_path, made_tables(3))
     assert draw("--format", "svg,pdf,png").status == 0
     files = {path.suffix: path.read_bytes() for path in (tmp_path / "out/figures/imagenet").iterdir()}
@@ -350,13 +358,28 @@ def test_a_format_is_not_what_its_name_says(draw, tmp_path):
     assert files[".svg"].rstrip().endswith(b"</svg>")
 
 
-def test_pictures_are_written_in_other_formats_than_png_and_pdf_by_default(draw, tmp_path):
+def test_bare_run_writes_into_the_ignored_results_folder(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["utils_plot.py"])
+    folder = utils_plot.parse_args().results_dir / "figures"
+    assert folder == ROOT / "results" / "figures"
+    assert subprocess.run(["git", "check-ignore", "-q", folder], cwd=ROOT).returncode == 0
+
+
+def test_tables_of_the_results_folder_come_before_those_of_the_repository(tmp_path, monkeypatch):
+    monkeypatch.setattr(utils_plot, "DEFAULT_RESULTS_DIR", tmp_path)
+    assert utils_plot.default_stats_dir("imagenet") == ROOT
+    write_tables(tmp_path, made_tables(3))
+    assert utils_plot.default_stats_dir("imagenet") == tmp_path
+    assert utils_plot.default_stats_dir("imagenet-a") == ROOT
+
+
+def test_png_and_pdf_are_written_by_default(draw, tmp_path):
     write_tables(tmp_path, made_tables(3))
     assert draw().status == 0
     assert sorted(path.suffix for path in (tmp_path / "out/figures/imagenet").iterdir()) == [".pdf", ".png"]
 
 
-def test_the_same_tables_give_other_pictures_in_another_run_or_another_process(draw, tmp_path):
+def test_same_tables_give_the_same_bytes_in_every_run_and_process(draw, tmp_path):
     write_tables(tmp_path, made_tables(14))
     several = THREE.__class__(**{**vars(THREE), "file_stem": "*num_collapsed_mappings_rel*"})
     found = {}
@@ -368,7 +391,7 @@ def test_the_same_tables_give_other_pictures_in_another_run_or_another_process(d
     assert found["first"] == found["again"] == found["apart"]
 
 
-def test_tex_is_needed(drawn, tmp_path, monkeypatch):
+def test_tex_is_not_needed(drawn, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(pyplot.rcParams, "text.usetex", False)
     write_tables(tmp_path, made_tables(3))
@@ -377,19 +400,20 @@ def test_tex_is_needed(drawn, tmp_path, monkeypatch):
 
 
 @pytest.mark.heavy
-def test_all_figures_take_more_time_memory_or_space_than_they_may(shared, tmp_path):
+def test_all_figures_stay_within_time_memory_and_space(shared, tmp_path):
     stop, peak = threading.Event(), []
     watch = threading.Thread(target=peak_of_children, args=(stop, peak))
     watch.start()
-    start = time.monotonic()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     folders = ("--stats_dir", shared / "published", "--results_dir", tmp_path)
     done = run_script("utils_plot", *folders, "--format", "png", "--jobs", 2)
-    seconds = time.monotonic() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     stop.set()
     watch.join()
     assert done.returncode == 0, done.stderr
     files = list(tmp_path.rglob("*.png"))
     assert len(files) == 94
-    assert seconds < 90
+    assert seconds < 180  # of processor time: 90 on two cores that do nothing else
     assert 0 < max(peak) < 1.5e9
     assert sum(path.stat().st_size for path in files) < 25e6

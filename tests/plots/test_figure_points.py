@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from imagenet_errors.plots import points, scatter, stats
-from imagenet_errors.plots.figure_table import Figure, load_figures, on_imagenet_a
+from imagenet_errors.plots import points
+from imagenet_errors.plots.figure_table import Figure, load_figures, plot_against_imagenet_a
+from imagenet_errors.plots.model_frames import load_frames
 from tests.conftest import COMMITTED, ROOT, refused
 from tests.helpers.plain_figures import (
     CORPORA,
@@ -36,7 +37,13 @@ ARCH_GROUPS = {
 def published(shared):
     """{dataset: (frames as the figures read them, the same tables as plain rows)}"""
     folder = shared / "published"
-    return {dataset: (stats.load(folder, dataset), read_tables(folder, dataset)) for dataset in PUBLISHED}
+    return {dataset: (load_frames(folder, dataset), read_tables(folder, dataset)) for dataset in PUBLISHED}
+
+
+def points_of(figure: Figure, frames) -> list[tuple]:
+    """(group, model, x, y) of a figure's points."""
+    found = points.compute_points(figure, frames)
+    return list(found[["group", "model_dir_id", "x", "y"]].itertuples(index=False, name=None))
 
 
 @pytest.fixture
@@ -65,7 +72,7 @@ def shown(folder, dataset="imagenet") -> list[str]:
 # --- points ----------------------------------------------------------------------------------------------------------
 
 
-def test_configuration_is_not_the_specified_one(shared):
+def test_figure_table_is_the_specified_one(shared):
     specified = shared.parent / "design/figures.csv"
     if not specified.exists():
         pytest.skip(f"{specified} is absent")
@@ -73,17 +80,16 @@ def test_configuration_is_not_the_specified_one(shared):
     assert Counter(row["dataset"] for row in ROWS) == {"imagenet": 50, "imagenet-a": 44}
 
 
-def test_a_point_of_any_figure_is_not_that_of_a_plain_recount(published):
+def test_points_of_all_figures_equal_a_plain_recount(published):
     loaded = load_figures(COMMITTED)
     assert len(loaded) == 94
     for figure, row in zip(loaded, ROWS, strict=True):
         frames, tables = published[row["dataset"]]
-        found = points.points(figure, frames)[["group", "model_dir_id", "x", "y"]].itertuples(index=False, name=None)
-        assert same(list(found), plain_points(row, tables)), row["file_stem"]
+        assert same(points_of(figure, frames), plain_points(row, tables)), row["file_stem"]
 
 
 @pytest.mark.parametrize("dataset", PUBLISHED)
-def test_saved_points_are_not_those_plotted(draw, tmp_path, dataset):
+def test_saved_points_are_those_plotted(draw, tmp_path, dataset):
     write_tables(tmp_path, made_tables(30, dataset), dataset)
     of_dataset = [row for row in ROWS if row["dataset"] == dataset]
     row = next(r for r in of_dataset if r["y_unit"] == "percent" and r["groups"] == "organism artifact")
@@ -94,24 +100,23 @@ def test_saved_points_are_not_those_plotted(draw, tmp_path, dataset):
     assert same(saved, plain_points(row, read_tables(tmp_path, dataset)))
 
 
-def test_points_against_imagenet_a_accuracy_keep_the_other_axis(published):
+def test_points_against_imagenet_a_accuracy_keep_their_y(published):
     frames, tables = published["imagenet-a"]
     row = next(row for row in ROWS if row["dataset"] == "imagenet-a" and row["linear_fit"] == "yes")
-    figure = on_imagenet_a(Figure.from_row(row))
-    found = points.points(figure, frames)[["group", "model_dir_id", "x", "y"]].itertuples(index=False, name=None)
-    assert same(list(found), plain_points(row, tables, "imagenet_a_top1_val_acc"))
+    figure = plot_against_imagenet_a(Figure.from_row(row))
+    assert same(points_of(figure, frames), plain_points(row, tables, "imagenet_a_top1_val_acc"))
     own = [float(model["top1_val_acc"]) for model in tables["all"]]
     assert frames["other"].imagenet_a_top1_val_acc.tolist() == pytest.approx(own, abs=1e-3)
 
 
-def test_a_point_lies_beyond_the_limits(published):
+def test_limits_contain_all_points(published):
     widened = 0
     for figure in load_figures(COMMITTED):
-        of_figure = points.points(figure, published[figure.dataset][0])
+        of_figure = points.compute_points(figure, published[figure.dataset][0])
         wider = False
         for name in "xy":
             values, (low, high) = of_figure[name], getattr(figure, f"{name}_limits")
-            drawn = points.limits((low, high), values.to_numpy(), scatter.REACH)
+            drawn = points.widen_limits((low, high), values.to_numpy())
             assert drawn[0] <= min(values) <= max(values) <= drawn[1]
             assert (drawn[0] < low, drawn[1] > high) == (min(values) < low, max(values) > high)
             wider |= drawn != (low, high)
@@ -119,18 +124,18 @@ def test_a_point_lies_beyond_the_limits(published):
     assert widened == 12
 
 
-def test_limits_touch_the_outermost_point():
+def test_widened_limits_keep_a_margin():
     import numpy as np
 
-    assert points.limits((0, 10), np.array([-1.0, 12.0]), 0.1) == (-2, 13)
-    assert points.limits((0, 10), np.array([0.0, 10.0]), 0.1) == (0, 10)
-    assert points.limits((0, 10), np.array([]), 0.1) == (0, 10)
+    assert points.widen_limits((0, 10), np.array([-1.0, 12.0]), 0.1) == (-2, 13)
+    assert points.widen_limits((0, 10), np.array([0.0, 10.0]), 0.1) == (0, 10)
+    assert points.widen_limits((0, 10), np.array([]), 0.1) == (0, 10)
 
 
 # --- derived columns -------------------------------------------------------------------------------------------------
 
 
-def test_derived_columns_do_not_count_up_to_the_specified_models(published):
+def test_derived_columns_have_the_specified_counts(published):
     for frames, _ in published.values():
         for group in GROUPS:
             frame = frames[group]
@@ -145,22 +150,22 @@ def test_derived_columns_do_not_count_up_to_the_specified_models(published):
 
 
 @pytest.mark.parametrize("cell", ["unknown", "", "None", "['Distillation', 'Adversarial Training']"])
-def test_unreadable_annotations_end_the_run(tmp_path, cell):
+def test_unreadable_pretrain_method_is_unknown(tmp_path, cell):
     tables = made_tables(3)
     for rows in tables.values():
         rows[1]["extra_annotations"] = cell
     write_tables(tmp_path, tables)
-    methods = stats.load(tmp_path, "imagenet")["all"].pretrain_method.tolist()
+    methods = load_frames(tmp_path, "imagenet")["all"].pretrain_method.tolist()
     assert methods == ["Standard", "unknown", "Standard"]
 
 
-def test_derived_columns_that_the_tables_bring_are_refused_or_replaced(tmp_path):
+def test_derived_columns_of_the_tables_are_kept(tmp_path):
     tables = made_tables(4)
     for rows in tables.values():
         for row in rows:
             row |= {"training_data_size": 5e6, "training_data_group": "small (< 5M)", "pretrain_method": "Standard"}
     write_tables(tmp_path, tables)
-    frame = stats.load(tmp_path, "imagenet")["all"]
+    frame = load_frames(tmp_path, "imagenet")["all"]
     assert frame.training_data_size.tolist() == [5e6] * 4
     assert set(frame.training_data_group) == {"small (< 5M)"}
     assert set(frame.pretrain_method) == {"Standard"}
@@ -170,7 +175,7 @@ def test_derived_columns_that_the_tables_bring_are_refused_or_replaced(tmp_path)
 
 
 @pytest.mark.parametrize("absent", [False, True], ids=["empty", "absent"])
-def test_a_skipped_step_costs_the_figures_that_do_not_need_it(draw, tmp_path, absent):
+def test_skipped_step_leaves_out_only_the_figures_that_need_it(draw, tmp_path, absent):
     skipped = ("num_OOV_clip", "num_common_co_occ", "num_non_prototypical", "num_not_classified")
     tables = made_tables(4)
     for rows in tables.values():
@@ -188,7 +193,7 @@ def test_a_skipped_step_costs_the_figures_that_do_not_need_it(draw, tmp_path, ab
     assert shown(tmp_path) == sorted(f"{stem}.png" for stem in drawn if stem.endswith("groups=all"))
 
 
-def test_missing_accuracies_on_imagenet_are_blamed_on_another_step(draw, tmp_path):
+def test_missing_imagenet_accuracies_name_the_step_that_writes_them(draw, tmp_path):
     tables = made_tables(3, "imagenet-a")
     for rows in tables.values():
         for row in rows:
@@ -200,7 +205,7 @@ def test_missing_accuracies_on_imagenet_are_blamed_on_another_step(draw, tmp_pat
     assert shown(tmp_path, "imagenet-a") == []
 
 
-def test_one_model_alone_is_not_drawn(draw, tmp_path):
+def test_single_model_is_drawn(draw, tmp_path):
     write_tables(tmp_path, made_tables(1))
     done = draw("--save_data", figure=FAILURES)
     assert done.status == 0, done.stderr
@@ -209,7 +214,7 @@ def test_one_model_alone_is_not_drawn(draw, tmp_path):
     assert all(f"no line for {group}" in done.stderr for group in ("organism", "artifact"))
 
 
-def test_no_model_at_all_is_drawn_as_an_empty_figure(draw, tmp_path):
+def test_tables_without_models_are_refused(draw, tmp_path):
     write_tables(tmp_path, made_tables(2))
     for path in (tmp_path / "stats-imagenet").iterdir():
         path.write_text(path.read_text().splitlines()[0] + "\n")
@@ -217,7 +222,7 @@ def test_no_model_at_all_is_drawn_as_an_empty_figure(draw, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_without_errors_is_drawn_at_infinity_or_lost_silently(draw, tmp_path):
+def test_model_without_errors_is_left_out_and_counted(draw, tmp_path):
     tables = made_tables(5)
     row = tables["artifact"][2]
     for name in row:
@@ -232,13 +237,13 @@ def test_a_model_without_errors_is_drawn_at_infinity_or_lost_silently(draw, tmp_
     assert Counter(row["group"] for row in read(path)) == {"organism": 5, "artifact": 4}
 
 
-def test_a_missing_table_of_a_group_is_a_traceback(draw, tmp_path):
+def test_missing_table_is_refused_by_name(draw, tmp_path):
     write_tables(tmp_path, made_tables(3))
     (tmp_path / "stats-imagenet/non_problematic_stats_other.csv").unlink()
     assert refused(draw(), "non_problematic_stats_other.csv is missing", "--stats_dir")
 
 
-def test_a_share_of_nothing_is_infinite(tmp_path):
+def test_zero_denominator_gives_no_point(tmp_path):
     tables = made_tables(3)
     for rows in tables.values():
         row = rows[1]
@@ -246,14 +251,14 @@ def test_a_share_of_nothing_is_infinite(tmp_path):
         row |= {"num_not_classified": 0, "num_ambiguous": row["num_group_top1_errors"] - row["num_collapsed_mappings"]}
     write_tables(tmp_path, tables)
     figure = next(figure for figure in load_figures(COMMITTED) if figure.y_computation == "relative_to_group_mle")
-    for kind in ("relative_to_group_mle", "relative_to_all_mle"):
-        odd = replace(figure, y="num_collapsed_mappings", y_computation=kind, groups=("organism",))
-        found = points.points(odd, stats.load(tmp_path, "imagenet"))
+    for computation in ("relative_to_group_mle", "relative_to_all_mle"):
+        changed = replace(figure, y="num_collapsed_mappings", y_computation=computation, groups=("organism",))
+        found = points.compute_points(changed, load_frames(tmp_path, "imagenet"))
         assert found.model_dir_id.tolist() == ["made--model0", "made--model2"]
 
 
 @pytest.mark.parametrize("group", ["artifact", "other"])
-def test_numbers_of_one_model_are_divided_by_those_of_another(draw, tmp_path, group):
+def test_tables_of_other_models_or_order_are_refused(draw, tmp_path, group):
     tables = made_tables(3)
     tables[group] = [tables[group][at] for at in (1, 0, 2)]
     write_tables(tmp_path, tables)
@@ -264,7 +269,7 @@ def test_numbers_of_one_model_are_divided_by_those_of_another(draw, tmp_path, gr
 
 
 @pytest.mark.parametrize("column", ["num_group_correct", "num_group_top1_errors", "num_ambiguous", "num_OOV_clip"])
-def test_tables_that_do_not_add_up_are_drawn(draw, tmp_path, column):
+def test_tables_that_do_not_add_up_are_refused(draw, tmp_path, column):
     tables = made_tables(3)
     tables["organism"][1][column] += 1
     write_tables(tmp_path, tables)
@@ -272,7 +277,7 @@ def test_tables_that_do_not_add_up_are_drawn(draw, tmp_path, column):
 
 
 @pytest.mark.parametrize("column", ["num_ambiguous", "num_non_prototypical"])
-def test_error_types_that_imagenet_a_does_not_have_are_drawn(draw, tmp_path, column):
+def test_error_types_that_imagenet_a_does_not_have_are_refused(draw, tmp_path, column):
     tables = made_tables(3, "imagenet-a")
     tables["organism"][1][column] += 1
     tables["organism"][1]["num_same_superclass"] -= 1
@@ -281,7 +286,7 @@ def test_error_types_that_imagenet_a_does_not_have_are_drawn(draw, tmp_path, col
     assert refused(draw(figure=figure, dataset="imagenet-a"), "non_problematic_stats_organism.csv", "made--model1")
 
 
-def test_a_model_listed_twice_is_drawn_twice(draw, tmp_path):
+def test_model_listed_twice_is_refused(draw, tmp_path):
     tables = made_tables(3)
     for rows in tables.values():
         rows.append(rows[1])
@@ -290,7 +295,7 @@ def test_a_model_listed_twice_is_drawn_twice(draw, tmp_path):
 
 
 @pytest.mark.parametrize("cell", ["many", "inf", "1,5"])
-def test_a_cell_that_is_no_number_is_a_traceback(draw, tmp_path, cell):
+def test_cell_that_is_not_a_number_is_refused(draw, tmp_path, cell):
     tables = made_tables(3)
     tables["all"][1]["top1_val_acc"] = cell
     write_tables(tmp_path, tables)
@@ -300,7 +305,7 @@ def test_a_cell_that_is_no_number_is_a_traceback(draw, tmp_path, cell):
 @pytest.mark.parametrize(
     "column", ["model_dir_id", "training_data", "num_group_samples", "num_group_correct", "num_group_top1_errors"]
 )
-def test_a_column_that_all_figures_need_is_a_traceback(draw, tmp_path, column):
+def test_lack_of_a_required_column_is_refused(draw, tmp_path, column):
     tables = made_tables(3)
     for row in tables["other"]:
         del row[column]
@@ -309,7 +314,7 @@ def test_a_column_that_all_figures_need_is_a_traceback(draw, tmp_path, column):
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"a,b\n1,2,3\n4\n"], ids=["empty", "binary", "ragged"])
-def test_a_damaged_table_is_a_traceback(draw, tmp_path, content):
+def test_damaged_table_is_refused(draw, tmp_path, content):
     write_tables(tmp_path, made_tables(3))
     (tmp_path / "stats-imagenet/non_problematic_stats_artifact.csv").write_bytes(content)
     assert refused(draw(), "non_problematic_stats_artifact.csv")
@@ -319,7 +324,7 @@ def test_a_damaged_table_is_a_traceback(draw, tmp_path, content):
     ("old", "new", "word"),
     [(",abs,", ",apes,", "apes"), (",50,95,", ",fifty,95,", "fifty"), ("y_label,", "label,", "y_label")],
 )
-def test_a_damaged_configuration_is_a_traceback(draw, tmp_path, old, new, word):
+def test_damaged_figure_table_is_refused(draw, tmp_path, old, new, word):
     write_tables(tmp_path, made_tables(3))
     (tmp_path / "artefacts").mkdir()
     text = (ROOT / "artefacts/figures.csv").read_text()
@@ -343,12 +348,12 @@ def test_a_damaged_configuration_is_a_traceback(draw, tmp_path, old, new, word):
         (["arch_group==ViT", "top1_val_acc>70"], lambda r: r["arch_group"] == "ViT" and float(r["top1_val_acc"]) > 70),
     ],
 )
-def test_a_filter_keeps_other_models_than_it_says(tmp_path, conditions, keeps):
+def test_filter_keeps_the_models_that_meet_it(tmp_path, conditions, keeps):
     tables = made_tables(48)
     write_tables(tmp_path, tables)
     expected = [row["model_dir_id"] for row in tables["all"] if keeps(row)]
     assert 0 < len(expected) < 48
-    frames = stats.load(tmp_path, "imagenet", conditions)
+    frames = load_frames(tmp_path, "imagenet", conditions)
     for group in GROUPS:
         assert frames[group].model_dir_id.tolist() == expected
         errors = {row["model_dir_id"]: row["num_group_top1_errors"] for row in tables[group]}
@@ -359,13 +364,13 @@ def test_a_filter_keeps_other_models_than_it_says(tmp_path, conditions, keeps):
     ("condition", "words"),
     [
         ("num_param<5e7", ["unknown column 'num_param'", "did you mean 'num_params'"]),
-        ("num_params<many", ["'many' is no number"]),
-        ("num_params", ["is no condition"]),
+        ("num_params<many", ["'many' is not a number"]),
+        ("num_params", ["is not a condition"]),
         ("arch_group<ViT", ["arch_group is a text"]),
         ("num_params<1", ["lists no model that meets num_params<1"]),
     ],
 )
-def test_a_filter_that_cannot_be_read_is_passed_over(draw, tmp_path, condition, words):
+def test_malformed_filter_is_refused(draw, tmp_path, condition, words):
     write_tables(tmp_path, made_tables(3))
     assert refused(draw("--filter", condition), *words)
 
@@ -377,10 +382,10 @@ def test_a_filter_that_cannot_be_read_is_passed_over(draw, tmp_path, condition, 
         (["--figure", OVERLAP[:-1]], ["--figure", f"did you mean '{OVERLAP}'"]),
         (["--figure", "nothing*"], ["--figure", "unknown figure 'nothing*'"]),
         (["--family", "non_proto", "--figure", OVERLAP], ["--figure"]),
-        (["--format", "png,gif"], ["--format", "'gif' is none of png, pdf, svg"]),
+        (["--format", "png,gif"], ["--format", "'gif' is not one of png, pdf, svg"]),
     ],
 )
-def test_a_mistyped_choice_draws_nothing_without_a_word(draw, tmp_path, flags, words):
+def test_mistyped_choice_is_refused(draw, tmp_path, flags, words):
     write_tables(tmp_path, made_tables(3))
     assert refused(draw(*flags, figure=None), *words)
     assert not (tmp_path / "out").exists()

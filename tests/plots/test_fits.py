@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from imagenet_errors.plots import fits
-from imagenet_errors.plots.drawing import fit_lines
 from imagenet_errors.plots.figure_table import Figure, load_figures
+from imagenet_errors.plots.fits import fit_figure
+from imagenet_errors.plots.model_frames import load_frames
+from imagenet_errors.plots.points import compute_points
 from tests.conftest import COMMITTED, ROOT
 from tests.helpers.plain_figures import CORPORA, made_tables, plain_points, read, read_tables, write_tables
 
@@ -57,37 +59,37 @@ def plain_band(plain: dict[str, float], x: float) -> tuple[float, float]:
     return min(z * (a - da), z * (a + da)) + b - db, max(z * (a - da), z * (a + da)) + b + db
 
 
-def equals_plain(line: fits.Fit, plain: dict[str, float]) -> bool:
+def equals_plain(line: fits.LineFit, plain: dict[str, float]) -> bool:
     assert {name: getattr(line, name) for name in plain} == pytest.approx(plain, rel=1e-8, abs=1e-9)
     for x in (55, plain["mean"], 80, 90, 95, 98, 100):
-        band = line.band(np.array([x]))
+        band = line.confidence_band(np.array([x]))
         assert (*band[0], *band[1]) == pytest.approx(plain_band(plain, x), rel=1e-8, abs=1e-9)
     return True
 
 
 @pytest.mark.parametrize("inflection", [None, 80.0])
-def test_lines_are_not_those_of_scipy_on_the_same_segment(inflection):
+def test_lines_equal_those_of_scipy_on_the_same_segment(inflection):
     x, y = cloud(1)
     segments = [x > 0] if inflection is None else [x <= inflection, x > inflection]
-    for line, inside in zip(fits.fit(x, y, inflection), segments, strict=True):
+    for line, inside in zip(fits.fit_segments(x, y, inflection), segments, strict=True):
         there = stats.linregress(x[inside], y[inside])
         assert (line.slope, line.r, line.n) == pytest.approx((there.slope, there.rvalue, inside.sum()), abs=1e-9)
         assert line.intercept == pytest.approx(there.intercept + there.slope * x.mean(), abs=1e-9)
         assert (line.start, line.end) == (x[inside].min(), x[inside].max())
-        assert line.line(np.array([70.0]))[0] == pytest.approx(there.intercept + there.slope * 70, abs=1e-9)
+        assert line.predict(np.array([70.0]))[0] == pytest.approx(there.intercept + there.slope * 70, abs=1e-9)
 
 
-def test_a_model_at_the_inflection_belongs_to_both_lines_or_the_later():
+def test_model_at_the_inflection_belongs_to_the_earlier_line():
     x, y = np.array([70.0, 75, 80, 80, 80, 85, 90, 95]), np.arange(8.0) ** 2
-    low, high = fits.fit(x, y, 80)
+    low, high = fits.fit_segments(x, y, 80)
     assert (low.n, low.end, high.n, high.start) == (5, 80, 3, 85)
 
 
 @given(st.integers(0, 10**6), st.integers(6, 40), st.sampled_from([None, 75.0, 85.0]), st.floats(0.1, 20))
-def test_published_band_leaves_its_formulas(seed, count, inflection, noise):
+def test_published_band_follows_its_formulas(seed, count, inflection, noise):
     x, y = cloud(seed, count, noise)
     segments = [x > 0] if inflection is None else [x <= inflection, x > inflection]
-    for line, inside in zip(fits.fit(x, y, inflection), segments, strict=True):
+    for line, inside in zip(fits.fit_segments(x, y, inflection), segments, strict=True):
         if inside.sum() < 3:
             assert line is None
         else:
@@ -95,35 +97,35 @@ def test_published_band_leaves_its_formulas(seed, count, inflection, noise):
 
 
 @given(st.integers(0, 10**6), st.integers(8, 40), st.sampled_from([None, 80.0]))
-def test_regression_band_is_not_that_of_statsmodels(seed, count, inflection):
+def test_regression_band_equals_that_of_statsmodels(seed, count, inflection):
     x, y = cloud(seed, count)
     segments = [x > 0] if inflection is None else [x <= inflection, x > inflection]
     at = np.array([60.0, 79, 98])
-    for line, inside in zip(fits.fit(x, y, inflection), segments, strict=True):
+    for line, inside in zip(fits.fit_segments(x, y, inflection), segments, strict=True):
         if line is None:
             continue
         model = sm.OLS(y[inside], sm.add_constant(x[inside])).fit()
         expected = model.get_prediction(sm.add_constant(at)).summary_frame(alpha=0.10)  # one-sided 0.95
-        low, high = line.band(at, "regression")
+        low, high = line.confidence_band(at, "regression")
         assert low == pytest.approx(expected["mean_ci_lower"].to_numpy(), rel=1e-6, abs=1e-7)
         assert high == pytest.approx(expected["mean_ci_upper"].to_numpy(), rel=1e-6, abs=1e-7)
 
 
-def test_a_line_goes_through_two_models_or_one_accuracy():
-    assert fits.fit(np.array([70.0, 80]), np.array([1.0, 2])) == [None]
-    assert fits.fit(np.array([70.0] * 5), np.arange(5.0)) == [None]
-    assert fits.fit(np.array([]), np.array([])) == [None]
-    low, high = fits.fit(np.array([70.0, 71, 90, 91, 92]), np.arange(5.0), 80)
+def test_line_needs_three_models_of_several_accuracies():
+    assert fits.fit_segments(np.array([70.0, 80]), np.array([1.0, 2])) == [None]
+    assert fits.fit_segments(np.array([70.0] * 5), np.arange(5.0)) == [None]
+    assert fits.fit_segments(np.array([]), np.array([])) == [None]
+    low, high = fits.fit_segments(np.array([70.0, 71, 90, 91, 92]), np.arange(5.0), 80)
     assert low is None
     assert (high.n, round(high.slope, 9)) == (3, 1)
-    (three,) = fits.fit(np.array([70.0, 71, 73]), np.array([1.0, 5, 2]))
+    (three,) = fits.fit_segments(np.array([70.0, 71, 73]), np.array([1.0, 5, 2]))
     assert three.n == 3
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------
 
 
-def test_main_figures_bend_elsewhere_than_published(shared):
+def test_main_figures_bend_where_published(shared):
     specified = shared.parent / "design/figures.csv"
     if not specified.exists():
         pytest.skip(f"{specified} is absent")
@@ -138,13 +140,10 @@ def test_main_figures_bend_elsewhere_than_published(shared):
     assert {key: found for key, found in loaded.items() if found} == bends
 
 
-def test_lines_of_a_published_figure_are_not_those_of_its_points(shared):
-    from imagenet_errors.plots.points import points
-    from imagenet_errors.plots.stats import load
-
+def test_lines_of_a_published_figure_are_those_of_its_points(shared):
     figure = Figure.from_row(BENT)
-    lines, without = fit_lines(figure, points(figure, load(shared / "published", "imagenet")))
-    assert not without
+    lines, unfitted = fit_figure(figure, compute_points(figure, load_frames(shared / "published", "imagenet")))
+    assert not unfitted
     assert [group for group, *_ in lines] == ["organism", "artifact", "artifact", "other"]
     of_group = {}
     for group, _, x, y in plain_points(BENT, read_tables(shared / "published", "imagenet")):
@@ -188,7 +187,7 @@ def row_equals(row: dict[str, str], plain: dict[str, float], band) -> bool:
     return True
 
 
-def test_saved_fits_are_not_those_drawn(made, tmp_path):
+def test_saved_fits_are_those_drawn(made, tmp_path):
     done, rows = made()
     assert done.status == 0, done.stderr
     assert [(row["group"], row["value"]) for row in rows] == [(g, "") for g in ("organism", *["artifact"] * 2, "other")]
@@ -201,7 +200,7 @@ def test_saved_fits_are_not_those_drawn(made, tmp_path):
         assert [float(row["x_from"]), float(row["x_to"])] == pytest.approx([min(ends), max(ends)])
 
 
-def test_saved_bands_are_the_published_ones_whatever_is_asked_for(made, tmp_path):
+def test_saved_bands_are_of_the_form_asked_for(made, tmp_path):
     _, rows = made("--fit_band", "regression")
     x, y = points_of(tmp_path, "other")
     model = sm.OLS(y, sm.add_constant(x)).fit()
@@ -213,7 +212,7 @@ def test_saved_bands_are_the_published_ones_whatever_is_asked_for(made, tmp_path
     assert row_equals(rows[-1], plain_fit(x, y, [True] * len(x)), band)
 
 
-def test_lines_of_one_value_take_the_mean_of_all_models(made, tmp_path):
+def test_fit_by_fits_each_value_separately(made, tmp_path):
     done, rows = made("--fit_by", "training_data_group")
     assert done.status == 0, done.stderr
     assert {row["value"] for row in rows} == {group for _, group, *_ in CORPORA.values()}
@@ -227,7 +226,7 @@ def test_lines_of_one_value_take_the_mean_of_all_models(made, tmp_path):
         assert row_equals(row, plain, lambda at, plain=plain: plain_band(plain, at))
 
 
-def test_segments_without_a_line_are_not_named(made):
+def test_segments_without_a_line_are_named(made):
     done, rows = made("--fit_by", "arch_group", "--filter", "arch_group!=MLP", "mla_all<90.6")
     assert done.status == 0, done.stderr
     assert {row["group"] for row in rows} == {"organism", "artifact", "other"}

@@ -43,7 +43,7 @@ def of_family(family: str) -> list[dict[str, str]]:
     return [row for row in ROWS if row["family"] == family]
 
 
-def test_a_page_loads_something_or_holds_plotly_again_and_again(pages):
+def test_page_is_self_contained_with_plotly_once(pages):
     for family, path in pages.items():
         page = path.read_text()
         tags = re.findall(
@@ -65,7 +65,7 @@ def charts(page: str) -> list[list[dict]]:
     return found
 
 
-def test_a_point_does_not_name_its_model(pages, folder):
+def test_every_point_of_a_page_names_its_model(pages, folder):
     models = {row["model_dir_id"] for row in read_tables(folder, "imagenet")["all"]}
     for family, path in pages.items():
         drawn = charts(path.read_text())
@@ -93,7 +93,7 @@ def numbers(coded) -> list[float]:
     return coded
 
 
-def test_a_point_of_a_page_is_not_that_of_the_picture(pages, folder):
+def test_points_of_a_page_equal_those_of_the_picture(pages, folder):
     tables = read_tables(folder, "imagenet")
     for family, path in pages.items():
         for traces, row in zip(charts(path.read_text()), of_family(family), strict=True):
@@ -114,7 +114,7 @@ def axis(trace: dict) -> int:
     return int(trace["xaxis"].removeprefix("x") or 1) - 1
 
 
-def test_a_browser_shows_an_empty_page(pages, tmp_path):
+def test_browser_draws_the_page(pages, tmp_path):
     if not CHROMIUM.exists():
         pytest.skip(f"no browser at {CHROMIUM}")
     family = "model_failures_to_mle"

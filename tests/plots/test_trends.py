@@ -1,10 +1,11 @@
-"""What the trends say: slopes, partial R squared and F tests again with numpy, and what is passed over."""
+"""The trends: slopes, partial R squared and F tests computed again with numpy, and what has no trend."""
 
 import numpy as np
 import pytest
 from scipy import stats as distributions
 
-from imagenet_errors.plots import stats, trends
+from imagenet_errors.plots import trends
+from imagenet_errors.plots.model_frames import load_frames
 from tests.conftest import refused
 from tests.helpers.plain_figures import (
     CORPORA,
@@ -61,6 +62,15 @@ def added(y: np.ndarray, x: np.ndarray, *more: np.ndarray) -> dict[str, float]:
     }
 
 
+@pytest.fixture(scope="module")
+def published(shared):
+    """{dataset: rows of the trends of the paper's tables}"""
+    folder = shared / "published"
+    return {
+        dataset: trends.compute_trends(dataset, load_frames(folder, dataset)) for dataset in ("imagenet", "imagenet-a")
+    }
+
+
 @pytest.mark.parametrize(
     ("dataset", "error_type", "group", "accuracy"),
     [
@@ -71,9 +81,8 @@ def added(y: np.ndarray, x: np.ndarray, *more: np.ndarray) -> dict[str, float]:
         ("imagenet-a", "num_OOV_clip", "all", "imagenet_mla_val_acc"),
     ],
 )
-def test_a_trend_is_not_that_of_plain_least_squares(shared, dataset, error_type, group, accuracy):
-    rows = trends.trends(dataset, stats.load(shared / "published", dataset))
-    (row,) = (row for row in rows if (row["error_type"], row["group"]) == (error_type, group))
+def test_trends_equal_plain_least_squares(shared, published, dataset, error_type, group, accuracy):
+    (row,) = (row for row in published[dataset] if (row["error_type"], row["group"]) == (error_type, group))
     models = read_tables(shared / "published", dataset)[group]
     top1 = error_type in ("num_collapsed_mappings", "num_ambiguous")
     wrong = [int(model["num_group_top1_errors"]) if top1 else multi_label_errors(model) for model in models]
@@ -106,7 +115,7 @@ def test_a_trend_is_not_that_of_plain_least_squares(shared, dataset, error_type,
     assert set(row) == set(COLUMNS.split(","))
 
 
-def test_the_report_drops_a_row_or_the_file_a_column(ask, tmp_path):
+def test_report_and_file_have_every_row_and_column(ask, tmp_path):
     write_tables(tmp_path, made_tables(48))
     done = ask("--dataset", "imagenet")
     assert done.status == 0, done.stderr
@@ -114,7 +123,9 @@ def test_the_report_drops_a_row_or_the_file_a_column(ask, tmp_path):
     path = tmp_path / "out/figures/imagenet/trends.csv"
     assert path.read_text().splitlines()[0] == COLUMNS
     rows = read(path)
-    assert [(row["error_type"], row["group"]) for row in rows] == [(kind, group) for kind in SEVEN for group in GROUPS]
+    assert [(row["error_type"], row["group"]) for row in rows] == [
+        (column, group) for column in SEVEN for group in GROUPS
+    ]
     assert all(cell for row in rows for cell in row.values())
     assert lines[0] == "imagenet:"
     assert [tuple(line.split()[:3]) for line in lines[3:]] == [(r["error_type"], r["group"], "48") for r in rows]
@@ -128,7 +139,7 @@ def test_the_report_drops_a_row_or_the_file_a_column(ask, tmp_path):
     assert not list((tmp_path / "out").rglob("*.p*"))
 
 
-def test_both_datasets_share_one_file(ask, tmp_path):
+def test_each_dataset_has_its_own_file(ask, tmp_path):
     write_tables(tmp_path, made_tables(36))
     write_tables(tmp_path, made_tables(36, "imagenet-a"), "imagenet-a")
     done = ask()
@@ -138,7 +149,7 @@ def test_both_datasets_share_one_file(ask, tmp_path):
     assert {row["error_type"] for row in read(tmp_path / "out/figures/imagenet/trends.csv")} == set(SEVEN)
 
 
-def test_an_empty_column_is_a_trend_of_zeros(ask, tmp_path):
+def test_empty_column_has_no_trend(ask, tmp_path):
     tables = made_tables(36)
     for rows in tables.values():
         for row in rows:
@@ -160,7 +171,7 @@ def test_an_empty_column_is_a_trend_of_zeros(ask, tmp_path):
         ("arch_group", "ViT", "arch", "corpus"),
     ],
 )
-def test_models_that_are_alike_in_corpus_or_architecture_are_compared(ask, tmp_path, column, value, empty, full):
+def test_single_corpus_or_architecture_leaves_its_columns_empty(ask, tmp_path, column, value, empty, full):
     tables = made_tables(36)
     for rows in tables.values():
         for row in rows:
@@ -176,17 +187,17 @@ def test_models_that_are_alike_in_corpus_or_architecture_are_compared(ask, tmp_p
         assert float(row[f"{full}_partial_r_squared"]) >= 0
 
 
-def test_few_models_make_a_trend(ask, tmp_path):
+def test_fewer_than_thirty_models_have_no_trend(ask, tmp_path):
     write_tables(tmp_path, made_tables(29))
     done = ask("--dataset", "imagenet")
     assert done.status == 0, done.stderr
     rows = read(tmp_path / "out/figures/imagenet/trends.csv")
     assert len(rows) == 28
     assert {(row["n"], row["slope"], row["arch_p"]) for row in rows} == {("29", "", "")}
-    assert done.stdout.count("too few models") == 28
+    assert done.stdout.count("fewer than 30 models") == 28
 
 
-def test_models_of_unknown_corpora_are_counted(ask, tmp_path):
+def test_models_of_unknown_corpora_are_left_out(ask, tmp_path):
     tables = made_tables(36)
     for rows in tables.values():
         for row in rows[:4]:

@@ -13,10 +13,10 @@ from imagenet_errors.analysis.model_files import ModelFiles
 from imagenet_errors.analysis.pairs import decide_pairs, find_distinct
 from imagenet_errors.error_types import ERROR_TYPES
 from imagenet_errors.errors import InputError
-from imagenet_errors.files import write_csv, write_json
+from imagenet_errors.files import write_json
+from imagenet_errors.formats import stats_tables
 from imagenet_errors.formats.error_analyses import ErrorAnalysis
 from imagenet_errors.formats.metadata import NUMBERS, read_metadata
-from imagenet_errors.formats.stats_tables import columns
 from imagenet_errors.paths import made_from, stats_table
 
 MADE_FROM_SCHEMA = 1  # of made_from.json
@@ -130,7 +130,7 @@ def write_tables(
     """Write a table per group, and beside them what they were made from."""
     for group, rows in tables.rows.items():
         path = stats_table(results_dir, context.dataset, group)
-        write_csv(path, columns(context.dataset), rows)
+        stats_tables.write(path, context.dataset, rows)
         log.info(f"wrote {path}: {len(rows)} models")
     write_made_from(context, analyses, path)
 

@@ -11,13 +11,12 @@ from imagenet_errors.dataset.classes import NUM_CLASSES
 from imagenet_errors.error_types import AFTER_OPEN_WORLD, CODES, ERROR_CODES, ERROR_TYPES
 from imagenet_errors.errors import InputError
 from imagenet_errors.formats.error_analyses import ErrorAnalysis
-from imagenet_errors.formats.stats_tables import ACCURACIES
+from imagenet_errors.formats.stats_tables import ACCURACIES, IMAGENET_M_COLUMNS
 
 NEED_OPEN_WORLD = (
     *(ERROR_TYPES[code].column for code in (CODES["out_of_vocabulary"], *AFTER_OPEN_WORLD)),
     *(f"mla_{scope}{suffix}" for scope in ("all", "group") for suffix in ACCURACIES if suffix),
 )
-IMAGENET_M_COLUMNS = ("num_all_imagenet-m_samples", "num_group_imagenet-m_samples", "num_imagenet-m_errors")
 
 
 @dataclass(frozen=True)

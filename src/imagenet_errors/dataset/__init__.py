@@ -1,1 +1,1 @@
-"""What is known of classes and images, models aside."""
+"""The images and their labels, the classes and how they are related: everything that does not depend on a model."""

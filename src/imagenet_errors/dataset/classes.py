@@ -1,4 +1,4 @@
-"""The 1000 ImageNet classes: ids, WordNet ids, descriptions. Names are not unique (two "crane"): key by id."""
+"""The 1000 ImageNet classes: ids, WordNet ids and descriptions, which are not unique (two "crane")."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,11 +10,11 @@ from imagenet_errors.files import read_json, read_whole_text
 from imagenet_errors.paths import DESCRIPTIONS, IMAGENET_A_WNIDS, WNIDS, Artefacts
 
 NUM_CLASSES = 1000
-GROUPS = ("all", "organism", "artifact", "other")  # of images, a stats table each
+GROUPS = ("all", "organism", "artifact", "other")  # of images, each with a stats table
 
 
 def check_class_ids(values: np.ndarray, where: str) -> np.ndarray:
-    """`values` as int16 class ids. Raises `InputError` where they are no integers of 0 to 999."""
+    """`values` as int16 class ids. Raises `InputError` if they are not integers from 0 to 999."""
     values = np.asarray(values)
     if values.size and not (
         np.issubdtype(values.dtype, np.integer) and 0 <= values.min() <= values.max() < NUM_CLASSES
@@ -22,7 +22,7 @@ def check_class_ids(values: np.ndarray, where: str) -> np.ndarray:
         wrong = values[(values < 0) | (values >= NUM_CLASSES)] if np.issubdtype(values.dtype, np.number) else values
         example = f" ({wrong.flat[0]})" if wrong.size else ""
         raise InputError(
-            f"{where} holds something that is no class id of 0 to {NUM_CLASSES - 1}{example}: predict again"
+            f"{where} has a value that is not a class id from 0 to {NUM_CLASSES - 1}{example}: predict again"
         )
     return values.astype(np.int16)
 
@@ -55,17 +55,23 @@ class Classes:
 
 
 def load_classes(artefacts: Artefacts) -> Classes:
-    """Read the classes. Raises `InputError` where the files do not hold 1000 classes in the order of WordNet ids."""
+    """Read the classes. Raises `InputError` if the files do not list 1000 classes in the order of their WordNet ids."""
     path = artefacts.find(WNIDS)
     targets = read_json(path)
     if not isinstance(targets, dict) or targets != {wnid: i for i, wnid in enumerate(sorted(targets))}:
-        raise InputError(f"{path} does not number the sorted WordNet ids from 0: restore it from the repository")
+        raise InputError(
+            f"{path} is not an object that numbers the sorted WordNet ids from 0: restore it from the repository"
+        )
     if len(targets) != NUM_CLASSES:
-        raise InputError(f"{path} holds {len(targets)} classes, not {NUM_CLASSES}: restore it from the repository")
+        raise InputError(
+            f"{path} lists {len(targets)} classes instead of {NUM_CLASSES}: restore it from the repository"
+        )
     path = artefacts.find(DESCRIPTIONS)
     labels = read_json(path)
     if not isinstance(labels, dict) or set(labels) != {str(i) for i in range(NUM_CLASSES)}:
-        raise InputError(f'{path} does not hold the keys "0" to "{NUM_CLASSES - 1}": restore it from the repository')
+        raise InputError(
+            f'{path} is not an object with the keys "0" to "{NUM_CLASSES - 1}": restore it from the repository'
+        )
     return Classes(tuple(sorted(targets)), tuple(str(labels[str(i)]) for i in range(NUM_CLASSES)))
 
 

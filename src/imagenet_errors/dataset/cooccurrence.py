@@ -1,4 +1,4 @@
-"""Classes that often appear together in an image: the spurious pairs."""
+"""Spurious pairs: classes that often appear together in an image."""
 
 import numpy as np
 
@@ -7,13 +7,23 @@ from imagenet_errors.errors import InputError
 from imagenet_errors.files import read_csv
 from imagenet_errors.paths import COOCCURRENCES, Artefacts
 
-MIN_COUNT = 2  # Peychev et al. 2023: a pair that ReaL labels name together at least twice
+MIN_COUNT = 2  # images (Peychev et al. 2023)
 
 
 def spurious_pairs(artefacts: Artefacts, share: np.ndarray) -> np.ndarray:
-    """[1000, 1000] bool, symmetric: the classes co-occur in ReaL labels at least twice and share no superclass.
+    """Find the pairs of classes that co-occur in the ReaL labels of at least two images and share no superclass.
 
-    Counted over the validation images that are not annotated (`cooccurrence_counts.csv`; Beyer et al. 2020).
+    The counts in `cooccurrence_counts.csv` are over the validation images without annotations (Beyer et al. 2020).
+
+    Args:
+        artefacts: The folder with the counts.
+        share: [1000, 1000] bool, `Superclasses.share`.
+
+    Returns:
+        [1000, 1000] bool, symmetric.
+
+    Raises:
+        InputError: if the counts are missing or damaged.
     """
     path = artefacts.find(COOCCURRENCES)
     rows = read_csv(path, ["class_a", "class_b", "count"])
@@ -22,7 +32,7 @@ def spurious_pairs(artefacts: Artefacts, share: np.ndarray) -> np.ndarray:
     except (ValueError, OverflowError) as error:
         raise InputError(f"{path} is damaged ({error}): restore it from the repository") from None
     if not ((counts[:, 0] >= 0) & (counts[:, 0] < counts[:, 1]) & (counts[:, 1] < NUM_CLASSES)).all():
-        raise InputError(f"{path} holds a pair that is not 0 <= class_a < class_b <= 999: restore it")
+        raise InputError(f"{path} has a pair that is not 0 <= class_a < class_b <= 999: restore it from the repository")
     class_a, class_b = counts[counts[:, 2] >= MIN_COUNT, :2].T
     pairs = np.zeros((NUM_CLASSES, NUM_CLASSES), bool)
     pairs[class_a, class_b] = pairs[class_b, class_a] = True

@@ -8,10 +8,10 @@ class Dataset:
     """A dataset that models are run on.
 
     Attributes:
-        name: Its folder below the artefacts folder.
-        num_images: Images of the whole dataset.
-        variable: Environment variable that names its folder of images, or None where we write the images ourselves.
-        subfolder: Where below that folder the class folders lie.
+        name: Its name, and that of its folder in the artefacts folder.
+        num_images: Number of images of the whole dataset.
+        variable: Environment variable with its folder of images; None if the images come with the repository.
+        subfolder: The subfolder of that folder with the class folders.
     """
 
     name: str
@@ -20,7 +20,7 @@ class Dataset:
     subfolder: str = ""
 
     def extent(self, num_images: int) -> str:
-        """How much of the dataset `num_images` images are, e.g. `383 of 50,000 images`."""
+        """The coverage of `num_images` images, e.g. `383 of 50,000 images`."""
         return f"{num_images:,} of {max(num_images, self.num_images):,} images"
 
 

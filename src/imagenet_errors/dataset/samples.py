@@ -11,12 +11,7 @@ import numpy as np
 from imagenet_errors import locks
 from imagenet_errors.dataset.classes import Classes, check_class_ids
 from imagenet_errors.errors import InputError, ProtectedFileError
-from imagenet_errors.files import (
-    as_texts,
-    fingerprint,
-    read_npz,
-    write_npz,
-)
+from imagenet_errors.files import as_texts, fingerprint, read_npz, write_npz
 from imagenet_errors.paths import Artefacts
 
 
@@ -34,16 +29,17 @@ class Samples:
 
     @cached_property
     def fingerprint(self) -> str:
-        """What predictions say they are of."""
+        """Identifies the images; predictions store it."""
         return fingerprint(self.files.tolist(), self.targets)
 
 
 def read_samples(artefacts: Artefacts, dataset: str) -> Samples:
+    """Read the images of a dataset folder. Raises `InputError` if their list is missing or malformed."""
     path = artefacts.samples(dataset)
     arrays = read_npz(path, "sample_files", "targets")
     files, targets = arrays["sample_files"], check_class_ids(arrays["targets"], str(path))
     if files.shape != targets.shape or files.ndim != 1 or not len(files):
-        raise InputError(f"{path} holds {files.shape} files and {targets.shape} targets: predict again")
+        raise InputError(f"{path} has arrays of {files.shape} files and {targets.shape} targets: predict again")
     files = as_texts(files, path, "predict again")
     if len(np.unique(files)) < len(files):
         raise InputError(f"{path} lists a file twice: predict again")
@@ -51,7 +47,11 @@ def read_samples(artefacts: Artefacts, dataset: str) -> Samples:
 
 
 def register_samples(artefacts: Artefacts, dataset: str, samples: Samples) -> None:
-    """Write the images of this dataset folder, unless it holds predictions for others: that is refused."""
+    """Store `samples` as the images of a dataset folder.
+
+    Raises:
+        InputError: if the folder has predictions for other images.
+    """
     if not _are_registered(artefacts, dataset, samples):
         with registered_samples(artefacts, dataset, samples):
             pass
@@ -59,7 +59,7 @@ def register_samples(artefacts: Artefacts, dataset: str, samples: Samples) -> No
 
 @contextmanager
 def registered_samples(artefacts: Artefacts, dataset: str, samples: Samples) -> Iterator[None]:
-    """As `claim_samples`; until it is left, no other process claims the folder for other images."""
+    """As `register_samples`; inside the context no other process can register other images."""
     with locks.locked(artefacts.root, f"{dataset}/samples_info.npz"):
         if not _are_registered(artefacts, dataset, samples):
             write_npz(artefacts.samples(dataset), sample_files=samples.files, targets=samples.targets)
@@ -67,7 +67,7 @@ def registered_samples(artefacts: Artefacts, dataset: str, samples: Samples) -> 
 
 
 def _are_registered(artefacts: Artefacts, dataset: str, samples: Samples) -> bool:
-    """Whether the folder lists these images. Raises `InputError` where it has predictions for others."""
+    """Whether the folder lists these images. Raises `InputError` if it has predictions for others."""
     path = artefacts.samples(dataset)
     predicted = [model for model in artefacts.models(dataset) if artefacts.predictions(dataset, model).exists()]
     try:
@@ -78,28 +78,30 @@ def _are_registered(artefacts: Artefacts, dataset: str, samples: Samples) -> boo
         if not predicted:
             return False
         raise InputError(
-            f"{error}; it said which images {predicted[0]} has predictions for: restore it, or use another"
+            f"{error}; the predictions of {predicted[0]} are for the images it listed: restore it, or use another"
             " --artefacts_dir"
         ) from None
     if predicted and not np.array_equal(known.files, samples.files):
-        others = "in another order" if np.array_equal(np.sort(known.files), samples.files) else "not the same"
+        is_reordered = np.array_equal(np.sort(known.files), samples.files)
+        difference = "in another order" if is_reordered else "not the same"
         raise InputError(
-            f"{path} lists {len(known.files):,} images, and these {len(samples.files):,} are {others}: every model"
-            " of a dataset must see the same images, sorted by class folder and name; use another --artefacts_dir"
+            f"{path} lists {len(known.files):,} images, and these {len(samples.files):,} are {difference}:"
+            " all models of a dataset need the same images, sorted by class folder and name; use another"
+            " --artefacts_dir"
         )
     return known.fingerprint == samples.fingerprint
 
 
 def check_targets(samples: Samples, classes: Classes, path: Path) -> None:
-    """Raises `InputError` where a target is not the class of the file's folder, by name."""
+    """Raises `InputError` if a file is not in a class folder, or its target is not the class of that folder."""
     wnids = [file.partition("/")[0] for file in samples.files]
-    strange = next((file for file, wnid in zip(samples.files, wnids, strict=True) if wnid not in classes.ids), None)
-    if strange:
-        raise InputError(f"{path}: {strange} is not <WordNet id>/<file name>, e.g. n01440764/a.JPEG: name files so")
+    for file, wnid in zip(samples.files, wnids, strict=True):
+        if wnid not in classes.ids:
+            raise InputError(f"{path}: {file} is not <WordNet id>/<file name>, e.g. n01440764/a.JPEG: rename it")
     wrong = np.flatnonzero(samples.targets != np.array([classes.ids[wnid] for wnid in wnids]))
     if len(wrong):
         file, target = samples.files[wrong[0]], samples.targets[wrong[0]]
         raise InputError(
-            f"{path}: the target {target} of {file} is not the class of its folder ({len(wrong):,} such images):"
-            " number classes by sorted WordNet id, or predict again"
+            f"{path}: the target {target} of {file} is not the class id of its folder ({len(wrong):,} such images):"
+            " number the classes by sorted WordNet id, or predict again"
         )

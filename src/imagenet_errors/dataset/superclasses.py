@@ -1,4 +1,4 @@
-"""Superclasses: from definitions by WordNet lemmas to which classes share one."""
+"""Superclasses: their definitions by WordNet lemmas, their classes, and which classes share one."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,10 +15,10 @@ from imagenet_errors.paths import SUPERCLASSES, Artefacts
 
 @dataclass(frozen=True)
 class Superclasses:
-    """Which class is in which superclass.
+    """Which class is in which superclass. A class in none is its own.
 
     Attributes:
-        names: Superclasses in the order of the definitions, then the WordNet ids of the classes in none, each its own.
+        names: The superclasses in the order of their definitions, then the WordNet ids of the classes in none of them.
         members: [1000, len(names)] bool.
     """
 
@@ -27,20 +27,21 @@ class Superclasses:
 
     @cached_property
     def share(self) -> np.ndarray:
-        """[1000, 1000] bool: the two classes have a superclass in common. Every class shares with itself."""
-        members = self.members.astype(np.float32)  # exact for such counts, and a fast matrix product
+        """[1000, 1000] bool: whether two classes have a superclass in common; true on the diagonal."""
+        members = self.members.astype(np.float32)  # a fast matrix product, and exact for such counts
         return members @ members.T > 0
 
-    def defined(self, vocabulary: Classes) -> list[tuple[str, np.ndarray]]:
-        """Name and class ids of every superclass that is no single class, in the order of the definitions."""
+    def list_defined(self, vocabulary: Classes) -> list[tuple[str, np.ndarray]]:
+        """(name, [k] class ids) of every superclass with a definition, in their order."""
         columns = (column for column, name in enumerate(self.names) if name not in vocabulary.ids)
         return [(self.names[column], np.flatnonzero(self.members[:, column])) for column in columns]
 
-    def alone(self, vocabulary: Classes) -> np.ndarray:
-        """The ids of the classes that are in none of these."""
+    def list_ungrouped(self, vocabulary: Classes) -> np.ndarray:
+        """[k] ids of the classes that are in no superclass with a definition."""
         return np.array([vocabulary.ids[name] for name in self.names if name in vocabulary.ids], dtype=int)
 
     def names_of(self, class_id: int) -> list[str]:
+        """The superclasses of a class."""
         return self.names_shared(class_id, np.array([class_id]))
 
     def names_shared(self, class_id: int, others: np.ndarray) -> list[str]:
@@ -49,7 +50,11 @@ class Superclasses:
 
 
 def load_superclasses(artefacts: Artefacts, vocabulary: Classes, hierarchy: WordNet) -> Superclasses:
-    """Read the definitions `{name: [[lemma, ...], ...]}`, one object or one per line, and apply them."""
+    """Read the definitions `{name: [[lemma, ...], ...]}`, one object or one per line, and apply them.
+
+    Raises:
+        InputError: if the file is missing or malformed, or a definition is not well-formed.
+    """
     path = artefacts.find(SUPERCLASSES)
     definitions = read_json_objects(path)
     check_definitions(definitions, vocabulary, path)
@@ -57,42 +62,46 @@ def load_superclasses(artefacts: Artefacts, vocabulary: Classes, hierarchy: Word
 
 
 def check_definitions(definitions: dict, vocabulary: Classes, path: Path) -> None:
-    """Raises `InputError` for definitions that are not non-empty lists of non-empty lists of lemma names."""
+    """Raises `InputError` if there is none, or one is not a non-empty list of non-empty lists of lemma names."""
     if not definitions:
         raise InputError(f"{path} defines no superclass: restore it from the repository")
     for name, alternatives in definitions.items():
         if name in vocabulary.ids:
             raise InputError(f"{path}: the superclass {name!r} has the name of a class: rename it")
-        well_formed = isinstance(alternatives, list) and all(
+        is_well_formed = isinstance(alternatives, list) and all(
             isinstance(lemmas, list) and lemmas and all(isinstance(lemma, str) for lemma in lemmas)
             for lemmas in alternatives
         )
-        if not well_formed or not alternatives:
-            raise InputError(f"{path}: superclass {name!r} is not a list of non-empty lists of lemma names: correct it")
+        if not is_well_formed or not alternatives:
+            raise InputError(f"{path}: superclass {name!r} is not a list of non-empty lists of lemmas: correct it")
 
 
 def define_superclasses(
     definitions: dict[str, list[list[str]]], vocabulary: Classes, hierarchy: WordNet
 ) -> Superclasses:
-    """A class is a member where every lemma of any inner list names a synset of its closure (exact case)."""
-    above = [hierarchy.lemmas_above(offset) for offset in vocabulary.offsets]
+    """Apply definitions: a class is in a superclass if all lemmas of one of its lists name synsets of its closure.
+
+    Lemmas are compared in exact case.
+    """
+    lemmas_of_classes = [hierarchy.lemmas_above(offset) for offset in vocabulary.offsets]
     defined = np.array(
         [
             [any(lemmas.issuperset(wanted) for wanted in alternatives) for alternatives in definitions.values()]
-            for lemmas in above
+            for lemmas in lemmas_of_classes
         ]
     ).reshape(NUM_CLASSES, len(definitions))
-    alone = np.flatnonzero(~defined.any(axis=1))
-    singletons = np.arange(NUM_CLASSES)[:, None] == alone
+    ungrouped = np.flatnonzero(~defined.any(axis=1))
+    singletons = np.arange(NUM_CLASSES)[:, None] == ungrouped
     return Superclasses(
-        (*definitions, *(vocabulary.wnids[class_id] for class_id in alone)), np.hstack([defined, singletons])
+        (*definitions, *(vocabulary.wnids[class_id] for class_id in ungrouped)), np.hstack([defined, singletons])
     )
 
 
 def list_superclasses(superclasses: Superclasses, vocabulary: Classes) -> str:
-    """The text of superclasses.txt: the classes of every superclass, then those without one."""
+    """The text of superclasses.txt: the classes of every superclass, then the classes without one."""
+    ungrouped = ("no superclass", superclasses.list_ungrouped(vocabulary))
     return "\n".join(
         f"{name}: {len(members)} wnet classes\n"
         + "".join(f"{vocabulary.wnids[i]} {vocabulary.descriptions[i]}\n" for i in members)
-        for name, members in (*superclasses.defined(vocabulary), ("no superclass", superclasses.alone(vocabulary)))
+        for name, members in (*superclasses.list_defined(vocabulary), ungrouped)
     )

@@ -1,4 +1,4 @@
-"""The part of WordNet 3.0 that the taxonomy needs: classes, their ancestors, and what their direct hypernyms cover."""
+"""The part of WordNet 3.0 that is needed: the classes, their ancestors, and the hyponyms of their direct hypernyms."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,7 +14,7 @@ COLUMNS = ["offset", "lemmas", "hypernyms", "instance_hypernyms", "hyponyms"]
 
 
 class Synset(NamedTuple):
-    """A noun synset: lemma names as WordNet spells and orders them, and offsets of the synsets it points to."""
+    """A noun synset: its lemmas as WordNet spells and orders them, and the offsets of the synsets it points to."""
 
     lemmas: tuple[str, ...]
     hypernyms: tuple[int, ...]
@@ -24,27 +24,28 @@ class Synset(NamedTuple):
 
 @dataclass(frozen=True)
 class WordNet:
-    """Synsets by offset."""
+    """Noun synsets: {offset: synset}."""
 
     synsets: dict[int, Synset]
 
     def closure(self, offset: int) -> set[int]:
-        """Offsets of the synset itself and all above it, through hypernym and instance-hypernym pointers."""
-        above, waiting = set(), [offset]
+        """Offsets of the synset and all its ancestors, through hypernym and instance-hypernym pointers."""
+        found: set[int] = set()
+        waiting = [offset]
         while waiting:
             current = waiting.pop()
-            if current not in above:
-                above.add(current)
+            if current not in found:
+                found.add(current)
                 waiting += self.synsets[current].hypernyms + self.synsets[current].instance_hypernyms
-        return above
+        return found
 
     def lemmas_above(self, offset: int) -> set[str]:
-        """The lemma names of the closure."""
-        return {lemma for above in self.closure(offset) for lemma in self.synsets[above].lemmas}
+        """The lemmas of the closure."""
+        return {lemma for ancestor in self.closure(offset) for lemma in self.synsets[ancestor].lemmas}
 
 
 def load_wordnet(artefacts: Artefacts, vocabulary: Classes) -> WordNet:
-    """Read the closure. Raises `InputError` where a class or a synset that something points up to is not in it."""
+    """Read `wordnet_closure.tsv`. Raises `InputError` if it is damaged, or lacks a class or an ancestor of one."""
     path = artefacts.find(CLOSURE)
     try:
         synsets = {
@@ -63,11 +64,11 @@ def load_wordnet(artefacts: Artefacts, vocabulary: Classes) -> WordNet:
 
 
 def class_groups(vocabulary: Classes, hierarchy: WordNet) -> dict[str, np.ndarray]:
-    """{group: [1000] bool}: organism, artifact by the lemma in the class's closure, other for neither; and all.
+    """{group: [1000] bool}: all classes; organisms and artifacts, whose closure has that lemma; and the others.
 
-    Source: Peychev et al. 2023 (410 / 522 / 68 classes).
+    Source: Peychev et al. 2023 (410, 522 and 68 classes).
     """
-    above = [hierarchy.lemmas_above(offset) for offset in vocabulary.offsets]
-    organism = np.array(["organism" in lemmas for lemmas in above])
-    artifact = np.array(["artifact" in lemmas for lemmas in above])
+    lemmas_of_classes = [hierarchy.lemmas_above(offset) for offset in vocabulary.offsets]
+    organism = np.array(["organism" in lemmas for lemmas in lemmas_of_classes])
+    artifact = np.array(["artifact" in lemmas for lemmas in lemmas_of_classes])
     return dict(zip(GROUPS, (organism | True, organism, artifact, ~organism & ~artifact), strict=True))

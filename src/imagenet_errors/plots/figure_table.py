@@ -1,5 +1,6 @@
 """The figures: rows of figures.csv."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
@@ -9,23 +10,28 @@ from imagenet_errors.errors import InputError, describe_unknown
 from imagenet_errors.files import read_csv
 from imagenet_errors.paths import FIGURES, Artefacts
 
-SCALES = {"count": 1, "fraction": 1, "percent": 100}
+FIGURE_COLUMNS = [
+    *("dataset", "family", "file_stem", "x", "x_label", "y", "y_computation", "y_unit", "y_label", "groups", "marker"),
+    *("color", "x_min", "x_max", "x_ticks", "y_min", "y_max", "y_ticks", "group_labels", "linear_fit"),
+    "fit_inflection",
+]
+UNIT_FACTORS = {"count": 1, "fraction": 1, "percent": 100}
 
 
-def multi_label_errors(frame: pd.DataFrame) -> pd.Series:
-    """Errors that no other accepted label explains."""
-    return frame.num_group_top1_errors - frame.num_collapsed_mappings - frame.num_ambiguous
+def count_multi_label_errors(table: pd.DataFrame) -> pd.Series:
+    """[models] errors that no other accepted label explains."""
+    return table.num_group_top1_errors - table.num_collapsed_mappings - table.num_ambiguous
 
 
-# What y is divided by: from the frames of the group and of all models' images to [models].
-DENOMINATORS = {
-    "abs": lambda group, everything: pd.Series(1.0, group.index),
-    "relative_to_group_mle": lambda group, everything: multi_label_errors(group),
-    "relative_to_group_top1_err": lambda group, everything: group.num_group_top1_errors,
-    "relative_to_all_mle": lambda group, everything: multi_label_errors(everything),
-    "relative_to_all_top1_err": lambda group, everything: everything.num_group_top1_errors,
-    "relative_to_num_group_samples": lambda group, everything: group.num_group_samples,
+DENOMINATORS: dict[str, Callable[[pd.DataFrame, pd.DataFrame], pd.Series]] = {
+    "abs": lambda of_group, of_all: pd.Series(1.0, of_group.index),
+    "relative_to_group_mle": lambda of_group, of_all: count_multi_label_errors(of_group),
+    "relative_to_group_top1_err": lambda of_group, of_all: of_group.num_group_top1_errors,
+    "relative_to_all_mle": lambda of_group, of_all: count_multi_label_errors(of_all),
+    "relative_to_all_top1_err": lambda of_group, of_all: of_all.num_group_top1_errors,
+    "relative_to_num_group_samples": lambda of_group, of_all: of_group.num_group_samples,
 }
+"""{y_computation: [models] what y is divided by, from the tables of the group and of all images}"""
 
 
 @dataclass(frozen=True)
@@ -33,11 +39,13 @@ class Figure:
     """A row of figures.csv: all that distinguishes one figure from another.
 
     Attributes:
-        dataset, family, file_stem: Whose figure it is, and what its files are called.
-        x, x_label: A column of the tables.
+        dataset: `imagenet` or `imagenet-a`.
+        family: What figures that belong together share, e.g. `class_overlap`.
+        file_stem: The name of its files.
+        x, x_label: A column of the tables, in percent.
         y, y_computation, y_unit, y_label: A column, what it is divided by, and in what unit it is plotted.
-        groups: Drawn in this order.
-        marker, color: Columns that shape and shade stand for.
+        groups: Of images, in the order in which they are drawn.
+        marker, color: Columns that markers and colours show.
         x_limits, y_limits: As published; widened where a point would be cut.
         x_ticks, y_ticks: As published.
         inflections: {group: x where its line may bend, or None} where lines are fitted.
@@ -63,65 +71,72 @@ class Figure:
 
     @classmethod
     def from_row(cls, row: dict[str, str]) -> "Figure":
-        bends = dict(part.split(":") for part in filter(None, row["fit_inflection"].split(";")))
+        """Parse a row of figures.csv. Raises `ValueError` for a cell that is not a number."""
+        bends = dict(part.split(":") for part in row["fit_inflection"].split(";") if part)
         groups = tuple(row["groups"].split())
         fitted = groups if row["linear_fit"] == "yes" else ()
-        inflections = {group: None if bends.get(group, "none") == "none" else float(bends[group]) for group in fitted}
         return cls(
-            *(row[name] for name in ("dataset", "family", "file_stem", "x", "x_label", "y", "y_computation")),
-            row["y_unit"],
-            row["y_label"],
-            groups,
-            row["marker"],
-            row["color"],
-            (float(row["x_min"]), float(row["x_max"])),
-            tuple(map(float, row["x_ticks"].split())),
-            (float(row["y_min"]), float(row["y_max"])),
-            tuple(map(float, row["y_ticks"].split())),
-            inflections,
+            dataset=row["dataset"],
+            family=row["family"],
+            file_stem=row["file_stem"],
+            x=row["x"],
+            x_label=row["x_label"],
+            y=row["y"],
+            y_computation=row["y_computation"],
+            y_unit=row["y_unit"],
+            y_label=row["y_label"],
+            groups=groups,
+            marker=row["marker"],
+            color=row["color"],
+            x_limits=(float(row["x_min"]), float(row["x_max"])),
+            x_ticks=tuple(map(float, row["x_ticks"].split())),
+            y_limits=(float(row["y_min"]), float(row["y_max"])),
+            y_ticks=tuple(map(float, row["y_ticks"].split())),
+            inflections={
+                group: None if bends.get(group, "none") == "none" else float(bends[group]) for group in fitted
+            },
         )
 
 
-COLUMNS = [
-    *("dataset", "family", "file_stem", "x", "x_label", "y", "y_computation", "y_unit", "y_label", "groups", "marker"),
-    *("color", "x_min", "x_max", "x_ticks", "y_min", "y_max", "y_ticks", "group_labels", "linear_fit"),
-    "fit_inflection",
-]
-
-
 def load_figures(artefacts: Artefacts) -> list[Figure]:
+    """Read figures.csv. Raises `InputError` where it is damaged or names an unknown computation or unit."""
     path = artefacts.find(FIGURES)
     try:
-        figures = [Figure.from_row(row) for row in read_csv(path, COLUMNS)]
+        figures = [Figure.from_row(row) for row in read_csv(path, FIGURE_COLUMNS)]
     except ValueError as error:
         raise InputError(f"{path} is damaged ({error}): correct it or restore it from the repository") from None
     for figure in figures:
-        if figure.y_computation not in DENOMINATORS or figure.y_unit not in SCALES:
-            what = f"{figure.y_computation} or {figure.y_unit}"
-            raise InputError(f"{path}: {figure.file_stem} has the unknown {what}: correct it")
+        for what, name, known in (
+            ("y_computation", figure.y_computation, DENOMINATORS),
+            ("y_unit", figure.y_unit, UNIT_FACTORS),
+        ):
+            if name not in known:
+                raise InputError(f"{path}: {figure.file_stem}: {describe_unknown(what, name, known)}: correct it")
     return figures
 
 
-def select(figures: list[Figure], families: list[str] | None, names: list[str] | None) -> list[Figure]:
-    """Those of the families whose stem is one of `names` or matches one as a wildcard; all where None.
+def select_figures(figures: list[Figure], families: list[str] | None, names: list[str] | None) -> list[Figure]:
+    """The figures of `families` whose file stem is one of `names` or matches one as a wildcard; None means all.
 
     Raises:
-        InputError: for a family or a name that there is not.
+        InputError: for a family or a name that selects nothing.
     """
     known = {figure.family for figure in figures}
     for family in families or ():
         if family not in known:
             raise InputError(f"--family: {describe_unknown('family', family, sorted(known))}")
-    chosen = [figure for figure in figures if families is None or figure.family in families]
+    selected = [figure for figure in figures if families is None or figure.family in families]
     for name in names or ():
-        if not any(fnmatchcase(figure.file_stem, name) for figure in chosen):
-            stems = [figure.file_stem for figure in chosen]
+        if not any(fnmatchcase(figure.file_stem, name) for figure in selected):
+            stems = [figure.file_stem for figure in selected]
             raise InputError(f"--figure: {describe_unknown('figure', name, stems)}")
-    return [figure for figure in chosen if names is None or any(fnmatchcase(figure.file_stem, name) for name in names)]
+    if names is None:
+        return selected
+    return [figure for figure in selected if any(fnmatchcase(figure.file_stem, name) for name in names)]
 
 
-def on_imagenet_a(figure: Figure) -> Figure:
-    """An ImageNet-A figure against ImageNet-A accuracy instead of ImageNet's."""
+def plot_against_imagenet_a(figure: Figure) -> Figure:
+    """An ImageNet-A figure with ImageNet-A accuracy instead of ImageNet's as x."""
     ticks = tuple(map(float, range(0, 71, 10)))
     return replace(
         figure,

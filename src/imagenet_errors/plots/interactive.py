@@ -1,15 +1,21 @@
-"""One self-contained HTML page per family, in which every point names its model."""
+"""One self-contained HTML page per family of figures, in which every point names its model."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
+import numpy as np
 
 from imagenet_errors.files import write_text
 from imagenet_errors.plots import markers
-from imagenet_errors.plots.drawing import Options, fit_lines
+from imagenet_errors.plots.drawing import DrawingOptions
 from imagenet_errors.plots.figure_table import Figure
-from imagenet_errors.plots.points import limits, points
-from imagenet_errors.plots.scatter import REACH
+from imagenet_errors.plots.fits import fit_figure
+from imagenet_errors.plots.model_frames import Frames
+from imagenet_errors.plots.points import compute_points, widen_limits
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure as Chart
 
 SYMBOLS = {
     "o": "circle",
@@ -36,10 +42,17 @@ HOVER = (
 )
 
 
-def write_page(family: str, figures: list[Figure], frames: dict[str, pd.DataFrame], options: Options) -> Path:
-    """Write all figures of a family, their groups side by side, into one page; returns its path."""
-    parts = [
-        _chart(figure, frames, options).to_html(full_html=False, include_plotlyjs=number == 0, div_id=f"figure{number}")
+def write_pages(figures: list[Figure], frames: Frames, options: DrawingOptions) -> Iterator[Path]:
+    """Write a page per family, with the groups of a figure side by side; yields its path."""
+    for family in dict.fromkeys(figure.family for figure in figures):
+        yield _write_page(family, [figure for figure in figures if figure.family == family], frames, options)
+
+
+def _write_page(family: str, figures: list[Figure], frames: Frames, options: DrawingOptions) -> Path:
+    charts = [
+        _draw_chart(figure, frames, options).to_html(
+            full_html=False, include_plotlyjs=number == 0, div_id=f"figure{number}"
+        )
         for number, figure in enumerate(figures)
     ]
     path = options.folder / f"{family}.html"
@@ -47,51 +60,47 @@ def write_page(family: str, figures: list[Figure], frames: dict[str, pd.DataFram
         path,
         f"<!doctype html>\n<html lang=en><head><meta charset=utf-8><title>{family} ({figures[0].dataset})</title>"
         "<style>body { font-family: sans-serif; margin: 1em; }</style></head>\n<body>\n"
-        f"<h1>{family.replace('_', ' ')}, {figures[0].dataset}</h1>\n" + "\n".join(parts) + "\n</body></html>\n",
+        f"<h1>{family.replace('_', ' ')}, {figures[0].dataset}</h1>\n" + "\n".join(charts) + "\n</body></html>\n",
     )
     return path
 
 
-def _chart(figure: Figure, frames: dict[str, pd.DataFrame], options: Options):
+def _draw_chart(figure: Figure, frames: Frames, options: DrawingOptions) -> "Chart":
     from matplotlib.colors import to_hex
     from plotly import graph_objects as go
     from plotly.subplots import make_subplots
 
-    shown = points(figure, frames)
-    marker, color = options.shown(figure)
-    shapes, shades = markers.shapes(shown, marker), markers.Shades.of(shown, color)
+    points = compute_points(figure, frames)
+    marker, color = options.shown_columns(figure)
+    values, scale = markers.marker_values(points, marker), markers.ColorScale.from_points(points, color)
+    hover_columns = ["model_dir_id", "training_data", "num_params", figure.y, "num_group_top1_errors"]
+    x_limits = widen_limits(figure.x_limits, points.x.to_numpy())
     chart = make_subplots(cols=len(figure.groups), subplot_titles=figure.groups, shared_yaxes=True)
     for column, group in enumerate(figure.groups, start=1):
-        for value in shapes.value_counts().index:
-            some = shown[(shapes == value) & (shown.group == group)]
-            chart.add_trace(
-                go.Scatter(
-                    x=some.x,
-                    y=some.y,
-                    mode="markers",
-                    name=value,
-                    legendgroup=value,
-                    showlegend=column == 1,
-                    marker={
-                        "symbol": SYMBOLS[markers.marker(marker, value)],
-                        "size": 8,
-                        "color": [to_hex(one) for one in shades.colors(group, some[color])],
-                        "line": {"width": 0.5, "color": "white"},
-                    },
-                    customdata=some[["model_dir_id", "training_data", "num_params", figure.y, "num_group_top1_errors"]],
-                    hovertemplate=HOVER,
-                ),
-                row=1,
-                col=column,
+        for value in values.value_counts().index:
+            models = points[(values == value) & (points.group == group)]
+            trace = go.Scatter(
+                x=models.x,
+                y=models.y,
+                mode="markers",
+                name=value,
+                legendgroup=value,
+                showlegend=column == 1,
+                marker={
+                    "symbol": SYMBOLS[markers.marker_code(marker, value)],
+                    "size": 8,
+                    "color": [to_hex(rgba) for rgba in scale.colors(group, models[color])],
+                    "line": {"width": 0.5, "color": "white"},
+                },
+                customdata=models[hover_columns],
+                hovertemplate=HOVER,
             )
-        chart.update_xaxes(title=figure.x_label, range=limits(figure.x_limits, shown.x.to_numpy(), REACH), col=column)
-    for group, _, line in fit_lines(figure, shown, options.fit_by)[0]:
-        x = [line.start, line.end]
-        chart.add_trace(
-            go.Scatter(x=x, y=line.line(pd.Series(x)), mode="lines", line_color="black", showlegend=False),
-            row=1,
-            col=figure.groups.index(group) + 1,
-        )
-    chart.update_yaxes(range=limits(figure.y_limits, shown.y.to_numpy(), REACH), col=1)
+            chart.add_trace(trace, row=1, col=column)
+        chart.update_xaxes(title=figure.x_label, range=x_limits, col=column)
+    for group, _, fit in fit_figure(figure, points, options.fit_by)[0]:
+        ends = np.array([fit.start, fit.end])
+        line = go.Scatter(x=ends, y=fit.predict(ends), mode="lines", line_color="black", showlegend=False)
+        chart.add_trace(line, row=1, col=figure.groups.index(group) + 1)
+    chart.update_yaxes(range=widen_limits(figure.y_limits, points.y.to_numpy()), col=1)
     chart.update_layout(template="simple_white", height=520, title=figure.y_label, legend_font_size=11)
     return chart
