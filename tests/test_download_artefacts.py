@@ -1,4 +1,4 @@
-"""The public files: fetched, verified, listed and unpacked, from a server on this machine that misbehaves."""
+"""The public files: downloaded, verified, listed and unpacked, from a misbehaving server on this machine."""
 
 import csv
 import errno
@@ -95,7 +95,7 @@ def states(get):
 class TestScript:
     """What users ask for."""
 
-    def test_everything_is_fetched_listed_and_unpacked(self, get, root, states):
+    def test_all_files_are_downloaded_listed_and_unpacked(self, get, root, states):
         assert set(states().values()) == {"missing"}
         assert get("--what", "all").status == 0
         for what, place in PLACES.items():
@@ -105,15 +105,15 @@ class TestScript:
         assert set(states().values()) == {"present"}
         assert not [path for path in root.rglob("*") if ".part" in path.name]
 
-    def test_what_is_there_is_fetched_again(self, get, root, server):
+    def test_present_files_are_kept(self, get, root, server):
         get("--what", "all")
         asked = len(server.asked)
         outcome = get("--what", "all")
         assert (outcome.status, len(server.asked)) == (0, asked)
-        assert outcome.stderr.count("is there, kept") == len(PLACES)
+        assert outcome.stderr.count("exists and is kept") == len(PLACES)
         assert "0 files unpacked" in outcome.stderr
 
-    def test_overwrite_fetches_what_no_hash_is_known_of(self, get, root, server):
+    def test_overwrite_downloads_files_without_a_published_hash(self, get, root, server):
         get("--what", "all")
         server.files["/mistakes"] = MISTAKES.replace(b"a.JPEG", b"b.JPEG")
         asked = len(server.asked)
@@ -125,25 +125,25 @@ class TestScript:
         ("flags", "words"),
         [
             ([], "nothing to do: give one of --what, --list, --from_file"),
-            (["--what", "anotations"], "unknown download 'anotations', did you mean 'annotations'?"),
+            (["--what", "anotations"], "unknown public file 'anotations', did you mean 'annotations'?"),
             (["--what"], "expected at least one argument"),
             (["--list", "--what", "my_logit"], "did you mean 'my_logits'?"),
             (["--what", "all", "--attempts", "0"], "0 is not 1 or more"),
         ],
     )
-    def test_a_wrong_flag_does_something(self, get, flags, words):
+    def test_wrong_flags_are_refused(self, get, flags, words):
         assert refused(get(*flags), words)
 
-    def test_one_failure_stops_the_others_or_passes_for_success(self, get, server, root):
+    def test_other_files_are_downloaded_after_a_failure(self, get, server, root):
         server.files["/mistakes"] = None
         outcome = get("--what", "mistakes", "logits", "tables")
-        assert refused(outcome, "1 of 3 files were not fetched: my_mistakes")
+        assert refused(outcome, "1 of 3 files were not downloaded: my_mistakes")
         assert "my_mistakes: " in outcome.stderr
         assert "answered 404 Not Found" in outcome.stderr
         assert (root / PLACES["tables"]).exists()
 
-    def test_the_committed_table_leads_astray(self):
-        files = public_files.load(Artefacts(ROOT / "artefacts"))
+    def test_committed_table_is_valid(self):
+        files = public_files.load_public_files(Artefacts(ROOT / "artefacts"))
         assert {file.what for file in files} == set(public_files.FILE_GROUPS)
         assert len({file.name for file in files}) == len({file.path for file in files}) == len(files) == 14
         archive = next(file for file in files if file.what == "archive")
@@ -152,30 +152,30 @@ class TestScript:
     @pytest.mark.parametrize(
         ("changes", "words"),
         [
-            ({"path": "../above.json"}, "'../above.json' is no path below the artefacts folder"),
-            ({"path": "/etc/passwd"}, "no path below"),
-            ({"path": "."}, "no path below"),
-            ({"path": "a\x1b[2Jb"}, "no path below"),
+            ({"path": "../above.json"}, "'../above.json' is not a path below the artefacts folder"),
+            ({"path": "/etc/passwd"}, "not a path below"),
+            ({"path": "."}, "not a path below"),
+            ({"path": "a\x1b[2Jb"}, "not a path below"),
             ({"url": "file:///etc/passwd"}, "does not begin with http:// or https://"),
             ({"what": "anotations"}, "unknown group 'anotations', did you mean 'annotations'?"),
         ],
     )
-    def test_a_table_of_downloads_leads_out_of_the_folder(self, get, root, server, changes, words):
+    def test_malformed_downloads_table_is_refused(self, get, root, server, changes, words):
         write_downloads(root, server, **changes)
         assert refused(get("--what", "all"), root / "downloads.csv", words)
         assert server.asked == []
 
-    def test_ctrl_c_loses_what_has_come(self, get, root, server, monkeypatch):
+    def test_ctrl_c_keeps_the_part(self, get, root, server, monkeypatch):
         def interrupt(part, chunk):
             part.file.write(chunk[:10])
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(downloading, "_write", interrupt)
+        monkeypatch.setattr(downloading.PartialFile, "append", interrupt)
         outcome = get("--what", "annotations")
         assert (outcome.status, outcome.stderr.splitlines()[-1].count("interrupt: ")) == (130, 1)
         assert (root / f"{PLACES['annotations']}.part").read_bytes() == ANNOTATIONS[:10]
 
-    def test_a_killed_download_does_not_go_on(self, get, root, server, states):
+    def test_killed_download_resumes(self, get, root, server, states):
         server.files["/annotations"] = None
         server.endless, server.content = True, b"x"
         process = subprocess.Popen(
@@ -193,53 +193,53 @@ class TestScript:
         assert get("--what", "annotations").status == 0
         assert (root / PLACES["annotations"]).read_bytes() == ANNOTATIONS
 
-    def test_a_full_disk_is_a_traceback(self, get, root, monkeypatch):
+    def test_full_disk_is_one_line(self, get, root, monkeypatch):
         def full(part, chunk):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(part.path))
 
-        monkeypatch.setattr(downloading, "_write", full)
+        monkeypatch.setattr(downloading.PartialFile, "append", full)
         assert refused(get("--what", "annotations"), "annotations", "No space left on device: make room")
 
 
 class TestList:
-    """What is there, missing or damaged."""
+    """Which files are present, missing, incomplete or damaged."""
 
     @pytest.fixture(autouse=True)
-    def _fetched(self, get):
+    def _downloaded(self, get):
         get("--what", "all")
 
     @pytest.mark.parametrize("what", PLACES)
-    def test_a_changed_byte_passes_for_a_sound_file(self, root, states, get, what, server):
+    def test_changed_byte_is_damage(self, root, states, get, what, server):
         content = bytearray((root / PLACES[what]).read_bytes())
         content[len(content) // 2] ^= 1
         (root / PLACES[what]).write_bytes(content)
         assert states() == {f"my_{one}": "damaged" if one == what else "present" for one in PLACES}
-        assert refused(get("--what", what), "is damaged (", "--overwrite fetches it again")
+        assert refused(get("--what", what), "is damaged (", "--overwrite downloads it again")
         assert (root / PLACES[what]).read_bytes() == content
         assert get("--what", what, "--overwrite").status == 0
         assert states(f"--what={what}") == {f"my_{what}": "present"}
 
     @pytest.mark.parametrize("quarter", [0, 1, 2, 3])
     @pytest.mark.parametrize("what", PLACES)
-    def test_a_truncated_file_of_the_users_passes_for_a_sound_one(self, root, states, what, quarter):
+    def test_truncated_file_of_the_user_is_damage(self, root, states, what, quarter):
         (root / "downloads_done.csv").unlink()
         assert set(states().values()) == {"present"}
         content = (root / PLACES[what]).read_bytes()
         (root / PLACES[what]).write_bytes(content[: len(content) * quarter // 4])
         assert states(f"--what={what}") == {f"my_{what}": "damaged"}
 
-    def test_a_list_that_cannot_be_read_is_overwritten(self, root, get):
+    def test_malformed_record_of_downloads_is_not_overwritten(self, root, get):
         (root / "downloads_done.csv").write_text("file,url\n")
         assert refused(get("--what", "tables", "--overwrite"), "downloads_done.csv has the columns")
 
-    def test_bytes_and_states_are_printed(self, root, get):
+    def test_list_prints_states_and_sizes(self, root, get):
         (root / PLACES["tables"]).rename(root / f"{STATS}.part")
         lines = get("--list", "--what", "tables").stdout
-        assert lines == f"incomplete {len(TABLE):>14,}  my_tables             {STATS}: the same command goes on\n"
+        assert lines == f"incomplete {len(TABLE):>14,}  my_tables             {STATS}: the same command resumes it\n"
 
 
 class TestFromFile:
-    """Files that were fetched by other means."""
+    """Files that were downloaded by other means."""
 
     @pytest.fixture
     def offline(self, server):
@@ -255,30 +255,30 @@ class TestFromFile:
             (folder / place.rpartition("/")[2]).write_bytes(CONTENTS[what])
         return folder
 
-    def test_files_are_known_by_their_names(self, get, root, elsewhere, states):
+    def test_files_are_identified_by_their_names(self, get, root, elsewhere, states):
         for path in elsewhere.iterdir():
             assert get("--from_file", path).status == 0
             assert get("--from_file", path).status == 0  # again
         assert states() == {"my_archive": "missing"} | {f"my_{what}": "present" for what in list(PLACES)[1:]}
         assert (root / "labels_map.json").read_bytes() == b"[1]"  # unpacked where it lay
 
-    def test_another_name_needs_what(self, get, root, elsewhere):
+    def test_renamed_file_needs_what(self, get, root, elsewhere):
         other = (elsewhere / "vit3b.npz").rename(elsewhere / "x")
-        assert refused(get("--from_file", other), "may be any of my_archive, my_annotations", "say which with --what")
+        assert refused(get("--from_file", other), "may be any of my_archive, my_annotations", "name one with --what")
         assert get("--from_file", other, "--what", "logits").status == 0
 
     @pytest.mark.parametrize("what", PLACES)
-    def test_another_file_is_taken(self, get, root, elsewhere, what):
+    def test_wrong_file_is_refused(self, get, root, elsewhere, what):
         other = elsewhere / "wrong"
         other.write_bytes(b"<html>")
         before = sorted(root.rglob("*"))
         assert refused(get("--from_file", other, "--what", what), other, f"taken for my_{what},")
         assert sorted(root.rglob("*")) == before
 
-    def test_missing(self, get, tmp_path):
-        assert refused(get("--from_file", tmp_path / "no", "--what", "logits"), "is missing, or no file")
+    def test_missing_file_is_refused(self, get, tmp_path):
+        assert refused(get("--from_file", tmp_path / "no", "--what", "logits"), "is missing or not a file")
 
-    def test_a_file_of_the_users_is_lost(self, get, root, elsewhere):
+    def test_existing_file_is_replaced_only_with_overwrite(self, get, root, elsewhere):
         path = root / PLACES["mistakes"]
         path.parent.mkdir()
         path.write_text("mine")
@@ -288,18 +288,18 @@ class TestFromFile:
         assert get(*flags, "--overwrite").status == 0
         assert path.read_bytes() == MISTAKES
 
-    def test_a_file_that_is_being_written_is_taken(self, get, root, elsewhere, monkeypatch):
+    def test_file_that_changes_during_the_copy_is_refused(self, get, root, elsewhere, monkeypatch):
         copy = public_files._copy
         monkeypatch.setattr(public_files, "_copy", lambda source, to: source.write_bytes(b"") or copy(source, to))
         assert refused(get("--from_file", elsewhere / "vit3b.npz"), "vit3b.npz changed while it was copied")
         assert not list((root / "imagenet").iterdir())
 
-    def test_a_copy_begins_without_room(self, get, root, elsewhere, monkeypatch):
+    def test_copy_without_room_is_refused(self, get, root, elsewhere, monkeypatch):
         monkeypatch.setattr("shutil.disk_usage", lambda _: type("usage", (), {"free": (256 << 20) + len(LOGITS) - 1}))
         assert refused(get("--from_file", elsewhere / "vit3b.npz"), "make room")
         assert not list((root / "imagenet").iterdir())
 
-    def test_files_of_the_folder_are_replaced_by_the_archives(self, get, root, elsewhere):
+    def test_archive_replaces_files_only_with_overwrite(self, get, root, elsewhere):
         (root / "labels_map.json").write_text("mine")
         flags = ("--from_file", elsewhere / "artefacts.tar.gz")
         outcome = get(*flags)
@@ -351,10 +351,10 @@ BAD = {
 
 
 class TestChecks:
-    """What a file must be where no hash is known."""
+    """What a file must be if no hash is known."""
 
     @pytest.mark.parametrize("what", GOOD)
-    def test_a_right_file_is_refused(self, tmp_path, what):
+    def test_right_file_is_accepted(self, tmp_path, what):
         for content in GOOD[what]:
             (tmp_path / "file").write_bytes(content)
             public_files.FILE_GROUPS[what].check(tmp_path / "file")
@@ -362,12 +362,12 @@ class TestChecks:
     @pytest.mark.parametrize(
         ("what", "number"), [(what, number) for what, bad in BAD.items() for number in range(len(bad))]
     )
-    def test_a_wrong_file_is_put_into_place(self, get, server, root, what, number):
+    def test_wrong_file_is_not_put_into_place(self, get, server, root, what, number):
         server.files[f"/{what}"] = BAD[what][number]
         assert refused(get("--what", what), server.url, "is not what it should be (")
         assert not list((root / PLACES[what]).parent.iterdir())
 
-    def test_the_real_files_are_refused(self, shared):
+    def test_real_files_are_accepted(self, shared):
         public_files.check_annotations(shared / PLACES["annotations"])
         for path in shared.glob("annotations/*_mistakes.json"):
             public_files.check_mistakes(path)

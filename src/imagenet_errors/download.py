@@ -1,52 +1,51 @@
-"""Downloads that go on where they were broken off, and are there completely or not at all."""
+"""Downloads that resume where they were interrupted, and are there completely or not at all."""
 
-import fcntl
 import hashlib
-import http.client
+import logging
 import os
 import random
-import re
 import ssl
-import sys
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from time import sleep
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import urljoin
+
+from filelock import FileLock, Timeout
 
 from imagenet_errors.errors import InputError, describe_exception
 from imagenet_errors.files import check_room, read_json, write_json
+
+if TYPE_CHECKING:
+    from requests import Response
+
+log = logging.getLogger(__name__)
 
 CHUNK = 1 << 20
 
 
 class DownloadError(InputError):
-    """A file that did not come, or not as it should: which, why, and what to do."""
+    """A file that was not downloaded, or is not what it should be: which, why, and what to do."""
 
 
-class BrokenOffError(Exception):
-    """A failure that may pass: another attempt is worth its while, after `wait` seconds at least."""
+class TemporaryError(Exception):
+    """A failure that another attempt may overcome, `wait` seconds later at the earliest."""
 
-    def __init__(self, message: str, wait: float = 0):
-        super().__init__(message)
-        self.wait = wait
+    wait: float = 0
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How a server that fails is put up with.
+    """How often and when a failed request is repeated. (urllib3's retries know neither parts nor progress.)
 
     Attributes:
-        attempts: How often in a row it may fail; a failure that a MiB came before begins a new row.
-        first_wait: Seconds before the second attempt. They double from one to the next, and up to a quarter is added by
-            chance, so that many who were cut off at once do not come back at once.
-        longest_wait: Seconds. A server that asks for more (Retry-After) is left alone.
-        seconds_to_answer: How long it may send nothing.
+        attempts: How often in a row a server may fail; a failure after at least a MiB has arrived counts as the first.
+        first_wait: Seconds before the second attempt; they double with each failure.
+        longest_wait: Seconds; a server that asks for more (Retry-After) is not asked again.
+        seconds_to_answer: How long a server may send nothing.
     """
 
     attempts: int = 5
@@ -54,20 +53,14 @@ class RetryPolicy:
     longest_wait: float = 120
     seconds_to_answer: float = 30
 
-    def wait(self, failures: int) -> float:
-        """Seconds to wait after so many failures in a row."""
+    def seconds_to_wait(self, failures: int) -> float:
+        """After so many failures in a row; up to a quarter is random, so that clients do not return together."""
         return min(self.first_wait * 2 ** (failures - 1) * random.uniform(1, 1.25), self.longest_wait)
 
 
 @dataclass(frozen=True)
-class Part:
-    """What has come of a file so far, locked for this process, beside a note of which version of it this is.
-
-    Attributes:
-        file: Opened for appending.
-        path: Where it lies.
-        url: Where it is from.
-    """
+class PartialFile:
+    """What has arrived of the file at `url`, open for appending, with a note of the file's version beside it."""
 
     file: BinaryIO
     path: Path
@@ -81,259 +74,252 @@ class Part:
     def size(self) -> int:
         return self.file.seek(0, os.SEEK_END)
 
-    def version(self) -> str:
-        """What the server called the version that this is a part of; empty where nobody knows."""
+    def read_version(self) -> str:
+        """The server's name for the version that this is a part of; empty if unknown."""
         try:
             note = read_json(self.note)
             return str(note["version"]) if note["url"] == self.url else ""
         except (InputError, KeyError, TypeError):
             return ""
 
-    def begin(self, version: str = "") -> None:
-        """Forget what has come; what comes now is of this version."""
+    def restart(self, version: str = "") -> None:
+        """Discard what has arrived; what arrives now is of this version."""
         self.file.truncate(0)
         write_json(self.note, {"url": self.url, "version": version})
 
-    def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
-        self.note.unlink(missing_ok=True)
+    def append(self, chunk: bytes) -> None:
+        self.file.write(chunk)
+        self.file.flush()
 
 
-def part_of(path: Path) -> Path:
-    """Where a download of `path` gathers."""
+def partial_path(path: Path) -> Path:
+    """Where the parts of a download are collected."""
     return path.with_name(f"{path.name}.part")
 
 
-def download(
+def download_file(
     url: str,
     path: Path,
     sha256: str = "",
     check: Callable[[Path], None] = lambda path: None,
     max_bytes: int = 64 << 30,
-    patience: RetryPolicy = RetryPolicy(),
+    retries: RetryPolicy = RetryPolicy(),
 ) -> str:
-    """Download a file with a progress bar, in as many attempts as it takes.
+    """Download a file with a progress bar.
 
-    What an earlier attempt left in `<path>.part` is not fetched again, if `sha256` or the server's name for the version
-    can tell that the parts fit.
+    What an earlier attempt left in `<path>.part` is not downloaded again if `sha256` or the server's name for the
+    version (ETag, Last-Modified) can tell whether the parts belong together.
 
     Args:
-        url: What to fetch.
-        path: Where it will lie.
-        sha256: The first hexadecimal digits of the content's hash; empty where it is not known.
+        url: What to download.
+        path: Where to put it.
+        sha256: The first hexadecimal digits of the content's hash; empty if unknown.
         check: Raises `InputError` for a file that is not what it should be.
         max_bytes: A longer file is refused.
-        patience: How a server that fails is put up with.
+        retries: How often and when a failed request is repeated.
 
     Returns:
         The sha256 of the file.
 
     Raises:
-        DownloadError: where the server or the connection fails (what has come is kept), or the content is not what it
-            should be (what has come is removed).
-        InputError: where the disk has no room for it.
+        DownloadError: if the server or the connection fails (what has arrived is kept), or the content is not what it
+            should be (what has arrived is removed).
+        InputError: if the disk has no room for it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked_part(part_of(path), url) as part:
-        if not (sha256 or part.version()):
+    with _open_partial_file(partial_path(path), url) as part:
+        if not (sha256 or part.read_version()):
             part.file.truncate(0)
-        for last in (False, True):
-            joined = _fetch(part, max_bytes, patience)
+        for is_last in (False, True):
+            is_joined = _complete(part, max_bytes, retries)
             try:
-                found = verify(part.path, sha256, check, f"what came from {url}")
+                found = check_file(part.path, sha256, check, f"the download from {url}")
                 break
             except DownloadError:
                 part.file.truncate(0)
-                if last or not joined:
-                    raise  # else the pieces may be of two files, and the whole may be right
+                if is_last or not is_joined:
+                    raise  # else the parts may be of two versions: download the whole file
         part.note.unlink(missing_ok=True)
         os.replace(part.path, path)
     return found
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Have a full disk name the file: closing one writes what is left, and fails without its name."""
+def _open_partial_file(path: Path, url: str) -> Iterator[PartialFile]:
+    """Lock the part at `path` and open it; remove it if it stays empty."""
+    busy = DownloadError(f"{path} is being written by another process: wait until it has finished")
+
+    def check_identity(descriptor: int) -> None:
+        if not path.exists() or not os.path.samestat(os.fstat(descriptor), path.stat()):
+            raise busy  # finished and renamed since it was opened
+
     try:
-        yield
+        lock = FileLock(path, blocking=False, fallback_to_soft=False, on_acquired=check_identity)
+        with lock, open(path, "ab") as file:
+            part = PartialFile(file, path, url)
+            try:
+                yield part
+            finally:
+                if path.exists() and not part.size:
+                    path.unlink()
+                    part.note.unlink(missing_ok=True)
+    except Timeout:
+        raise busy from None
     except OSError as error:
         if error.errno is not None and error.filename is None:
             error.filename = str(path)
         raise
 
 
-@contextmanager
-def _locked_part(path: Path, url: str) -> Iterator[Part]:
-    """The part at `path`, which no other process touches meanwhile; removed where it stays empty."""
-    busy = DownloadError(f"{path} is being written by another process: wait until it is done")
-    with _naming(path), open(path, "ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise busy from None
-        if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-            raise busy  # it was finished and renamed after we opened it
-        part = Part(file, path, url)
-        try:
-            yield part
-        finally:
-            if part.path.exists() and not part.size:
-                part.remove()
-
-
-def _fetch(part: Part, max_bytes: int, patience: RetryPolicy) -> bool:
-    """Append what the part lacks. Returns whether it came in more than one piece."""
-    from tqdm import tqdm
-
-    joined, failures = False, 0
+def _complete(part: PartialFile, max_bytes: int, retries: RetryPolicy) -> bool:
+    """Append what the part lacks, in as many requests as needed. Returns whether it arrived in several pieces."""
+    is_joined, failures = False, 0
     while True:
-        before = part.size
-        joined |= before > 0
+        size = part.size
+        is_joined |= size > 0
         try:
-            _ask(part, max_bytes, patience.seconds_to_answer)
-            return joined
-        except BrokenOffError as failure:
-            failures = 1 if part.size >= before + CHUNK else failures + 1
-            wait = max(patience.wait(failures), failure.wait)
-            if wait > patience.longest_wait:
-                raise DownloadError(f"{failure}, and wants {wait:,.0f} seconds of peace: run it again then") from None
-            if failures >= patience.attempts:
-                raise DownloadError(f"{failure}: run it again to go on") from None
-            tqdm.write(f"{failure}: trying again in {wait:.0f} s", file=sys.stderr)
+            _append_rest(part, max_bytes, retries.seconds_to_answer)
+            return is_joined
+        except TemporaryError as failure:
+            failures = 1 if part.size >= size + CHUNK else failures + 1
+            wait = max(retries.seconds_to_wait(failures), failure.wait)
+            if wait > retries.longest_wait:
+                raise DownloadError(f"{failure} and asks to wait {wait:,.0f} seconds: run it again then") from None
+            if failures >= retries.attempts:
+                raise DownloadError(f"{failure}: run it again to resume") from None
+            log.info(f"{failure}: next attempt in {wait:.0f} s")
         sleep(wait)
 
 
-def _ask(part: Part, max_bytes: int, seconds: float) -> None:
-    """Append what the part lacks in one attempt."""
-    start, version = part.size, part.version()
-    headers = {"Range": f"bytes={start}-"} | ({"If-Range": version} if version else {}) if start else {}
+def _append_rest(part: PartialFile, max_bytes: int, seconds_to_answer: float) -> None:
+    """Append what the part lacks, in one request."""
+    start, version = part.size, part.read_version()
+    headers = {"Accept-Encoding": "identity"}
+    if start:
+        headers |= {"Range": f"bytes={start}-"} | ({"If-Range": version} if version else {})
+    with _request(part.url, headers, seconds_to_answer) as response:
+        if response.status_code == 416 and start:
+            if response.headers.get("Content-Range") != f"bytes */{start}":  # else the part is complete
+                part.restart()
+                _append_rest(part, max_bytes, seconds_to_answer)
+            return
+        if response.status_code >= 300:
+            raise _describe_refusal(part.url, response)
+        resumes = response.status_code == 206 and _is_rest(response, start, version)
+        if response.status_code != 200 and not resumes:
+            part.restart()
+            raise TemporaryError(f"{part.url} answered with other bytes than were asked for")
+        if not resumes:
+            start = 0
+            part.restart(_get_version(response))
+        _receive(response, part, start, max_bytes)
+
+
+def _request(url: str, headers: dict[str, str], seconds_to_answer: float) -> "Response":
+    """Raises `DownloadError` or `TemporaryError` if no server answers."""
+    import requests
+
     try:
-        with _open(part.url, headers, seconds) as response:
-            goes_on = response.status == 206 and _goes_on(response, start, version)
-            if response.status != 200 and not goes_on:
-                part.begin()
-                raise BrokenOffError(f"{part.url} answered with other bytes than were asked for")
-            if not goes_on:
-                start = 0
-                part.begin(_version(response))
-            _copy(response, part, start, max_bytes)
-    except urllib.error.HTTPError as error:
-        if error.code != 416 or not start:
-            raise _refusal(part.url, error) from None
-        if error.headers.get("Content-Range") != f"bytes */{start}":  # else nothing is left to send
-            part.begin()
-            _ask(part, max_bytes, seconds)
+        hooks = {"response": _refuse_unencrypted_redirect}
+        response = requests.get(url, headers=headers, timeout=seconds_to_answer, stream=True, hooks=hooks)
+    except requests.TooManyRedirects:
+        raise DownloadError(f"{url} redirects without end: download it by other means") from None
+    except ValueError as error:
+        raise DownloadError(f"{url!r} is not an address to download from ({error})") from None
+    except OSError as error:
+        cause = _find_cause(error)
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            advice = "check this machine's clock and its certificates (REQUESTS_CA_BUNDLE)"
+            raise DownloadError(f"{url} has no trusted certificate ({cause.verify_message}): {advice}") from None
+        raise TemporaryError(f"{url} does not answer ({describe_exception(cause)})") from None
+    response.raw.enforce_content_length = False  # we compare sizes
+    return response
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but not from an encrypted connection to one that is not."""
-
-    def redirect_request(self, req, fp, code, msg, headers, newurl):
-        if req.full_url.startswith("https:") and not newurl.startswith("https:"):
-            raise DownloadError(f"{req.full_url} redirects to {newurl}, which is not encrypted: it is not followed")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+def _refuse_unencrypted_redirect(response: "Response", **_: Any) -> None:
+    target = urljoin(response.url, response.headers.get("Location", ""))
+    if response.is_redirect and response.url.startswith("https:") and not target.startswith("https:"):
+        raise DownloadError(f"{response.url} redirects to {target}, which is not encrypted: not downloaded")
 
 
-def _open(url: str, headers: dict[str, str], seconds: float):
+def _find_cause(error: BaseException) -> BaseException:
+    """The innermost of the exceptions that requests and urllib3 wrap around each other."""
+    inner = (error.__cause__, getattr(error, "reason", None), *error.args)
+    return next((_find_cause(each) for each in inner if isinstance(each, BaseException)), error)
+
+
+def _describe_refusal(url: str, response: "Response") -> Exception:
+    """What to raise for an error status."""
+    answer = f"{url} answered {response.status_code} {response.reason or ''}".rstrip()
+    if response.status_code in (408, 429) or response.status_code >= 500:
+        error = TemporaryError(answer)
+        error.wait = _read_retry_after(response.headers)
+        return error
+    return DownloadError(f"{answer}: try later, or download it by other means")
+
+
+def _read_retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds that Retry-After asks for, as a number or as a date by the server's clock."""
     try:
-        return urllib.request.build_opener(_Redirects).open(
-            urllib.request.Request(url, headers=headers), timeout=seconds
-        )
-    except urllib.error.HTTPError:
-        raise
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        if isinstance(reason, ssl.SSLCertVerificationError):
-            raise DownloadError(
-                f"{url} cannot be trusted ({reason.verify_message}): check this machine's clock and certificates"
-            ) from None
-        if isinstance(error, ValueError):
-            raise DownloadError(f"{url!r} is no address to download from ({error})") from None
-        raise BrokenOffError(f"{url} does not answer ({describe_exception(reason)})") from None
-
-
-def _refusal(url: str, error: urllib.error.HTTPError) -> Exception:
-    """What an error status means for us."""
-    answer = f"{url} answered {error.code} {http.client.responses.get(error.code, '')}".rstrip()
-    if error.code in (408, 429) or error.code >= 500:
-        return BrokenOffError(answer, _seconds_to_wait(error.headers))
-    if error.code < 400:
-        return DownloadError(f"{answer} without end or direction: fetch it by other means")
-    return DownloadError(f"{answer}: try later, or fetch it by other means")
-
-
-def _seconds_to_wait(headers) -> float:
-    """What Retry-After asks for: seconds, or until a date of the server's clock."""
-    text = headers.get("Retry-After", "").strip()
-    if text.isdecimal():
-        return int(text)
-    try:
-        now = parsedate_to_datetime(headers["Date"]) if headers["Date"] else datetime.now(UTC)
-        return (parsedate_to_datetime(text) - now).total_seconds()
-    except (ValueError, TypeError):
+        text = headers["Retry-After"].strip()
+        if text.isdecimal():
+            return int(text)
+        return (parsedate_to_datetime(text) - parsedate_to_datetime(headers["Date"])).total_seconds()
+    except (KeyError, ValueError, TypeError):
         return 0
 
 
-def _version(response) -> str:
-    """The server's name for a version of the file, if it vouches for every byte of it."""
+def _get_version(response: "Response") -> str:
+    """The server's name for a version of the file, if equal names promise equal bytes (no weak ETag)."""
     etag = response.headers.get("ETag", "")
     return etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
 
 
-def _goes_on(response, start: int, version: str) -> bool:
-    """Whether a partial answer is of the version begun, from `start` on."""
-    begins = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-    return bool(begins) and int(begins[1]) == start and _version(response) in ("", version or _version(response))
+def _is_rest(response: "Response", start: int, version: str) -> bool:
+    """Whether a partial answer begins at `start` and is of the same version."""
+    found = _get_version(response)
+    begins_at_start = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+    return begins_at_start and found in ("", version or found)
 
 
-def _copy(response, part: Part, start: int, max_bytes: int) -> None:
+def _receive(response: "Response", part: PartialFile, start: int, max_bytes: int) -> None:
     from tqdm import tqdm
 
-    left = response.headers.get("Content-Length", "")
-    total, name = start + int(left) if left.isdecimal() else None, part.path.stem
+    length = response.headers.get("Content-Length", "")
+    total, name = start + int(length) if length.isdecimal() else None, part.path.stem
     if total is not None:
         if total > max_bytes:
-            raise DownloadError(f"{part.url} claims to have {total:,} bytes, more than {max_bytes:,}: not fetched")
+            raise DownloadError(f"{part.url} announces {total:,} bytes, more than {max_bytes:,}: not downloaded")
         check_room(part.path.parent, total - start)
+    is_page = response.headers.get("Content-Type", "").startswith("text/html")
     with tqdm(desc=name, total=total, initial=start, unit="B", unit_scale=True, unit_divisor=1024) as bar:
-        while chunk := _read(response, part.url):
-            if part.size == 0 and _is_page(response, chunk):
-                raise DownloadError(f"{part.url} answered with a web page, not the file: fetch it by other means")
-            _write(part, chunk)
+        while chunk := _read_chunk(response, part.url):
+            if part.size == 0 and is_page and chunk.lstrip().startswith(b"<"):
+                raise DownloadError(f"{part.url} answered with a web page, not the file: download it by other means")
+            part.append(chunk)
             bar.update(len(chunk))
             if part.size > max_bytes:
-                part.begin()
-                raise DownloadError(f"{part.url} does not end after {max_bytes:,} bytes: not fetched")
+                part.restart()
+                raise DownloadError(f"{part.url} does not end after {max_bytes:,} bytes: not downloaded")
     os.fsync(part.file.fileno())
     if total is not None and part.size != total:
-        raise BrokenOffError(f"{name} broke off after {part.size:,} of {total:,} bytes")
+        raise TemporaryError(f"{name} broke off after {part.size:,} of {total:,} bytes")
 
 
-def _read(response, url: str) -> bytes:
+def _read_chunk(response: "Response", url: str) -> bytes:
+    from urllib3.exceptions import HTTPError
+
     try:
-        return response.read1(CHUNK)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise BrokenOffError(f"{url} broke off ({describe_exception(error)})") from None
+        return response.raw.read1(CHUNK, decode_content=False)
+    except (HTTPError, OSError, ValueError) as error:
+        raise TemporaryError(f"{url} broke off ({describe_exception(_find_cause(error))})") from None
 
 
-def _write(part: Part, chunk: bytes) -> None:
-    try:
-        part.file.write(chunk)
-        part.file.flush()
-    except OSError as error:
-        error.filename = str(part.path)
-        raise
-
-
-def _is_page(response, start: bytes) -> bool:
-    return response.headers.get_content_type() == "text/html" and start.lstrip()[:1] == b"<"
-
-
-def verify(path: Path, sha256: str, check: Callable[[Path], None], what: str) -> str:
-    """The sha256 of a file. Raises `DownloadError` where it does not begin with `sha256`, or the file fails `check`."""
+def check_file(path: Path, sha256: str, check: Callable[[Path], None], what: str) -> str:
+    """The sha256 of a file. Raises `DownloadError` if it does not begin with `sha256`, or the file fails `check`."""
     found = file_sha256(path)
     if not found.startswith(sha256):
-        raise DownloadError(f"{what} has not the sha256 {sha256[:16]}...: try again, or get it elsewhere")
+        raise DownloadError(f"{what} does not have the sha256 {sha256[:16]}...: try again, or get it elsewhere")
     try:
         check(path)
     except InputError as error:
@@ -342,12 +328,12 @@ def verify(path: Path, sha256: str, check: Callable[[Path], None], what: str) ->
 
 
 def file_sha256(path: Path) -> str:
-    """The hash of a file, with a progress bar for one that takes a while."""
+    """The sha256 of a file, with a progress bar for a large one."""
     from tqdm import tqdm
 
     digest, size = hashlib.sha256(), path.stat().st_size
-    options = {"total": size, "unit": "B", "unit_scale": True, "disable": size < 1 << 30}
-    with open(path, "rb") as file, tqdm(desc=f"sha256 of {path.name}", **options) as bar:
+    bar = tqdm(desc=f"sha256 of {path.name}", total=size, unit="B", unit_scale=True, disable=size < 1 << 30)
+    with open(path, "rb") as file, bar:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
             bar.update(len(chunk))

@@ -1,8 +1,7 @@
-"""The public files that the analysis stands on: where they are from, which are here, and whether they are sound."""
+"""The public files that the analysis needs: where they are from, which are present, and whether they are valid."""
 
 import csv
 import os
-import shutil
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,29 +12,29 @@ import numpy as np
 
 from imagenet_errors import locks
 from imagenet_errors.dataset.classes import NUM_CLASSES
-from imagenet_errors.download import RetryPolicy, download, file_sha256, part_of, verify
+from imagenet_errors.download import RetryPolicy, check_file, download_file, file_sha256, partial_path
 from imagenet_errors.error_types import ERROR_COLUMNS
 from imagenet_errors.errors import InputError, describe_unknown
 from imagenet_errors.files import atomic_write, check_room, read_csv, read_json, read_text, write_csv
 from imagenet_errors.paths import DOWNLOAD_COLUMNS, DOWNLOADS, Artefacts
 
 CHUNK = 1 << 20
-DONE_COLUMNS = ["file", "url", "sha256", "bytes"]
+DOWNLOADED_COLUMNS = ["file", "url", "sha256", "bytes"]
 PRESENT, MISSING, DAMAGED, INCOMPLETE = "present", "missing", "damaged", "incomplete"
 
 
 class FileGroup(NamedTuple):
-    """What the files of a group must be: a check that raises `InputError`, and how long they are at most."""
+    """What the files of a group must be: a check that raises `InputError`, and their maximum size."""
 
     check: Callable[[Path], None]
     max_bytes: int
 
 
 def check_archive(path: Path) -> None:
-    """Its beginning alone: unpacking checks all of it."""
+    """Its first bytes alone; unpacking checks all of it."""
     with open(path, "rb") as file:
         if file.read(2) != b"\x1f\x8b":
-            raise InputError(f"{path} is no gzip archive")
+            raise InputError(f"{path} is not a gzip archive")
 
 
 def check_annotations(path: Path) -> None:
@@ -47,11 +46,11 @@ def check_annotations(path: Path) -> None:
 def check_mistakes(path: Path) -> None:
     content = read_json(path)
     if not (content and isinstance(content, dict) and all(isinstance(one, dict) for one in content.values())):
-        raise InputError(f"{path} is no list of mistakes by file name")
+        raise InputError(f"{path} is not a list of mistakes by file name")
 
 
 def check_logits(path: Path) -> None:
-    """The form of an array, bare or alone in an archive; the numbers of a bare one stay on the disk."""
+    """Shape and dtype of an array in an .npy file, or alone in an .npz file; an .npy file's numbers are not read."""
     try:
         if zipfile.is_zipfile(path):
             shape, dtype = _check_only_array(path)
@@ -59,11 +58,11 @@ def check_logits(path: Path) -> None:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
             shape, dtype = array.shape, array.dtype
             if path.stat().st_size != array.offset + array.nbytes:
-                raise ValueError("something follows the array")
-    except Exception as error:  # NumPy, zipfile and zlib raise a dozen different kinds for damaged bytes
-        raise InputError(f"{path} holds no array ({error})") from None
+                raise ValueError("bytes follow the array")
+    except Exception as error:  # NumPy, zipfile and zlib raise a dozen different exceptions for damaged bytes
+        raise InputError(f"{path} is not an array ({error})") from None
     if len(shape) != 2 or shape[1] != NUM_CLASSES or not shape[0] or dtype.kind != "f":
-        raise InputError(f"{path} holds {dtype} of the shape {shape}, not [N, {NUM_CLASSES}] logits")
+        raise InputError(f"{path} has dtype {dtype} and shape {shape}, not [N, {NUM_CLASSES}] logits")
 
 
 def _check_only_array(path: Path) -> tuple[tuple[int, ...], np.dtype]:
@@ -82,12 +81,12 @@ def check_table(path: Path) -> None:
     try:
         header, *rows = list(csv.reader(text.splitlines())) or [[]]
     except csv.Error as error:
-        raise InputError(f"{path} is no table ({error})") from None
+        raise InputError(f"{path} is not a table ({error})") from None
     missing = [column for column in ("model_dir_id", "training_data", *ERROR_COLUMNS) if column not in header]
     if missing:
         raise InputError(f"{path} lacks the column {missing[0]!r}")
     if not text.endswith("\n") or {len(row) for row in rows} != {len(header)}:
-        raise InputError(f"{path} breaks off")
+        raise InputError(f"{path} is incomplete: its last line or a row is cut off")
 
 
 FILE_GROUPS = {
@@ -104,12 +103,12 @@ class PublicFile:
     """A row of downloads.csv.
 
     Attributes:
-        name: What `--what` calls it.
-        what: Its group, a key of KINDS.
+        name: Its name for `--what`.
+        what: Its group, a key of FILE_GROUPS.
         url: Where it is from.
-        path: Where it belongs, below the artefacts folder.
-        sha256: Of its content, where it is published; else empty.
-        description: For people.
+        path: Its place below the artefacts folder.
+        sha256: Of its content, if published; else empty.
+        description: One line for users.
     """
 
     name: str
@@ -120,26 +119,27 @@ class PublicFile:
     description: str
 
     @property
-    def kind(self) -> FileGroup:
+    def group(self) -> FileGroup:
         return FILE_GROUPS[self.what]
 
 
 class Status(NamedTuple):
-    """PRESENT, MISSING, DAMAGED or INCOMPLETE; how many bytes are here; what there is to say."""
+    """PRESENT, MISSING, DAMAGED or INCOMPLETE; bytes on the disk; the reason; the sha256 if it was computed."""
 
     state: str
     size: int
     note: str
+    sha256: str = ""
 
 
-def load(artefacts: Artefacts) -> list[PublicFile]:
+def load_public_files(artefacts: Artefacts) -> list[PublicFile]:
     """The rows of downloads.csv. Raises `InputError` for one that is malformed or leads out of the artefacts folder."""
     path = artefacts.find(DOWNLOADS)
     found = [PublicFile(**row) for row in read_csv(path, DOWNLOAD_COLUMNS)]
     for file in found:
         place = PurePosixPath(file.path)
         if place.is_absolute() or ".." in place.parts or not place.parts or not file.path.isprintable():
-            raise InputError(f"{path}: {file.path!r} is no path below the artefacts folder: correct it")
+            raise InputError(f"{path}: {file.path!r} is not a path below the artefacts folder: correct it")
         if not file.url.startswith(("http://", "https://")):
             raise InputError(f"{path}: {file.url!r} does not begin with http:// or https://: correct it")
         if file.what not in FILE_GROUPS:
@@ -147,124 +147,126 @@ def load(artefacts: Artefacts) -> list[PublicFile]:
     return found
 
 
-def choose(files: list[PublicFile], names: list[str]) -> list[PublicFile]:
-    """The files of these names or groups, in the order of the table; `all` for all."""
+def select_files(files: list[PublicFile], names: list[str]) -> list[PublicFile]:
+    """The files of these names or groups, in the order of the table; `all` selects all."""
     known = ["all", *FILE_GROUPS, *(file.name for file in files)]
     for name in names:
         if name not in known:
-            raise InputError(describe_unknown("download", name, known))
+            raise InputError(describe_unknown("public file", name, known))
     return [file for file in files if {"all", file.what, file.name} & set(names)]
 
 
-def of_file(files: list[PublicFile], source: Path) -> PublicFile:
-    """The one of `files` that was fetched as `source`: the only one there is, or else the only one of its file name."""
+def identify_file(files: list[PublicFile], source: Path) -> PublicFile:
+    """The one of `files` that `source` is a copy of: the only one, or else the only one with its file name."""
     fitting = files if len(files) == 1 else [file for file in files if PurePosixPath(file.path).name == source.name]
     if len(fitting) != 1:
         names = ", ".join(file.name for file in fitting or files)
-        raise InputError(f"{source} may be any of {names}: say which with --what")
+        raise InputError(f"{source} may be any of {names}: name one with --what")
     return fitting[0]
 
 
-def status(artefacts: Artefacts, file: PublicFile) -> Status:
-    """Whether a file is here and sound, by its published hash, else by that of its download, else by its form."""
-    path, part = artefacts.root / file.path, part_of(artefacts.root / file.path)
+def check_public_file(artefacts: Artefacts, file: PublicFile) -> Status:
+    """Whether a file is present and valid: by its published hash, the hash of its download, or its form."""
+    path, part = artefacts.root / file.path, partial_path(artefacts.root / file.path)
     if not path.exists():
         if part.is_file():
-            return Status(INCOMPLETE, part.stat().st_size, "the same command goes on")
+            return Status(INCOMPLETE, part.stat().st_size, "the same command resumes it")
         return Status(MISSING, 0, file.description)
-    size, noted = path.stat().st_size, _noted(artefacts).get(file.path)
+    size, downloaded = path.stat().st_size, read_downloaded(artefacts).get(file.path)
     try:
-        if file.sha256:
-            sound = file_sha256(path) == file.sha256
-            note = "has the published sha256" if sound else "has not the published sha256"
-        elif noted:
-            sound = file_sha256(path) == noted["sha256"]
-            note = "is as it was downloaded" if sound else "was changed after its download"
-        else:
-            file.kind.check(path)
-            sound, note = True, "looks right; its hash is not known"
+        if not (file.sha256 or downloaded):
+            file.group.check(path)
+            return Status(PRESENT, size, "has the right form; its hash is not known")
+        sha256 = file_sha256(path)
     except (InputError, OSError) as error:
         return Status(DAMAGED, size, str(error))
-    return Status(PRESENT if sound else DAMAGED, size, note)
+    if file.sha256:
+        note = "has the published sha256" if sha256 == file.sha256 else "does not have the published sha256"
+        return Status(PRESENT if sha256 == file.sha256 else DAMAGED, size, note, sha256)
+    if downloaded and sha256 != downloaded["sha256"]:
+        return Status(DAMAGED, size, "was changed after its download", sha256)
+    return Status(PRESENT, size, "is as it was downloaded", sha256)
 
 
-def fetch(artefacts: Artefacts, file: PublicFile, overwrite: bool, retries: RetryPolicy) -> str:
-    """Download a file, unless it is here. Returns what was done.
+def check(artefacts: Artefacts, file: PublicFile) -> None:
+    """Raises `InputError` if a file is damaged."""
+    found = check_public_file(artefacts, file)
+    if found.state == DAMAGED:
+        raise InputError(f"{artefacts.root / file.path}: {found.note}")
+
+
+def fetch_file(artefacts: Artefacts, file: PublicFile, overwrite: bool, retries: RetryPolicy) -> str:
+    """Download a file unless it is present. Returns what was done.
 
     Raises:
-        InputError: where it does not come, or a damaged one stands in its place and is not to be overwritten.
+        InputError: if it cannot be downloaded, or a damaged file is in its place and is not to be overwritten.
     """
-    path = artefacts.root / file.path
-    if _is_here(artefacts, file, overwrite):
-        _note_again(artefacts, file, file_sha256(path))
-        return f"{path} is there, kept"
-    sha256 = download(file.url, path, file.sha256, file.kind.check, file.kind.max_bytes, retries)
-    _note(artefacts, file, sha256)
+    path, found = artefacts.root / file.path, check_public_file(artefacts, file)
+    if found.state == DAMAGED and not overwrite:
+        raise InputError(f"{path} is damaged ({found.note}): --overwrite downloads it again")
+    if found.state == PRESENT and (file.sha256 or not overwrite):
+        _record_present(artefacts, file, found.sha256)
+        return f"{path} exists and is kept"
+    sha256 = download_file(file.url, path, file.sha256, file.group.check, file.group.max_bytes, retries)
+    _record(artefacts, file, sha256)
     return f"wrote {path}: {path.stat().st_size:,} bytes"
 
 
-def take(artefacts: Artefacts, file: PublicFile, source: Path, overwrite: bool) -> str:
-    """Copy a file that was fetched by other means, once it is verified. Returns what was done.
+def copy_file(artefacts: Artefacts, file: PublicFile, source: Path, overwrite: bool) -> str:
+    """Check and copy a file that was downloaded by other means. Returns what was done.
 
     Raises:
-        InputError: where it is not what it should be, or another one is in its place and is not to be overwritten.
+        InputError: if it is not what it should be, or another file is in its place and is not to be overwritten.
     """
     path = artefacts.root / file.path
-    sha256 = verify_source(file, source)
+    sha256 = check_source(file, source)
     if path.is_file() and file_sha256(path) == sha256:
-        _note_again(artefacts, file, sha256)
-        return f"{path} is there, kept"
+        _record_present(artefacts, file, sha256)
+        return f"{path} exists and is kept"
     if path.exists() and not overwrite:
-        raise InputError(f"{path} is there and differs from {source}: --overwrite replaces it")
+        raise InputError(f"{path} exists and differs from {source}: --overwrite replaces it")
     path.parent.mkdir(parents=True, exist_ok=True)
     check_room(path.parent, source.stat().st_size)
     with atomic_write(path) as temporary:
         _copy(source, temporary)
         if file_sha256(temporary) != sha256:
             raise InputError(f"{source} changed while it was copied: run it again")
-    _note(artefacts, file, sha256)
+    _record(artefacts, file, sha256)
     return f"wrote {path}: {path.stat().st_size:,} bytes"
 
 
-def verify_source(file: PublicFile, source: Path) -> str:
-    """The sha256 of a file that was fetched by other means. Raises `InputError` where it is not `file`."""
+def check_source(file: PublicFile, source: Path) -> str:
+    """The sha256 of a file that was downloaded by other means. Raises `InputError` if it is not `file`."""
     if not source.is_file():
-        raise InputError(f"{source} is missing, or no file: name the file that you fetched")
-    return verify(source, file.sha256, file.kind.check, f"{source}, taken for {file.name},")
+        raise InputError(f"{source} is missing or not a file: name the file that you downloaded")
+    return check_file(source, file.sha256, file.group.check, f"{source}, taken for {file.name},")
 
 
-def _is_here(artefacts: Artefacts, file: PublicFile, overwrite: bool) -> bool:
-    found = status(artefacts, file)
-    if found.state == DAMAGED and not overwrite:
-        raise InputError(f"{artefacts.root / file.path} is damaged ({found.note}): --overwrite fetches it again")
-    return found.state == PRESENT and bool(file.sha256 or not overwrite)
-
-
-def _noted(artefacts: Artefacts) -> dict[str, dict[str, str]]:
-    """{path: row} of what was downloaded."""
+def read_downloaded(artefacts: Artefacts) -> dict[str, dict[str, str]]:
+    """{path: row of downloads_done.csv}."""
     path = artefacts.downloads_done()
-    return {row["file"]: row for row in (read_csv(path, DONE_COLUMNS) if path.exists() else [])}
+    return {row["file"]: row for row in (read_csv(path, DOWNLOADED_COLUMNS) if path.exists() else [])}
 
 
-def _note(artefacts: Artefacts, file: PublicFile, sha256: str) -> None:
+def _record(artefacts: Artefacts, file: PublicFile, sha256: str) -> None:
+    """Write a file's row of downloads_done.csv."""
     size = (artefacts.root / file.path).stat().st_size
     row = {"file": file.path, "url": file.url, "sha256": sha256, "bytes": size}
     path = artefacts.downloads_done()
     with locks.locked(artefacts.root, path.name):
-        rows = _noted(artefacts) | {file.path: row}
-        write_csv(path, DONE_COLUMNS, list(rows.values()))
+        rows = read_downloaded(artefacts) | {file.path: row}
+        write_csv(path, DOWNLOADED_COLUMNS, list(rows.values()))
 
 
-def _note_again(artefacts: Artefacts, file: PublicFile, sha256: str) -> None:
-    """Note a file that is here and was not noted: it was brought here, or the run that fetched it was killed."""
-    if file.path not in _noted(artefacts) and os.access(artefacts.root, os.W_OK):
-        _note(artefacts, file, sha256)
+def _record_present(artefacts: Artefacts, file: PublicFile, sha256: str) -> None:
+    """Record a file that is present without a row: the user brought it, or the run that downloaded it was killed."""
+    if file.path not in read_downloaded(artefacts) and os.access(artefacts.root, os.W_OK):
+        _record(artefacts, file, sha256 or file_sha256(artefacts.root / file.path))
 
 
 def _copy(source: Path, target: Path) -> None:
     from tqdm import tqdm
 
     with open(source, "rb") as file, open(target, "wb") as copy:
-        bar = {"total": source.stat().st_size, "desc": source.name}
-        with tqdm.wrapattr(file, "read", **bar) as counted:
-            shutil.copyfileobj(counted, copy, CHUNK)
+        for chunk in tqdm(iter(lambda: file.read(CHUNK), b""), desc=source.name, unit="MiB"):
+            copy.write(chunk)

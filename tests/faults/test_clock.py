@@ -13,7 +13,7 @@ import time
 import pytest
 
 from imagenet_errors import files, locks
-from imagenet_errors.download import download
+from imagenet_errors.download import download_file
 from imagenet_errors.inference import predict
 from imagenet_errors.plots import error_bars
 from tests.helpers.http_server import CONTENT
@@ -116,7 +116,7 @@ def test_blocks_of_the_future_are_embedded_again(embed, embedded, clock):
 def test_a_part_of_the_future_is_fetched_from_its_beginning(server, waits, tmp_path, clock):
     server.headers, server.breaks_at = {"ETag": '"1"'}, 100_000
     waits.then = lambda: clock(tmp_path)
-    download(server.url, tmp_path / "file")
+    download_file(server.url, tmp_path / "file")
     assert server.asked == [None, "bytes=100000-"]
     assert (tmp_path / "file").read_bytes() == CONTENT
 

@@ -1,13 +1,13 @@
-"""Downloads from servers that fail, come back, change and lie; onto disks that are full."""
+"""Downloads from servers that fail, recover, change and lie; onto full disks."""
 
 import hashlib
+import ssl
 import subprocess
-from urllib.request import Request
 
 import pytest
 
 from imagenet_errors import download as downloading
-from imagenet_errors.download import DownloadError, RetryPolicy, download
+from imagenet_errors.download import DownloadError, RetryPolicy, download_file
 from imagenet_errors.errors import InputError
 from tests.helpers.http_server import CONTENT
 
@@ -21,20 +21,20 @@ def path(tmp_path):
     return tmp_path / "file"
 
 
-class TestPatience:
-    """Servers that fail, and come back."""
+class TestRetries:
+    """Servers that fail and recover."""
 
     @pytest.fixture
     def fetch(self, server, path, waits):
         def run(sha256="", url=None, **options):
-            download(url or f"{server.url}/file", path, sha256, **options)
+            download_file(url or f"{server.url}/file", path, sha256, **options)
             assert path.read_bytes() == server.content
             assert list(path.parent.iterdir()) == [path]
 
         return run
 
     @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-    def test_a_server_that_is_busy_is_given_up(self, fetch, server, waits, status):
+    def test_busy_server_is_asked_again(self, fetch, server, waits, status):
         server.statuses = [status] * 4
         fetch()
         assert len(waits) == 4
@@ -42,27 +42,27 @@ class TestPatience:
         assert len(set(waits)) == 4
 
     @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 451])
-    def test_a_refusal_is_asked_again(self, fetch, server, waits, status):
+    def test_refusal_is_final(self, fetch, server, waits, status):
         server.status = status
         with pytest.raises(DownloadError, match=f"answered {status} "):
             fetch()
         assert (waits, server.asked) == ([], [None])
 
-    def test_it_is_never_given_up(self, fetch, server, waits):
+    def test_attempts_are_limited(self, fetch, server, waits):
         server.status = 503
-        with pytest.raises(DownloadError, match="answered 503 Service Unavailable: run it again to go on"):
-            fetch(patience=RetryPolicy(attempts=3))
+        with pytest.raises(DownloadError, match="answered 503 Service Unavailable: run it again to resume"):
+            fetch(retries=RetryPolicy(attempts=3))
         assert len(waits) == 2
 
-    def test_a_bar_for_patience_is_counted_from_the_beginning(self, fetch, server, waits, monkeypatch):
-        """A connection that breaks off every time, but brings something, gets there."""
+    def test_progress_earns_further_attempts(self, fetch, server, waits, monkeypatch):
+        """A connection that breaks off every time succeeds if something arrives each time."""
         monkeypatch.setattr(downloading, "CHUNK", 10_000)
         server.breaks_at, server.headers, ends = 20_000, {"ETag": '"1"'}, iter(range(40_000, 280_000, 20_000))
         waits.then = lambda: setattr(server, "breaks_at", next(ends))
-        fetch(patience=RetryPolicy(attempts=2))
+        fetch(retries=RetryPolicy(attempts=2))
         assert len(server.asked) == 13
 
-    def test_retry_after_is_ignored(self, fetch, server, waits):
+    def test_retry_after_is_respected(self, fetch, server, waits):
         server.statuses, server.excuses = [503], {"Retry-After": "17"}
         fetch()
         server.statuses, server.excuses = [429], {"Retry-After": "Thu, 01 Jan 1970 00:00:19 GMT"}
@@ -71,19 +71,19 @@ class TestPatience:
         assert waits[0] == 17
         assert waits[1] < 2  # a date that is past
 
-    def test_a_date_to_wait_for_is_read_by_our_clock(self, server):
+    def test_retry_after_date_is_read_by_the_clock_of_the_server(self, server):
         headers = {"Retry-After": "Wed, 21 Oct 2015 07:28:09 GMT", "Date": LAST_MODIFIED}
-        assert downloading._seconds_to_wait(headers) == 9
-        assert downloading._seconds_to_wait({"Retry-After": "soon", "Date": LAST_MODIFIED}) == 0
+        assert downloading._read_retry_after(headers) == 9
+        assert downloading._read_retry_after({"Retry-After": "soon", "Date": LAST_MODIFIED}) == 0
 
-    def test_a_long_wait_is_waited(self, fetch, server, waits):
+    def test_long_wait_is_left_to_the_user(self, fetch, server, waits):
         server.status, server.excuses = 503, {"Retry-After": "86400"}
-        with pytest.raises(DownloadError, match="wants 86,400 seconds of peace"):
+        with pytest.raises(DownloadError, match="asks to wait 86,400 seconds: run it again then"):
             fetch()
         assert waits == []
 
     @pytest.mark.parametrize("name", ["ETag", "Last-Modified"])
-    def test_a_part_of_a_known_version_is_fetched_again(self, fetch, server, waits, name):
+    def test_part_of_the_same_version_is_resumed(self, fetch, server, waits, name):
         server.headers, server.breaks_at = {name: '"1"' if name == "ETag" else LAST_MODIFIED}, 100_000
         fetch()
         assert server.asked == [None, "bytes=100000-"]
@@ -91,7 +91,7 @@ class TestPatience:
     @pytest.mark.parametrize("later", [False, True])
     @pytest.mark.parametrize("knows", [True, False])
     @pytest.mark.parametrize("name", ["ETag", "Last-Modified"])
-    def test_two_versions_are_glued(self, fetch, server, waits, name, knows, later):
+    def test_two_versions_are_not_joined(self, fetch, server, waits, name, knows, later):
         """The file changes after it broke off, in the same run or before the next; some servers ignore If-Range."""
 
         def change():
@@ -102,204 +102,218 @@ class TestPatience:
         server.knows_versions, waits.then = knows, change
         if later:
             with pytest.raises(DownloadError):
-                fetch(patience=RetryPolicy(attempts=1))
+                fetch(retries=RetryPolicy(attempts=1))
             change()
         fetch()
         assert server.asked == [None, "bytes=100000-", *[None] * (not knows)]
 
-    def test_two_files_without_versions_are_glued(self, fetch, server, waits):
+    def test_part_without_version_is_not_resumed(self, fetch, server, waits):
         server.breaks_at = 100_000
         with pytest.raises(DownloadError, match="broke off after 100,000"):
-            fetch(patience=RetryPolicy(attempts=1))
+            fetch(retries=RetryPolicy(attempts=1))
         server.content = CONTENT[::-1]
         fetch()
         assert server.asked == [None, None]
 
-    def test_two_files_are_glued_and_given_up(self, fetch, server, waits):
-        """The hash alone tells."""
+    def test_two_versions_are_told_apart_by_the_hash(self, fetch, server, waits):
         server.breaks_at = 100_000
         with pytest.raises(DownloadError):
-            fetch(patience=RetryPolicy(attempts=1))
+            fetch(retries=RetryPolicy(attempts=1))
         server.content = CONTENT[::-1]
         fetch(hashlib.sha256(server.content).hexdigest())
         assert server.asked == [None, "bytes=100000-", None]
 
-    def test_another_url_continues_the_part(self, fetch, server, path):
+    def test_part_of_another_url_is_not_resumed(self, fetch, server, path):
         server.headers, server.breaks_at = {"ETag": '"1"'}, 100_000
         with pytest.raises(DownloadError):
-            fetch(patience=RetryPolicy(attempts=1))
+            fetch(retries=RetryPolicy(attempts=1))
         fetch(url=f"{server.url}/other")
         assert server.asked == [None, None]
 
     @pytest.mark.parametrize("note", ["", "{", "[]", "{}", '{"url": 1}', "\xff"])
-    def test_a_damaged_note_of_the_version_is_believed(self, fetch, server, path, note):
+    def test_damaged_note_of_the_version_is_ignored(self, fetch, server, path, note):
         path.with_name("file.part").write_bytes(b"x" * 100)
         path.with_name("file.part.json").write_text(note, encoding="latin-1")
         fetch()
         assert server.asked == [None]
 
-    def test_a_weak_version_vouches_for_bytes(self, fetch, server):
+    def test_weak_etag_is_not_a_version(self, fetch, server):
         server.headers, server.breaks_at = {"ETag": 'W/"1"'}, 100_000
         with pytest.raises(DownloadError):
-            fetch(patience=RetryPolicy(attempts=1))
+            fetch(retries=RetryPolicy(attempts=1))
         fetch()
         assert server.asked == [None, None]
 
 
 class TestLies:
-    """Servers that say what is not."""
+    """Servers that send wrong sizes, bytes, pages and redirects."""
 
     @pytest.fixture
     def fetch(self, server, path, waits):
-        return lambda sha256="", **options: download(f"{server.url}/file", path, sha256, **options)
+        return lambda sha256="", **options: download_file(f"{server.url}/file", path, sha256, **options)
 
-    def nothing_is_left(self, path):
+    def assert_nothing_is_left(self, path):
         assert list(path.parent.iterdir()) == []
 
-    def test_other_bytes_than_asked_for_are_appended(self, fetch, server, path):
+    def test_other_bytes_than_asked_for_are_not_appended(self, fetch, server, path):
         server.headers, server.breaks_at, server.shift = {"ETag": '"1"'}, 100_000, 3
         fetch()
         assert path.read_bytes() == CONTENT
         assert server.asked == [None, "bytes=100000-", None]
 
-    def test_a_boasted_size_is_waited_for(self, fetch, server, path, waits):
+    def test_exaggerated_size_is_corrected_by_another_request(self, fetch, server, path, waits):
         server.boasts = 1000
         fetch(SHA256)
         assert path.read_bytes() == CONTENT
         assert server.asked == [None, f"bytes={len(CONTENT)}-"]
 
-    def test_a_boasted_size_for_ever(self, fetch, server, path, waits):
+    def test_attempts_end_at_an_exaggerated_size(self, fetch, server, path, waits):
         server.boasts, server.knows_ranges = 1000, False
-        with pytest.raises(DownloadError, match="broke off after 251,000 of 252,000 bytes: run it again to go on"):
+        with pytest.raises(DownloadError, match="broke off after 251,000 of 252,000 bytes: run it again to resume"):
             fetch(SHA256)
         assert len(waits) == 4
 
-    def test_a_small_size_makes_a_whole_file(self, fetch, server, path):
+    def test_understated_size_fails_the_hash(self, fetch, server, path):
         server.boasts = -1000
-        with pytest.raises(DownloadError, match="has not the sha256"):
+        with pytest.raises(DownloadError, match="does not have the sha256"):
             fetch(SHA256)
-        self.nothing_is_left(path)
+        self.assert_nothing_is_left(path)
 
-    def test_a_file_that_never_ends_fills_the_disk(self, fetch, server, path):
+    def test_endless_file_is_stopped(self, fetch, server, path):
         server.endless = True
         with pytest.raises(DownloadError, match="does not end after 3,000,000 bytes"):
             fetch(max_bytes=3_000_000)
-        self.nothing_is_left(path)
+        self.assert_nothing_is_left(path)
 
-    def test_a_giant_is_fetched(self, fetch, server, path):
+    def test_giant_file_is_refused(self, fetch, server, path):
         server.boasts = 1 << 60
-        with pytest.raises(DownloadError, match="claims to have 1,152,921,504,607,097,976 bytes, more than"):
+        with pytest.raises(DownloadError, match="announces 1,152,921,504,607,097,976 bytes, more than"):
             fetch()
-        self.nothing_is_left(path)
+        self.assert_nothing_is_left(path)
 
-    def test_damaged_bytes_are_fetched_for_ever(self, fetch, server, path, waits):
+    def test_damaged_bytes_are_downloaded_once(self, fetch, server, path, waits):
         server.content = CONTENT[:-1] + b"x"
-        with pytest.raises(DownloadError, match="has not the sha256"):
+        with pytest.raises(DownloadError, match="does not have the sha256"):
             fetch(SHA256)
         assert (waits, server.asked) == ([], [None])
-        self.nothing_is_left(path)
+        self.assert_nothing_is_left(path)
 
-    def test_a_web_page_passes_for_a_file(self, fetch, server, path):
+    def test_web_page_is_refused(self, fetch, server, path):
         server.content, server.headers = b"\n<!doctype html><p>Log in", {"Content-Type": "text/html; charset=utf-8"}
         with pytest.raises(DownloadError, match="answered with a web page, not the file"):
             fetch()
-        self.nothing_is_left(path)
+        self.assert_nothing_is_left(path)
 
-    def test_redirects_are_not_followed(self, fetch, server, path):
+    def test_redirects_are_followed(self, fetch, server, path):
         server.redirects = {"/file": "/there"}
         fetch(SHA256)
         assert path.read_bytes() == CONTENT
 
-    def test_redirects_in_circles_are_followed_for_ever(self, fetch, server, path):
+    def test_circular_redirects_are_refused(self, fetch, server, path):
         server.redirects = {"/file": "/file"}
-        with pytest.raises(DownloadError, match="answered 302 Found without end or direction"):
+        with pytest.raises(DownloadError, match="/file redirects without end"):
             fetch()
-        self.nothing_is_left(path)
+        self.assert_nothing_is_left(path)
+
+    @pytest.fixture
+    def certificate(self, server, tmp_path_factory):
+        """Of the server, which speaks https."""
+        folder = tmp_path_factory.mktemp("certificate")
+        key, certificate = folder / "key", folder / "certificate"
+        made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate]
+        names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+        subprocess.run([*made, *names], check=True, capture_output=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        server.url = server.url.replace("http:", "https:")
+        return certificate
 
     @pytest.mark.parametrize("where", ["http://example.org/file", "ftp://example.org/file"])
-    def test_a_redirect_takes_the_encryption_away(self, where):
-        with pytest.raises(DownloadError, match="not encrypted"):
-            downloading._Redirects().redirect_request(Request("https://example.org"), None, 302, "", {}, where)
+    def test_redirect_to_an_unencrypted_address_is_refused(
+        self, fetch, server, path, certificate, monkeypatch, waits, where
+    ):
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        server.redirects = {"/file": where}
+        with pytest.raises(DownloadError, match=f"redirects to {where}, which is not encrypted"):
+            fetch()
+        assert waits == []
+        server.redirects = {"/file": f"{server.url}/there"}
+        fetch(SHA256)
+        assert path.read_bytes() == CONTENT
 
     @pytest.mark.parametrize("where", ["file:///etc/passwd", "http://["])
-    def test_a_redirect_leads_nowhere(self, fetch, server, path, where):
+    def test_redirect_to_no_web_address_is_refused(self, fetch, server, path, where):
         server.redirects = {"/file": where}
         with pytest.raises(DownloadError):
-            fetch(patience=RetryPolicy(attempts=1))
-        self.nothing_is_left(path)
+            fetch(retries=RetryPolicy(attempts=1))
+        self.assert_nothing_is_left(path)
 
     @pytest.mark.parametrize(
         "url", ["", "file", "http://", "http://[", "http://a b/", "ftp:/x", "http://localhost:99999"]
     )
-    def test_what_is_no_address_ends_in_a_traceback(self, path, url):
-        with pytest.raises(DownloadError, match=r"is no address|does not answer"):
-            download(url, path, patience=RetryPolicy(attempts=1))
-        self.nothing_is_left(path)
+    def test_malformed_address_is_refused(self, path, url):
+        with pytest.raises(DownloadError, match=r"is not an address|does not answer"):
+            download_file(url, path, retries=RetryPolicy(attempts=1))
+        self.assert_nothing_is_left(path)
 
-    def test_plain_words_on_an_encrypted_connection(self, server, path):
+    def test_unencrypted_server_is_not_reached_by_https(self, server, path):
         with pytest.raises(DownloadError, match=r"does not answer \(SSLError"):
-            download(server.url.replace("http:", "https:"), path, patience=RetryPolicy(attempts=1))
-        self.nothing_is_left(path)
+            download_file(server.url.replace("http:", "https:"), path, retries=RetryPolicy(attempts=1))
+        self.assert_nothing_is_left(path)
 
-    def test_a_self_made_certificate_is_trusted(self, server, path, tmp_path, waits):
-        import ssl
-
-        key, certificate = tmp_path / "key", tmp_path / "certificate"
-        made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate]
-        subprocess.run([*made, "-subj", "/CN=localhost"], check=True, capture_output=True)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        with pytest.raises(DownloadError, match=r"cannot be trusted \(.*certificate.*: check this machine's clock"):
-            download(server.url.replace("http:", "https:"), path)
+    def test_self_signed_certificate_is_not_trusted(self, fetch, server, path, certificate, waits):
+        words = r"has no trusted certificate \(.*certificate.*\): check this machine's clock"
+        with pytest.raises(DownloadError, match=words):
+            fetch()
         assert (waits, server.asked, path.exists()) == ([], [], False)
 
 
 class TestDisk:
-    """This machine's side."""
+    """Disks without room, and processes that download the same file."""
 
     def free(self, monkeypatch, num_bytes):
         monkeypatch.setattr("shutil.disk_usage", lambda _: type("usage", (), {"free": (256 << 20) + num_bytes}))
 
-    def test_it_begins_without_room(self, server, path, monkeypatch):
+    def test_download_without_room_is_refused(self, server, path, monkeypatch):
         self.free(monkeypatch, len(CONTENT) - 1)
         with pytest.raises(InputError, match="bytes free, and 251,000 are to come"):
-            download(server.url, path)
+            download_file(server.url, path)
         assert list(path.parent.iterdir()) == []
 
-    def test_room_is_wanted_for_what_is_there(self, server, path, monkeypatch):
+    def test_room_is_needed_for_the_rest_only(self, server, path, monkeypatch):
         self.free(monkeypatch, 1000)
         path.with_name("file.part").write_bytes(CONTENT[:-1000])
-        download(server.url, path, SHA256)
+        download_file(server.url, path, SHA256)
         assert path.read_bytes() == CONTENT
 
-    def test_what_has_come_is_lost_without_room(self, server, path, monkeypatch):
+    def test_part_is_kept_without_room_for_the_rest(self, server, path, monkeypatch):
         self.free(monkeypatch, 1000)
         path.with_name("file.part").write_bytes(CONTENT[:-1001])
         with pytest.raises(InputError, match="make room"):
-            download(server.url, path, SHA256)
+            download_file(server.url, path, SHA256)
         assert path.with_name("file.part").stat().st_size == len(CONTENT) - 1001
 
-    def test_a_full_disk_is_told_without_its_path(self, server, path):
-        with (
-            open("/dev/full", "wb", buffering=0) as full,
-            pytest.raises(OSError, match="No space left on device") as error,
-        ):
-            downloading._write(downloading.Part(full, path, ""), b"x" * 10)
-        assert error.value.filename == str(path)
+    def test_full_disk_names_the_part(self, server, path, monkeypatch):
+        part = downloading.partial_path(path)
+        with open("/dev/full", "wb", buffering=0) as full:
+            monkeypatch.setattr(downloading.PartialFile, "append", lambda _, chunk: full.write(chunk))
+            with pytest.raises(OSError, match="No space left on device") as error:
+                download_file(server.url, path)
+        assert error.value.filename == str(part)
         assert not path.exists()
 
-    def test_two_processes_write_one_part(self, server, path):
+    def test_part_is_locked_against_other_processes(self, server, path):
         busy = pytest.raises(DownloadError, match="is being written by another process")
-        with downloading._locked_part(downloading.part_of(path), ""), busy:
-            download(server.url, path, SHA256)
-        download(server.url, path, SHA256)
+        with downloading._open_partial_file(downloading.partial_path(path), ""), busy:
+            download_file(server.url, path, SHA256)
+        download_file(server.url, path, SHA256)
         assert path.read_bytes() == CONTENT
 
-    def test_a_finished_file_is_written_on(self, server, path, monkeypatch):
-        """Another process renames the part between our opening and our locking it."""
-        part = downloading.part_of(path)
-        monkeypatch.setattr(downloading.fcntl, "flock", lambda *_: part.rename(path))
+    def test_finished_file_is_not_written_to(self, server, path, monkeypatch):
+        """Another process renames the part after we open it and before we lock it."""
+        part = downloading.partial_path(path)
+        monkeypatch.setattr("fcntl.flock", lambda *_: path.exists() or part.rename(path))
         with pytest.raises(DownloadError, match="is being written by another process"):
-            download(server.url, path, SHA256)
+            download_file(server.url, path, SHA256)
         assert path.read_bytes() == b""

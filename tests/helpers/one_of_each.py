@@ -94,7 +94,7 @@ def make_inputs(root: Path) -> None:
         for name in ("annotations/human_accuracy_v3.0.0.json", "imagenet/vit3b.npz")
     ]
     rows = [f"{name},http://localhost/{name},{digest},{size}" for name, digest, size in done]
-    put(root / "downloads_done.csv", "\n".join([",".join(public_files.DONE_COLUMNS), *rows, ""]).encode())
+    put(root / "downloads_done.csv", "\n".join([",".join(public_files.DOWNLOADED_COLUMNS), *rows, ""]).encode())
     row = f"me/plain,{root}/plain.pth,,{'0' * 64},7"
     put(root / "weights.csv", "\n".join([",".join(COLUMNS), row, ""]).encode())
 

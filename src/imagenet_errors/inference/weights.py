@@ -16,7 +16,7 @@ from urllib.parse import urlparse
 
 import torch
 
-from imagenet_errors.download import download
+from imagenet_errors.download import download_file
 from imagenet_errors.errors import ModelError, describe_exception
 
 SECONDS_TO_ANSWER = 10
@@ -93,7 +93,7 @@ class UrlFile:
     def fetch(self) -> Path:
         """Download it; torch's names end with the first digits of the sha256, `-f37072fd.pth`, which is checked."""
         match = torch.hub.HASH_REGEX.search(self.path.name)
-        download(self.url, self.path, sha256=match.group(1) if match else "")
+        download_file(self.url, self.path, sha256=match.group(1) if match else "")
         return self.path
 
 
