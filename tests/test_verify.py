@@ -1,4 +1,4 @@
-"""`download_artefacts.py --verify`: every fault of a folder is found and named, and nothing is touched."""
+"""`download_artefacts.py --verify`: every fault of a folder is found and named, and nothing is changed."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from imagenet_errors import files
 from imagenet_errors.formats import embeddings, error_analyses, sealed_parquet
 from imagenet_errors.formats.sealed_parquet import read_parquet, read_parquet_metadata, write_parquet
 from imagenet_errors.paths import ANNOTATIONS, SUPERCLASSES, TEXT_EMBEDDINGS, Artefacts
-from imagenet_errors.verify import DAMAGED, FOREIGN, LEFTOVER, MISSING, SOUND, STALE, Finding, _Verifier
+from imagenet_errors.verify import DAMAGED, FOREIGN, LEFTOVER, MISSING, SOUND, STALE, Finding, _Folder, check_path
 from tests.conftest import Outcome, refused
 from tests.faults.test_damage import BYTES, MORE_BYTES, canonical, changed, content, cut, may_be_whole
 from tests.helpers.kinds_of_files import KINDS, OLD, OWN, PLAIN, PROBS, Kind
@@ -22,6 +22,7 @@ from tests.helpers.tiny_clip import arrays
 pytest_plugins = "tests.helpers.one_of_each"
 ANALYSES = [f"{model}/errors_analysis.parquet" for model in (PLAIN, PROBS)]
 TABLES = "../results/stats-imagenet/made_from.json"
+COMMON_ERRORS = "../results/common_error_samples/made_from.json"
 IN_FOLDER = [name for name, kind in KINDS.items() if not kind.path.startswith("..")]
 LISTS = ("non-prototypical files", "classes of ImageNet-A")  # nothing but lines: any may be missing
 LEFT = (
@@ -60,13 +61,13 @@ def verify(world, call):
 
 
 def listed(folder: Path) -> dict:
-    """All that lies in a folder, with times and contents."""
+    """All paths in a folder, with times and contents."""
     paths = sorted(folder.rglob("*"))
     return {path: (path.lstat().st_mtime_ns, path.is_file() and path.read_bytes()) for path in paths}
 
 
 def faults(done: Outcome, root: Path) -> dict[str, str]:
-    """What is printed, of which every line but the last names a path and says why."""
+    """{path: state} as printed; every line but the last names a path and a reason."""
     assert "Traceback" not in done.stderr
     *lines, last = done.stdout.splitlines()
     assert last.startswith(f"{root}: ")
@@ -81,32 +82,32 @@ def faults(done: Outcome, root: Path) -> dict[str, str]:
 
 def finding(root: Path, path: Path) -> Finding:
     """Of a single file."""
-    return _Verifier(Artefacts(root)).finding(path)
+    return check_path(_Folder(Artefacts(root)), path)
 
 
 def rewrite(path: Path, change) -> None:
-    """Change what a JSON file holds."""
+    """Change the content of a JSON file."""
     value = json.loads(path.read_text())
     change(value)
     path.write_text(json.dumps(value))
 
 
 def resave(path: Path, **changes) -> None:
-    """Change arrays of an archive."""
+    """Change arrays of an npz archive."""
     np.savez(path, **arrays(path) | changes)
 
 
-def test_a_sound_folder_is_blamed(verify):
+def test_sound_folder_has_no_findings(verify):
     assert verify(tables=True) == {}
 
 
-def test_a_folder_that_is_none(call, tmp_path):
+def test_missing_folder_is_refused(call, tmp_path):
     assert refused(call("download_artefacts", "--artefacts_dir", tmp_path / "x", "--verify"), "there is nothing")
 
 
 class TestDamage:
     @pytest.mark.parametrize("name", IN_FOLDER)
-    def test_a_truncated_file_is_sound(self, one_of_each, world, name):
+    def test_truncated_file_is_damaged(self, one_of_each, world, name):
         kind = KINDS[name]
         path = world / "artefacts" / kind.path
         for damaged in cut(content(one_of_each, kind)):
@@ -126,19 +127,19 @@ class TestDamage:
                 assert canonical(kind.read(Artefacts(root), path)) == right
 
     @pytest.mark.parametrize("name", IN_FOLDER)
-    def test_a_changed_byte_is_sound(self, one_of_each, world, name):
+    def test_changed_byte_is_damage_or_harmless(self, one_of_each, world, name):
         kind = KINDS[name]
         self.check(one_of_each, world, kind, changed(content(one_of_each, kind), f"verify {name}", BYTES // 4))
 
     @pytest.mark.heavy
     @pytest.mark.parametrize("name", IN_FOLDER)
-    def test_any_changed_byte_is_sound(self, one_of_each, world, name):
+    def test_any_changed_byte_is_damage_or_harmless(self, one_of_each, world, name):
         kind = KINDS[name]
         self.check(one_of_each, world, kind, changed(content(one_of_each, kind), f"verify {name}", MORE_BYTES // 4))
 
     @pytest.mark.parametrize("name", ["annotations", "logits"])
-    def test_a_download_was_changed(self, one_of_each, world, name):
-        """Whatever its format: what was downloaded is noted with its hash."""
+    def test_changed_download_is_damaged(self, one_of_each, world, name):
+        """Whatever its format: the hash of a download is recorded."""
         shutil.copy(one_of_each / "artefacts" / "downloads_done.csv", world / "artefacts")
         path = world / "artefacts" / KINDS[name].path
         for damaged in changed(path.read_bytes(), name, BYTES // 4):
@@ -154,12 +155,12 @@ class TestDamage:
             ("imagenet/archive.json", lambda value: value.update(models="old--one")),
         ],
     )
-    def test_what_does_not_fit_its_neighbour_is_sound(self, world, verify, name, change):
+    def test_contradicting_files_are_damaged(self, world, verify, name, change):
         rewrite(world / "artefacts" / name, change)
         assert verify() == {name: DAMAGED}
 
-    def test_one_fault_hides_another(self, one_of_each, world, verify):
-        """Every file but the tables that others are read by."""
+    def test_all_faults_are_found(self, one_of_each, world, verify):
+        """Faults of every file that others do not need."""
         spoilt = {
             KINDS[name].path
             for name in (
@@ -174,38 +175,38 @@ class TestDamage:
         assert spoilt <= {name for name, state in found.items() if state == DAMAGED}
 
     @pytest.mark.parametrize("name", ["samples", "predictions", "predictions with probabilities", "neighbours"])
-    def test_sound_files_are_blamed_for_their_neighbour(self, world, verify, name):
-        """They may be stale, or not be checked for want of it."""
+    def test_only_the_damaged_file_is_reported_as_damaged(self, world, verify, name):
+        """Files that depend on it may be stale, or cannot be checked."""
         path = world / "artefacts" / KINDS[name].path
         path.write_bytes(path.read_bytes()[:-9])
         assert [one for one, state in verify().items() if state == DAMAGED] == [KINDS[name].path]
 
-    def test_damage_of_the_table_of_downloads_hides_all_other(self, world, verify):
+    def test_damaged_downloads_table_does_not_stop_the_check(self, world, verify):
         for name in ("downloads.csv", f"{PLAIN}/preds.npz"):
             path = world / "artefacts" / name
             path.write_bytes(path.read_bytes()[:-9])
         found = verify()
         assert {found["downloads.csv"], found[f"{PLAIN}/preds.npz"]} == {DAMAGED}
 
-    def test_an_earlier_check_is_remembered(self, world):
+    def test_every_check_reads_the_files_again(self, world):
         """Another check of the same folder, in the same process."""
         path = world / "artefacts" / "imagenet" / "samples_info.npz"
         assert finding(world / "artefacts", path).state == SOUND
         path.write_bytes(b"damaged")
         assert finding(world / "artefacts", path).state == DAMAGED
 
-    def test_a_cell_too_large_for_a_table_ends_in_a_traceback(self, world, verify):
+    def test_oversized_table_cell_is_damage(self, world, verify):
         (world / "artefacts" / "weights.csv").write_text("model_id,file\n" + "x" * 200_000 + ",y\n")
         assert verify() == {"weights.csv": DAMAGED}
 
-    def test_a_folder_stands_for_a_file(self, world, verify):
+    def test_folder_in_the_place_of_a_file_is_reported(self, world, verify):
         path = world / "artefacts" / PLAIN / "preds.npz"
         path.unlink()
         path.mkdir()
         assert f"{PLAIN}/preds.npz" in verify()
 
     @pytest.mark.parametrize("name", [f"{PLAIN}/preds.npz", "models.csv", "notes.txt", f"{OWN}/metadata.json"])
-    def test_a_dangling_link_is_sound(self, world, verify, name):
+    def test_dangling_link_is_reported(self, world, verify, name):
         path = world / "artefacts" / name
         path.unlink(missing_ok=True)
         path.symlink_to(world / "gone")
@@ -223,7 +224,7 @@ class TestNewerVersions:
             (TABLES, partial(rewrite, change=lambda value: value.update(schema_version=99))),
         ],
     )
-    def test_a_newer_file_is_sound(self, world, call, name, make):
+    def test_newer_schema_is_reported(self, world, call, name, make):
         make((world / "artefacts" / name).resolve())
         flags = ("--verify", "--results_dir", world / "results")
         done = call("download_artefacts", "--artefacts_dir", world / "artefacts", *flags)
@@ -233,7 +234,7 @@ class TestNewerVersions:
         assert "newer" in line
         assert "update this repository" in line
 
-    def test_a_newer_analysis_is_sound(self, world, verify, monkeypatch):
+    def test_newer_analysis_is_reported(self, world, verify, monkeypatch):
         path = world / "artefacts" / PLAIN / "errors_analysis.parquet"
         table, metadata = read_parquet(path), read_parquet_metadata(path)
         write_parquet(path, table, metadata | {"schema_version": sealed_parquet.SCHEMA_VERSION + 1})
@@ -241,44 +242,48 @@ class TestNewerVersions:
 
 
 class TestStale:
-    def test_other_annotations(self, world, verify):
+    def test_changed_annotations_make_analyses_stale(self, world, verify):
         rewrite(
             world / "artefacts" / ANNOTATIONS,
             lambda value: next(iter(value["initial_annots"].values()))["unclear"].append("n01484850"),
         )
         converted = [f"imagenet/{model}/errors_analysis.parquet" for model in ("old--one", "old--two")]
-        assert verify(tables=True) == dict.fromkeys([*ANALYSES, *converted, TABLES], STALE)
+        assert verify(tables=True) == dict.fromkeys([*ANALYSES, *converted, TABLES, COMMON_ERRORS], STALE)
 
-    def test_other_superclasses(self, world, verify):
-        """An archive's analysis stands, whatever ours are."""
+    def test_changed_superclasses_make_our_analyses_stale(self, world, verify):
+        """An archive's analysis does not depend on them."""
         path = world / "artefacts" / SUPERCLASSES
         path.write_text(path.read_text().rstrip().removesuffix("}") + ', "another": [["fish"]]}')
-        assert verify(tables=True) == dict.fromkeys([*ANALYSES, TABLES, f"{OWN}/errors_analysis.parquet"], STALE)
+        assert verify(tables=True) == dict.fromkeys(
+            [*ANALYSES, TABLES, COMMON_ERRORS, f"{OWN}/errors_analysis.parquet"], STALE
+        )
 
-    def test_other_predictions(self, world, verify):
+    def test_changed_predictions_make_their_analysis_stale(self, world, verify):
         path = world / "artefacts" / PLAIN / "preds.npz"
         top5 = arrays(path)["top5"]
         top5[1, 0] = 700  # as wrong as before
         resave(path, top1=top5[:, 0], top5=top5)
         found = verify(tables=True)
-        assert found.pop(TABLES, STALE) == STALE  # they are of the stored analysis, which is there as it was
+        for name in (TABLES, COMMON_ERRORS):
+            assert found.pop(name, STALE) == STALE  # they are of the stored analysis, which has not changed
         assert found == {ANALYSES[0]: STALE}
 
-    def test_another_clip(self, world, verify):
+    def test_changed_embeddings_make_analyses_stale(self, world, verify):
         path = world / "artefacts" / "imagenet" / "clip_image_embeddings.npz"
         resave(path, embeddings=arrays(path)["embeddings"][::-1])
         found = verify(tables=True)
         assert {name: state for name, state in found.items() if name in ANALYSES} == dict.fromkeys(ANALYSES, STALE)
         assert f"{OLD}/errors_analysis.parquet" not in found
 
-    def test_another_archive(self, world, verify):
+    def test_replaced_archive_makes_its_contents_stale(self, world, verify):
         os.utime(world / "artefacts" / "models-imagenet.tar.gz", ns=(0, 0))
         assert verify() == {"imagenet/archive.json": STALE}
 
-    def test_tables_of_other_analyses(self, world, verify):
-        rewrite((world / "artefacts" / TABLES).resolve(), lambda value: value["models"].pop("old--two"))
-        rewrite((world / "artefacts" / TABLES).resolve(), lambda value: value.update(images="1 of 50,000 images"))
-        assert verify(tables=True) == {TABLES: STALE}
+    def test_tables_and_lists_of_other_analyses_are_stale(self, world, verify):
+        for name in (TABLES, COMMON_ERRORS):
+            rewrite((world / "artefacts" / name).resolve(), lambda value: value["models"].pop("old--two"))
+            rewrite((world / "artefacts" / name).resolve(), lambda value: value.update(images="1 of 50,000 images"))
+        assert verify(tables=True) == {TABLES: STALE, COMMON_ERRORS: STALE}
 
 
 class TestMissing:
@@ -292,41 +297,43 @@ class TestMissing:
             (TEXT_EMBEDDINGS, TEXT_EMBEDDINGS),
             ("imagenet/valid_clip_knn.npz", "imagenet/valid_clip_knn.npz"),
             ("../results/stats-imagenet/made_from.json", TABLES),
+            ("../results/common_error_samples/made_from.json", COMMON_ERRORS),
         ],
     )
-    def test_it_is_not_missed(self, world, verify, gone, named):
+    def test_missing_file_is_reported(self, world, verify, gone, named):
         (world / "artefacts" / gone).unlink()
-        assert verify(tables=named == TABLES)[named] == MISSING
+        assert verify(tables=named in (TABLES, COMMON_ERRORS))[named] == MISSING
 
-    def test_a_model_of_metadata_alone_is_not_missed(self, world, verify):
+    def test_missing_predictions_are_reported(self, world, verify):
         for name in ("preds.npz", "errors_analysis.parquet"):
             (world / "artefacts" / PLAIN / name).unlink()
         assert verify()[f"{PLAIN}/preds.npz"] == MISSING
 
-    def test_a_model_of_which_nothing_is_left(self, world, verify):
-        """The tables still count it."""
+    def test_tables_of_a_removed_model_are_stale(self, world, verify):
+        """The tables and lists still count it."""
         shutil.rmtree(world / "artefacts" / PLAIN)
-        assert verify(tables=True)[TABLES] == STALE
+        found = verify(tables=True)
+        assert found[TABLES] == found[COMMON_ERRORS] == STALE
 
 
 @pytest.mark.parametrize(("names", "state"), [(LEFT, LEFTOVER), (STRANGE, FOREIGN)])
-def test_what_nothing_reads_is_sound(world, verify, names, state):
+def test_leftovers_and_foreign_files_are_reported(world, verify, names, state):
     for name in names:
         (world / "artefacts" / name).parent.mkdir(parents=True, exist_ok=True)
         (world / "artefacts" / name).write_bytes(b"half")
     assert verify() == dict.fromkeys(names, state)
 
 
-def test_embeddings_of_another_clip_are_sound(world, verify):
-    """Both are whole; together they cannot be used, so that nothing says whether analyses are current."""
+def test_embeddings_of_two_clips_are_reported(world, verify):
+    """Each is whole, but they cannot be used together, so that no analysis can be checked."""
     path = world / "artefacts" / TEXT_EMBEDDINGS
     stored = embeddings.read_embeddings(path, "prompts")
     files.write_npz(path, prompts=stored.names, embeddings=stored.vectors, clip=np.array("another"))
     assert verify()
 
 
-def test_a_decision_was_changed(world, verify):
-    """The pages are whole again: only the fingerprint of what was decided can tell."""
+def test_changed_decision_is_damage(world, verify):
+    """The pages' checksums are right: only the fingerprint of the decisions can tell."""
     path = world / "artefacts" / PLAIN / "errors_analysis.parquet"
     table, metadata = read_parquet(path), read_parquet_metadata(path)
     kinds = table["error_type"].to_pylist()

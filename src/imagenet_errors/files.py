@@ -182,6 +182,16 @@ def read_csv(path: Path, columns: list[str], delimiter: str = ",") -> list[dict[
     return rows
 
 
+def check_table(path: Path) -> None:
+    """Raises `InputError` for a file that is incomplete, or not a CSV table with rows of one length."""
+    try:
+        rows = list(csv.reader(io.StringIO(read_whole_text(path), newline="")))
+    except csv.Error as error:
+        raise InputError(f"{path} is not a table ({error})") from None
+    if not rows or {len(row) for row in rows} != {len(rows[0])}:
+        raise InputError(f"{path} is not a table: its rows differ in length")
+
+
 def read_npz(
     path: Path, *names: str, optional: tuple[str, ...] = (), advice: str = "run collect_predictions.py again"
 ) -> dict[str, np.ndarray]:

@@ -1,30 +1,26 @@
-"""Every file of an artefacts folder, checked: whole, damaged, stale, left over, unknown; and what is missing."""
+"""Every file of an artefacts folder is checked: sound, damaged, stale, left over or foreign; and what is missing."""
 
-import csv
-import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cache, cached_property, partial
-from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from functools import cache, cached_property, lru_cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from imagenet_errors import locks, paths, public_files
 from imagenet_errors.analysis import open_world
 from imagenet_errors.analysis.study import MADE_FROM_SCHEMA, Study
-from imagenet_errors.dataset import annotations
-from imagenet_errors.dataset.classes import GROUPS, load_classes
+from imagenet_errors.dataset import annotations, samples
+from imagenet_errors.dataset.classes import GROUPS, Classes, load_classes
 from imagenet_errors.dataset.cooccurrence import spurious_pairs
 from imagenet_errors.dataset.dataset_table import DATASETS
-from imagenet_errors.dataset.samples import Samples, check_targets, read_samples
-from imagenet_errors.dataset.superclasses import load_superclasses
-from imagenet_errors.dataset.wordnet import load_wordnet
+from imagenet_errors.dataset.samples import Samples
+from imagenet_errors.dataset.superclasses import Superclasses, load_superclasses
+from imagenet_errors.dataset.wordnet import WordNet, load_wordnet
+from imagenet_errors.error_types import ERROR_TYPES
 from imagenet_errors.errors import InputError
-from imagenet_errors.files import check_schema, read_json, read_npz, read_text, read_whole_text
-from imagenet_errors.formats import embeddings, error_analyses
-from imagenet_errors.formats.metadata import read_metadata
-from imagenet_errors.formats.predictions import check_predictions, read_top1
+from imagenet_errors.files import check_schema, check_table, read_json, read_text, read_whole_text
+from imagenet_errors.formats import embeddings, error_analyses, metadata, predictions
 from imagenet_errors.formats.sealed_parquet import read_parquet
 from imagenet_errors.models.model_table import ModelRecord, load_records
 from imagenet_errors.paper_archive import convert, tar_reader
@@ -34,316 +30,271 @@ from imagenet_errors.progress import show_progress
 
 SOUND, DAMAGED, STALE, MISSING, LEFTOVER, FOREIGN = "sound", "damaged", "stale", "missing", "leftover", "foreign"
 COLLECT = "run evaluation.py --collect_results"
+LIST = "run evaluation.py --list_most_common_errors"
 
 
 class Finding(NamedTuple):
-    """What is said of a file: one of the states above, its path, and why."""
+    """The state of a file (one of the above), its path, and the reason."""
 
     state: str
     path: Path
     note: str = ""
 
 
-class Stale(Exception):
-    """A file that is whole, and made from other inputs than those that are here."""
+class StaleError(Exception):
+    """A file is whole, but was made from other inputs than those that are present."""
 
 
-def verify(artefacts: Artefacts) -> Iterator[Finding]:
-    """Check every file of an artefacts folder, then say what is missing.
+class _Folder:
+    """What the checks of an artefacts folder share, read once.
 
-    Args:
-        artefacts: The folder.
+    `samples`, `study` and `top1` are None if missing or damaged, which is a finding of its own.
     """
-    verifier = _Verifier(artefacts)
-    files = sorted(path for path in artefacts.root.rglob("*") if verifier.is_checked(path))
-    sound = True
-    for path in show_progress(files, "verifying"):
-        finding = verifier.finding(path)
-        sound &= finding.state == SOUND
-        yield finding
-    for dataset in DATASETS:
-        missing = list(verifier.missing(dataset))
-        yield from missing
-        if sound and not missing:
-            yield from verifier.mismatch(dataset)
+
+    def __init__(self, artefacts: Artefacts):
+        self.artefacts = artefacts
+        self.samples = cache(lambda dataset: _try(samples.check, artefacts, dataset, self.classes))
+        self.study = cache(lambda dataset: _try(Study.load, artefacts, dataset))
+        self.top1 = lru_cache(maxsize=1)(self._read_top1)
+
+    def _read_top1(self, dataset: str, model: str) -> np.ndarray | None:
+        images, path = self.samples(dataset), self.artefacts.predictions(dataset, model)
+        return images and _try(predictions.read_top1, path, images)
+
+    @cached_property
+    def classes(self) -> Classes:
+        return load_classes(self.artefacts)
+
+    @cached_property
+    def wordnet(self) -> WordNet:
+        return load_wordnet(self.artefacts, self.classes)
+
+    @cached_property
+    def superclasses(self) -> Superclasses:
+        return load_superclasses(self.artefacts, self.classes, self.wordnet)
+
+    @cached_property
+    def pickles(self) -> Reader:
+        return Reader(self.classes, annotations.non_prototypical_files(self.artefacts))
+
+    @cached_property
+    def records(self) -> dict[str, ModelRecord]:
+        return {record.dir_id: record for record in load_records(self.artefacts)}
+
+    @cached_property
+    def public_files(self) -> dict[str, public_files.PublicFile]:
+        """{path: file}; empty if their table is damaged, which is a finding of its own."""
+        return {file.path: file for file in _try(public_files.load_public_files, self.artefacts) or []}
 
 
-def verify_tables(artefacts: Artefacts, results_dir: Path, dataset: str) -> Iterator[Finding]:
-    """Whether the stats tables of a dataset are whole, and of the analyses that are here now."""
-    tables = [paths.stats_table(results_dir, dataset, group) for group in GROUPS]
-    if not any(table.exists() for table in tables):
+class _File(NamedTuple):
+    """A file to check, with its dataset and its model's folder if it has them."""
+
+    folder: _Folder
+    path: Path
+    dataset: str = ""
+    model: str = ""
+
+    @property
+    def samples(self) -> Samples | None:
+        return self.folder.samples(self.dataset)
+
+    @property
+    def top1(self) -> np.ndarray | None:
+        """[N] int16 class ids."""
+        return self.folder.top1(self.dataset, self.model)
+
+
+def _try(read: Callable[..., Any], *arguments: Any) -> Any:
+    """What `read` returns; None if it finds its input missing or damaged."""
+    try:
+        return read(*arguments)
+    except InputError:
+        return None
+
+
+def _check_archive_contents(file: _File) -> None:
+    contents = convert.read_contents(file.folder.artefacts, file.dataset)
+    archive = file.folder.artefacts.archive(file.dataset)
+    if archive.exists() and not convert.is_of(contents, archive):
+        raise StaleError(f"{archive} has changed: evaluation.py reads it again")
+
+
+# What needs the study:
+
+
+def _check_analysis(file: _File) -> None:
+    path = file.path
+    error_analyses.read(path, file.model)
+    read_parquet(path)
+    study = file.folder.study(file.dataset)
+    if study is None:
         return
-    for table in tables:
-        yield _checked(table, _check_table) if table.exists() else Finding(MISSING, table, COLLECT)
-    path = paths.made_from(tables[0])
-    yield (
-        _checked(path, partial(_check_made_from, artefacts, dataset))
-        if path.exists()
-        else Finding(MISSING, path, f"nothing says what the tables beside it are made from: {COLLECT}")
-    )
+    if error_analyses.is_archived(path) and error_analyses.images_of(path) != study.inputs.images:
+        raise StaleError("it is of an archive, and the labels or images have changed")
+    if file.folder.artefacts.predictions(file.dataset, file.model).exists() and file.top1 is None:
+        return
+    if not error_analyses.is_current(path, study.inputs.with_predictions(study.top1(file.model))):
+        raise StaleError("its predictions, labels, superclasses or CLIP files have changed: analyse again")
 
 
-def _check_made_from(artefacts: Artefacts, dataset: str, path: Path) -> None:
+def _check_made_from(artefacts: Artefacts, dataset: str, path: Path, advice: str) -> None:
     stored = read_json(path)
     if not (isinstance(stored, dict) and isinstance(stored.get("models"), dict)):
-        raise InputError(f"{path} does not say what tables are made from: {COLLECT}")
-    check_schema(path, stored.get("schema_version"), MADE_FROM_SCHEMA, COLLECT)
+        raise InputError(f"{path} does not list the models that the files beside it were made from: {advice}")
+    check_schema(path, stored.get("schema_version"), MADE_FROM_SCHEMA, advice)
     try:
         current = Study.load(artefacts, dataset).made_from(list(stored["models"]))
     except InputError as error:
-        raise Stale(f"the tables beside it cannot be made again ({error})") from None
+        raise StaleError(f"the files beside it cannot be made again ({error})") from None
     if stored != current:
-        raise Stale(f"the tables beside it are of other analyses than are here now: {COLLECT}")
+        raise StaleError(f"the files beside it were made from other analyses than those present: {advice}")
 
 
-def _checked(path: Path, check: Callable[[Path], object]) -> Finding:
+def _find_mismatch(artefacts: Artefacts, dataset: str) -> Iterator[Finding]:
+    """Why files that are sound each by itself cannot be used together."""
+    if artefacts.models(dataset):
+        try:
+            Study.load(artefacts, dataset)
+        except InputError as error:
+            yield Finding(STALE, artefacts.dataset_dir(dataset), str(error))
+
+
+def _by_path(check: Callable[..., object], *arguments: object) -> Callable[[_File], object]:
+    return lambda file: check(file.path, *arguments)
+
+
+CHECKS: dict[str, Callable[[_File], object]] = {
+    **dict.fromkeys((paths.ARCHS, paths.MODELS, paths.MODELS_BEYOND, paths.WEIGHT_TAGS), _by_path(check_table)),
+    **dict.fromkeys((paths.FIGURES, paths.PUBLISHED_MODELS), _by_path(check_table)),
+    **dict.fromkeys(("downloads_done.csv", "weights.csv"), _by_path(check_table)),
+    **dict.fromkeys((paths.NON_PROTOTYPICAL, paths.IMAGENET_A_WNIDS), _by_path(read_whole_text)),
+    **dict.fromkeys((paths.WNIDS, paths.DESCRIPTIONS), lambda file: file.folder.classes),
+    paths.SUPERCLASSES_LISTING: _by_path(read_text),
+    paths.SAMPLE_ANNOTATIONS: _by_path(read_json),
+    paths.CLOSURE: lambda file: file.folder.wordnet,
+    paths.SUPERCLASSES: lambda file: file.folder.superclasses,
+    paths.COOCCURRENCES: lambda file: spurious_pairs(file.folder.artefacts, file.folder.superclasses.share),
+    paths.TRAIN_EMBEDDINGS: _by_path(embeddings.read_embeddings, "train_files"),
+    paths.TEXT_EMBEDDINGS: _by_path(embeddings.read_embeddings, "prompts"),
+    paths.DOWNLOADS: lambda file: public_files.load_public_files(file.folder.artefacts),
+    **dict.fromkeys((f"models-{dataset}.tar.gz" for dataset in DATASETS), _by_path(tar_reader.check)),
+    "<dataset>/samples_info.npz": lambda file: samples.check(file.folder.artefacts, file.dataset, file.folder.classes),
+    "<dataset>/failures.csv": _by_path(check_table),
+    "<dataset>/archive.json": _check_archive_contents,
+    "<dataset>/clip_image_embeddings.npz": _by_path(embeddings.read_embeddings, "sample_files"),
+    "<dataset>/valid_clip_knn.npz": lambda file: embeddings.check_neighbours(file.path, file.samples),
+    "<dataset>/<model>/preds.npz": lambda file: predictions.check(file.path, file.samples),
+    "<dataset>/<model>/metadata.json": lambda file: metadata.check(
+        file.path, file.model, file.folder.records.get(file.model), file.samples, file.top1
+    ),
+    "<dataset>/<model>/errors_analysis.parquet": _check_analysis,
+    "<dataset>/<model>/errors_analysis.pkl": lambda file: file.folder.pickles.read(file.path.read_bytes(), file.path),
+}
+LEFTOVERS = (".tmp", ".part", ".part.json")
+PARTS = {  # folders of unfinished embeddings
+    Path(name).with_suffix(".parts").name
+    for name in (paths.TRAIN_EMBEDDINGS, paths.TEXT_EMBEDDINGS, "clip_image_embeddings.npz")
+}
+
+
+def _find_check(folder: _Folder, path: Path) -> Callable[[], object] | None:
+    """The check of the file at `path`; None if no file has its name."""
+    name = path.relative_to(folder.artefacts.root).as_posix()
+    if name in folder.public_files:
+        return partial(public_files.check, folder.artefacts, folder.public_files[name])
+    dataset, model, pattern = "", "", name
+    match name.split("/"):
+        case [dataset, file] if dataset in DATASETS and name not in CHECKS:
+            pattern = f"<dataset>/{file}"
+        case [dataset, model, file] if dataset in DATASETS:
+            pattern = f"<dataset>/<model>/{file}"
+    return partial(CHECKS[pattern], _File(folder, path, dataset, model)) if pattern in CHECKS else None
+
+
+def check_path(folder: _Folder, path: Path) -> Finding:
+    """The finding of one file."""
+    name = path.relative_to(folder.artefacts.root)
+    if path.is_symlink() and not path.exists():
+        return Finding(DAMAGED, path, "a link to a missing file: remove it")
+    if path.name.endswith(LEFTOVERS) or not PARTS.isdisjoint(name.parts):
+        return Finding(LEFTOVER, path, "of an interrupted run: the same command resumes it, or remove it")
+    check = _find_check(folder, path)
+    if check is not None:
+        return _run(path, check)
+    if name.is_relative_to("sample/images"):
+        return Finding(SOUND, path)
+    return Finding(FOREIGN, path, "not a file of this repository")
+
+
+def _run(path: Path, check: Callable[[], object]) -> Finding:
     try:
-        check(path)
-    except Stale as error:
+        check()
+    except StaleError as error:
         return Finding(STALE, path, str(error))
     except (InputError, OSError) as error:
         return Finding(DAMAGED, path, str(error))
     return Finding(SOUND, path)
 
 
-@dataclass(frozen=True, eq=False)  # the folder may have changed since another one read it
-class _Verifier:
-    """The checks of one folder. What they have in common is read once."""
+def verify(artefacts: Artefacts, results_dir: Path | None = None) -> Iterator[Finding]:
+    """Check every file of an artefacts folder, find what is missing, and check the results made from it.
 
-    artefacts: Artefacts
-
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self.artefacts.root).as_posix()
-
-    def is_checked(self, path: Path) -> bool:
-        """Files, and folders that stand where a file should."""
-        is_file = path.is_symlink() or not path.is_dir() or self._check_of(self._name(path)) not in (None, bool)
-        return is_file and locks.FOLDER not in path.parts
-
-    def finding(self, path: Path) -> Finding:
-        name = self._name(path)
-        if path.is_symlink() and not path.exists():
-            return Finding(DAMAGED, path, "a link to nothing: remove it")
-        if _is_leftover(name):
-            return Finding(LEFTOVER, path, "of a run that was interrupted: the same command goes on, or remove it")
-        check = self._check_of(name)
-        if check is None:
-            return Finding(FOREIGN, path, "nothing here reads it")
-        return _checked(path, check)
-
-    def _check_of(self, name: str) -> Callable[[Path], object] | None:
-        """What checks the file of this name, below the folder; None where no file has it."""
-        dataset, _, rest = name.partition("/")
-        if name in self._of_folder:
-            return self._of_folder[name]
-        if name.startswith("sample/images/"):
-            return bool
-        if dataset not in DATASETS:
-            return None
-        if rest in self._of_dataset:
-            return partial(self._of_dataset[rest], dataset)
-        model, _, file = rest.partition("/")
-        return partial(self._of_model[file], dataset, model) if file in self._of_model else None
-
-    @cached_property
-    def _of_folder(self) -> dict[str, Callable[[Path], object]]:
-        artefacts = self.artefacts
-        tables = (paths.ARCHS, paths.MODELS, paths.MODELS_BEYOND, paths.WEIGHT_TAGS, paths.FIGURES)
-        lists = (artefacts.downloads_done().name, artefacts.weights().name, paths.PUBLISHED_MODELS)
-        return {
-            **dict.fromkeys((*tables, *lists), _check_table),
-            **dict.fromkeys((paths.NON_PROTOTYPICAL, paths.IMAGENET_A_WNIDS), read_whole_text),
-            **dict.fromkeys((paths.WNIDS, paths.DESCRIPTIONS), lambda _: self._classes),
-            paths.SUPERCLASSES_LISTING: read_text,
-            paths.SAMPLE_ANNOTATIONS: read_json,
-            paths.CLOSURE: lambda _: self._synsets,
-            paths.SUPERCLASSES: lambda _: self._superclasses,
-            paths.COOCCURRENCES: lambda _: spurious_pairs(artefacts, self._superclasses.share),
-            paths.TRAIN_EMBEDDINGS: lambda path: embeddings.read_embeddings(path, "train_files"),
-            paths.TEXT_EMBEDDINGS: lambda path: embeddings.read_embeddings(path, "prompts"),
-            paths.DOWNLOADS: lambda _: public_files.load(artefacts),
-            **{artefacts.archive(dataset).name: _check_archive for dataset in DATASETS},
-            **{file.path: partial(self._check_download, file) for file in self._downloads},
-        }
-
-    @cached_property
-    def _of_dataset(self) -> dict[str, Callable[[str, Path], object]]:
-        return {
-            "samples_info.npz": lambda dataset, _: self._read_samples(dataset),
-            "failures.csv": lambda _, path: _check_table(path),
-            "archive.json": self._check_contents,
-            "clip_image_embeddings.npz": lambda _, path: embeddings.read_embeddings(path, "sample_files"),
-            "valid_clip_knn.npz": self._check_neighbours,
-        }
-
-    @cached_property
-    def _of_model(self) -> dict[str, Callable[[str, str, Path], object]]:
-        return {
-            "preds.npz": self._check_predictions,
-            "metadata.json": self._check_metadata,
-            "errors_analysis.parquet": self._check_analysis,
-            "errors_analysis.pkl": lambda _, __, path: self._reader.read(path.read_bytes(), path),
-        }
-
-    @cached_property
-    def _classes(self):
-        return load_classes(self.artefacts)
-
-    @cached_property
-    def _synsets(self):
-        return load_wordnet(self.artefacts, self._classes)
-
-    @cached_property
-    def _superclasses(self):
-        return load_superclasses(self.artefacts, self._classes, self._synsets)
-
-    @cached_property
-    def _reader(self) -> Reader:
-        return Reader(self._classes, annotations.non_prototypical_files(self.artefacts))
-
-    @cached_property
-    def _records(self) -> dict[str, ModelRecord]:
-        return {record.dir_id: record for record in load_records(self.artefacts)}
-
-    @cached_property
-    def _downloads(self) -> list[public_files.PublicFile]:
-        """Empty where their table is damaged, which is a finding of its own."""
-        try:
-            return public_files.load(self.artefacts)
-        except InputError:
-            return []
-
-    @cache  # noqa: B019 - as long as this object, which is a run
-    def _samples(self, dataset: str) -> Samples | None:
-        """None where they are missing or damaged, which is a finding of its own."""
-        try:
-            return self._read_samples(dataset)
-        except InputError:
-            return None
-
-    def _read_samples(self, dataset: str) -> Samples:
-        samples = read_samples(self.artefacts, dataset)
-        check_targets(samples, self._classes, self.artefacts.samples(dataset))
-        return samples
-
-    @cache  # noqa: B019
-    def _top1(self, dataset: str, model: str) -> np.ndarray | None:
-        """A model's predictions on all images; None where they are not here, or damaged."""
-        samples = self._samples(dataset)
-        try:
-            return None if samples is None else read_top1(self.artefacts.predictions(dataset, model), samples)
-        except InputError:
-            return None
-
-    def _check_predictions(self, dataset: str, _: str, path: Path) -> None:
-        samples = self._samples(dataset)
-        if samples is None:
-            read_npz(path, "top1", optional=("top5", "top5_probs", "probs"))
-        else:
-            check_predictions(path, samples, probs="probs" in read_npz(path, optional=("probs",)))
-
-    @cache  # noqa: B019
-    def _study(self, dataset: str) -> Study | None:
-        """None where a file that it needs is missing or damaged, which is a finding of its own."""
-        try:
-            return Study.load(self.artefacts, dataset)
-        except InputError:
-            return None
-
-    def _check_metadata(self, dataset: str, model: str, path: Path) -> None:
-        metadata = read_metadata(path)
-        named = metadata.get("model_id")
-        if named is not None and paths.model_dir_id(named) != model:
-            raise InputError(f"{path} is of {named}: move it, or correct its model_id")
-        if model in self._records:
-            for key in ("arch", "training_data", "num_params"):
-                known = getattr(self._records[model], key)
-                if metadata[key] not in (known, None, "unknown") and known is not None:
-                    raise InputError(
-                        f"{path} has {key} {metadata[key]}, and our table of models {known}: predict again"
-                    )
-        top1 = self._top1(dataset, model)
-        if metadata["top1_val_acc"] is None or top1 is None:
-            return
-        hits = (top1 == self._samples(dataset).targets).sum()
-        if abs(metadata["top1_val_acc"] / 100 * len(top1) - hits) > 0.5:
-            raise InputError(
-                f"{path} has top1_val_acc {metadata['top1_val_acc']}, and the predictions have"
-                f" {100 * hits / len(top1):.3f}: predict again"
-            )
-
-    def _check_analysis(self, dataset: str, model: str, path: Path) -> None:
-        error_analyses.read(path, model)
-        read_parquet(path)
-        study = self._study(dataset)
-        if study is None:
-            return
-        if error_analyses.is_archived(path) and error_analyses.images_of(path) != study.inputs.images:
-            raise Stale("it is an archive's, and the labels or images are others now")
-        if self.artefacts.predictions(dataset, model).exists() and self._top1(dataset, model) is None:
-            return
-        if not error_analyses.is_current(path, study.inputs.with_predictions(study.top1(model))):
-            raise Stale("its predictions, labels, superclasses or CLIP files are others now: analyse again")
-
-    def _check_neighbours(self, dataset: str, path: Path) -> None:
-        samples = self._samples(dataset)
-        if samples is not None:
-            embeddings.read_neighbours(path, len(samples.files))
-
-    def _check_contents(self, dataset: str, path: Path) -> None:
-        contents = convert.read_contents(self.artefacts, dataset)
-        archive = self.artefacts.archive(dataset)
-        if archive.exists() and not convert.is_of(contents, archive):
-            raise Stale(f"{archive} is another one now: evaluation.py reads it again")
-
-    def _check_download(self, file: public_files.PublicFile, path: Path) -> None:
-        found = public_files.status(self.artefacts, file)
-        if found.state == public_files.DAMAGED:
-            raise InputError(f"{path}: {found.note}")
-
-    def mismatch(self, dataset: str) -> Iterator[Finding]:
-        """Why files that are sound, each by itself, cannot be used together."""
-        if self.artefacts.models(dataset):
-            try:
-                Study.load(self.artefacts, dataset)
-            except InputError as error:
-                yield Finding(STALE, self.artefacts.dataset_dir(dataset), str(error))
-
-    def missing(self, dataset: str) -> Iterator[Finding]:
-        """The files that others of this dataset call for."""
-        artefacts = self.artefacts
-        models = artefacts.models(dataset)
-        predicted = [model for model in models if artefacts.predictions(dataset, model).exists()]
-        if predicted and not artefacts.samples(dataset).exists():
-            yield Finding(MISSING, artefacts.samples(dataset), "it says which images were predicted: predict again")
-        if predicted and dataset == "imagenet" and not artefacts.has(paths.ANNOTATIONS):
-            yield Finding(MISSING, artefacts.root / paths.ANNOTATIONS, "download_artefacts.py --what annotations")
-        for model in models:
-            archived, analysis = artefacts.archived(dataset, model), artefacts.analysis(dataset, model)
-            if not (model in predicted or archived.exists() or analysis.exists()):
-                yield Finding(MISSING, artefacts.predictions(dataset, model), "there is metadata alone: predict again")
-            if model in predicted and not (analysis.exists() or archived.exists()):
-                yield Finding(MISSING, analysis, "run evaluation.py --perform_error_analysis")
-        clip = open_world.missing(artefacts, dataset)
-        if clip and any(path.exists() for path in (artefacts.image_embeddings(dataset), artefacts.neighbours(dataset))):
-            yield from (Finding(MISSING, path, "run compute_clip_embeddings.py") for path in clip)
+    Args:
+        artefacts: The folder.
+        results_dir: The folder of tables and lists; None to leave them out.
+    """
+    folder = _Folder(artefacts)
+    files = [path for path in sorted(artefacts.root.rglob("*")) if _is_checked(folder, path)]
+    is_sound = True
+    for path in show_progress(files, "verifying"):
+        finding = check_path(folder, path)
+        is_sound &= finding.state == SOUND
+        yield finding
+    for dataset in DATASETS:
+        missing = list(_find_missing(artefacts, dataset))
+        yield from missing
+        if is_sound and not missing:
+            yield from _find_mismatch(artefacts, dataset)
+        if results_dir is not None:
+            yield from _verify_results(artefacts, results_dir, dataset)
 
 
-def _is_leftover(name: str) -> bool:
-    embedded = (paths.TRAIN_EMBEDDINGS, paths.TEXT_EMBEDDINGS, "clip_image_embeddings.npz")
-    parts = {Path(file).with_suffix(".parts").name for file in embedded}
-    return name.endswith((".tmp", ".part", ".part.json")) or not parts.isdisjoint(PurePosixPath(name).parts)
+def _is_checked(folder: _Folder, path: Path) -> bool:
+    """Files, and folders in the place of a file; locks aside."""
+    is_file = path.is_symlink() or not path.is_dir() or _find_check(folder, path) is not None
+    return is_file and locks.FOLDER not in path.parts
 
 
-def _check_table(path: Path) -> None:
-    try:
-        rows = list(csv.reader(io.StringIO(read_whole_text(path), newline="")))
-    except csv.Error as error:
-        raise InputError(f"{path} is no table ({error})") from None
-    if not rows or {len(row) for row in rows} != {len(rows[0])}:
-        raise InputError(f"{path} is no table: its rows are not of one length")
+def _find_missing(artefacts: Artefacts, dataset: str) -> Iterator[Finding]:
+    """The files that other files of this dataset need."""
+    models = artefacts.models(dataset)
+    predicted = [model for model in models if artefacts.predictions(dataset, model).exists()]
+    if predicted and not artefacts.samples(dataset).exists():
+        yield Finding(MISSING, artefacts.samples(dataset), "it lists the images that were predicted: predict again")
+    if predicted and dataset == "imagenet" and not artefacts.has(paths.ANNOTATIONS):
+        yield Finding(MISSING, artefacts.root / paths.ANNOTATIONS, "download_artefacts.py --what annotations")
+    for model in models:
+        archived, analysis = artefacts.archived(dataset, model), artefacts.analysis(dataset, model)
+        if not (model in predicted or archived.exists() or analysis.exists()):
+            yield Finding(MISSING, artefacts.predictions(dataset, model), "only its metadata is present: predict again")
+        if model in predicted and not (analysis.exists() or archived.exists()):
+            yield Finding(MISSING, analysis, "run evaluation.py --perform_error_analysis")
+    clip = open_world.missing(artefacts, dataset)
+    if clip and any(path.exists() for path in (artefacts.image_embeddings(dataset), artefacts.neighbours(dataset))):
+        yield from (Finding(MISSING, path, "run compute_clip_embeddings.py") for path in clip)
 
 
-def _check_archive(path: Path) -> None:
-    for _ in tar_reader.members(path):
-        pass
+def _verify_results(artefacts: Artefacts, results_dir: Path, dataset: str) -> Iterator[Finding]:
+    """Whether the tables and lists of a dataset are whole, and of the analyses that are present."""
+    tables = [paths.stats_table(results_dir, dataset, group) for group in GROUPS]
+    lists = [paths.common_errors_list(results_dir, dataset, each.flag) for each in ERROR_TYPES if each.flag]
+    if any(table.exists() for table in tables):
+        for table in tables:
+            yield _run(table, partial(check_table, table)) if table.exists() else Finding(MISSING, table, COLLECT)
+    for files, advice in ((tables, COLLECT), (lists, LIST)):
+        path = paths.made_from(files[0])
+        if path.exists():
+            yield _run(path, partial(_check_made_from, artefacts, dataset, path, advice))
+        elif any(file.exists() for file in files):
+            yield Finding(MISSING, path, f"it says what the files beside it were made from: {advice}")

@@ -92,6 +92,13 @@ def _are_registered(artefacts: Artefacts, dataset: str, samples: Samples) -> boo
     return known.fingerprint == samples.fingerprint
 
 
+def check(artefacts: Artefacts, dataset: str, classes: Classes) -> Samples:
+    """Read the samples; raises `InputError` as `read_samples` and `check_targets` do."""
+    samples = read_samples(artefacts, dataset)
+    check_targets(samples, classes, artefacts.samples(dataset))
+    return samples
+
+
 def check_targets(samples: Samples, classes: Classes, path: Path) -> None:
     """Raises `InputError` if a file is not in a class folder, or its target is not the class of that folder."""
     wnids = [file.partition("/")[0] for file in samples.files]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from imagenet_errors.dataset.classes import check_class_ids
+from imagenet_errors.dataset.samples import Samples
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import as_texts, check_schema, read_npz, write_npz
 
@@ -102,6 +103,12 @@ def read_neighbours(path: Path, num_images: int) -> Neighbours:
     return Neighbours(
         path, indices.astype(np.int32), targets, _text(arrays, "clip", path), _text(arrays, "inputs", path)
     )
+
+
+def check_neighbours(path: Path, samples: Samples | None) -> None:
+    """Raises `InputError` if the neighbours are damaged or not of `samples`; None checks nothing."""
+    if samples is not None:
+        read_neighbours(path, len(samples.files))
 
 
 def write_embeddings(path: Path, names: str, embedded: Embeddings) -> None:

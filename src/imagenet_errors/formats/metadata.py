@@ -1,9 +1,14 @@
 """What is known of a model that was run: metadata.json."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from imagenet_errors.dataset.samples import Samples
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import read_json
+from imagenet_errors.paths import model_dir_id
 
 NUMBERS = (
     "num_params",
@@ -35,3 +40,32 @@ def read_metadata(path: Path) -> dict:
         if value is not None and not (type(value) in (int, float) and 0 <= value < 1e12):
             raise InputError(f"{path}: {key} is {value!r}, not a sensible number: correct it")
     return metadata | texts | numbers | {"extra_annotations": extra}
+
+
+def check(path: Path, model: str, record: Any, samples: Samples | None, top1: np.ndarray | None) -> None:
+    """Check a metadata.json against its folder, the table of models and the predictions.
+
+    Args:
+        path: The file.
+        model: The name of its folder.
+        record: The model's row of the table, with `arch`, `training_data` and `num_params`; None if it has none.
+        samples: The N images; None if unknown.
+        top1: [N] class ids that were predicted; None if unknown.
+
+    Raises:
+        InputError: if it is damaged or contradicts one of these.
+    """
+    metadata = read_metadata(path)
+    model_id, accuracy = metadata.get("model_id"), metadata["top1_val_acc"]
+    if model_id is not None and model_dir_id(model_id) != model:
+        raise InputError(f"{path} is of {model_id}: move it, or correct its model_id")
+    for key in ("arch", "training_data", "num_params") if record is not None else ():
+        known = getattr(record, key)
+        if known is not None and metadata[key] not in (known, None, "unknown"):
+            raise InputError(f"{path} has {key} {metadata[key]}, and our table of models {known}: predict again")
+    if samples is None or top1 is None or accuracy is None:
+        return
+    num_correct = (top1 == samples.targets).sum()
+    if abs(accuracy / 100 * len(top1) - num_correct) > 0.5:
+        found = 100 * num_correct / len(top1)
+        raise InputError(f"{path} has top1_val_acc {accuracy}, and the predictions have {found:.3f}: predict again")

@@ -36,3 +36,11 @@ def check_predictions(path: Path, samples: Samples, probs: bool) -> np.ndarray:
         if not (np.issubdtype(array.dtype, np.number) and np.isfinite(array).all()):
             raise InputError(f"{path}: {name} holds something that is no number: predict again")
     return top1
+
+
+def check(path: Path, samples: Samples | None) -> None:
+    """Raises `InputError` if a preds.npz is damaged or not of `samples`; None if these are unknown."""
+    if samples is None:
+        read_npz(path, "top1", optional=("top5", "top5_probs", "probs"))
+    else:
+        check_predictions(path, samples, probs="probs" in read_npz(path, optional=("probs",)))

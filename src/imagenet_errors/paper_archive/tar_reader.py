@@ -332,3 +332,9 @@ def _write(member: Member, target: Path, size: int, sha256: str) -> None:
 
 def _sha256(file: BinaryIO) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check(path: Path) -> None:
+    """Read all of an archive. Raises `InputError` if it is damaged or has anything odd in it."""
+    for _ in members(path):
+        pass
