@@ -56,7 +56,7 @@ def read_pickle(content: bytes, path: Path) -> None:
 
 def read_archive(content: bytes, path: Path) -> None:
     path.write_bytes(gzip.compress(content, 1))
-    for member in tar_reader.members(path, tar_reader.Limits(member=1 << 20, total=1 << 24)):
+    for member in tar_reader.read_members(path, tar_reader.Limits(member=1 << 20, total=1 << 24)):
         member.file.read()
 
 

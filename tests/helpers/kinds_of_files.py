@@ -97,7 +97,7 @@ def analysis(at: Artefacts, path: Path):
 
 
 def archive(at: Artefacts, path: Path):
-    return [(member.name, member.file.read()) for member in tar_reader.members(path)]
+    return [(member.name, member.file.read()) for member in tar_reader.read_members(path)]
 
 
 def accepted(at: Artefacts, path: Path):

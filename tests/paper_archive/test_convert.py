@@ -759,7 +759,7 @@ def test_known_archive_is_opened_again(tmp_path, collect, contents, monkeypatch)
     def opened(*_):
         raise AssertionError
 
-    monkeypatch.setattr(tar_reader, "members", opened)
+    monkeypatch.setattr(tar_reader, "read_members", opened)
     monkeypatch.setattr(processes, "pool", opened)
     assert collect().status == 0
 

@@ -297,7 +297,7 @@ def _convert_members(conversion: Conversion, archive: Path, work: _Work) -> list
     """Returns the models in the archive."""
     artefacts, dataset = conversion.artefacts, conversion.dataset
     models = []
-    for member in tar_reader.members(archive, tar_reader.Limits(member=LARGEST), f"converting {archive.name}"):
+    for member in tar_reader.read_members(archive, tar_reader.Limits(member=LARGEST), f"converting {archive.name}"):
         match member.name.removeprefix("artefacts/").split("/"):
             case [folder, model, "metadata.json"] if folder == dataset:
                 path = artefacts.metadata(dataset, model_dir_id(model))

@@ -1,29 +1,29 @@
-"""Archives (tar.gz) that somebody else made: read in order, refused whole where anything in them is odd.
+"""Archives (tar.gz) from others: read by tarfile, and refused as a whole if anything in them is odd.
 
-Python's tarfile reads the fields of a header and no more: it also follows forms (sparse files, links, headers of any
-size) that no archive of results needs.
+tarfile alone follows forms that no archive of results needs (links, sparse files, headers of any size), ignores
+malformed pax records, and takes damage for the end. So headers and pax records are checked before tarfile uses them.
 """
 
 import gzip
 import hashlib
-import io
 import os
+import re
 import tarfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple
+from typing import IO, Any, BinaryIO, NamedTuple, cast
 
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import atomic_write, check_room
+from imagenet_errors.progress import show_progress
 
-BLOCK = tarfile.BLOCKSIZE
 CHUNK = 1 << 20
-LONG_NAME, OWN_HEADER, COMMON_HEADER = tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE
-LARGEST_HEADER = 1 << 16  # bytes of the headers that hold long names
-KINDS = {  # what is refused, by name
+EXTENSIONS = (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE)  # headers for the file after them
+MAX_EXTENSION_BYTES = 1 << 16
+REFUSED_TYPES = {
     tarfile.LNKTYPE: "a hard link",
     tarfile.SYMTYPE: "a symbolic link",
     tarfile.GNUTYPE_LONGLINK: "a link",
@@ -37,7 +37,7 @@ KINDS = {  # what is refused, by name
 
 @dataclass(frozen=True)
 class Limits:
-    """What an archive may hold at most; an archive that unpacks to more is refused as soon as it does.
+    """What an archive may hold at most; it is refused as soon as it exceeds one of these.
 
     Attributes:
         member: Bytes of a file.
@@ -63,59 +63,110 @@ class Member(NamedTuple):
 
     name: str
     size: int
-    file: BinaryIO
+    file: IO[bytes]
 
 
 @dataclass
 class _Stream:
-    """The unpacked bytes of an archive, counted as they come."""
+    """The unpacked bytes of an archive, counted, for tarfile to read in order; `extensions` precede the next file."""
 
     path: Path
-    file: BinaryIO
+    file: gzip.GzipFile
     limits: Limits
-    read_so_far: int = 0
+    position: int = 0
+    extensions: list[tarfile.TarInfo] = field(default_factory=list)
+    is_in_extension: bool = False
 
-    def read(self, size: int) -> bytes:
+    def read_some(self, size: int) -> bytes:
         """At most `size` bytes; none at the end alone."""
         try:
             data = self.file.read(size)
         except (EOFError, OSError, zlib.error) as error:
             raise self.damaged(error) from None
-        self.read_so_far += len(data)
-        if self.read_so_far > self.limits.total:
+        self.position += len(data)
+        if self.position > self.limits.total:
             raise InputError(f"{self.path} unpacks to more than {self.limits.total:,} bytes: not unpacked")
         return data
 
-    def exactly(self, size: int) -> bytes:
-        data = self.read(size)
+    def read(self, size: int) -> bytes:
+        data = self.read_some(size)
         if len(data) != size:
             raise self.damaged("it ends too early")
+        if self.is_in_extension:
+            self.is_in_extension = False
+            self._check_extension(self.extensions[-1], data)
         return data
 
-    def damaged(self, why) -> InputError:
-        return InputError(f"{self.path} is damaged or cut off after {self.read_so_far:,} bytes ({why}): fetch it again")
+    def tell(self) -> int:
+        return self.position
+
+    def seek(self, position: int) -> None:
+        while self.position < position:
+            self.read(min(position - self.position, CHUNK))
+
+    def damaged(self, why: object) -> InputError:
+        return InputError(f"{self.path} is damaged or cut off after {self.position:,} bytes ({why}): get it again")
+
+    def check_header(self, header: tarfile.TarInfo) -> None:
+        if header.type in EXTENSIONS:
+            if header.type in (other.type for other in self.extensions):
+                raise refuse(self.path, header.name, "has two headers of the same type")
+            if not 0 < header.size <= MAX_EXTENSION_BYTES:
+                raise refuse(self.path, header.name, f"has a header of {header.size:,} bytes")
+            self.extensions.append(header)
+            self.is_in_extension = True
+            return
+        self.extensions = []
+        if not (header.isdir() or header.type in (tarfile.REGTYPE, tarfile.AREGTYPE)):
+            what = REFUSED_TYPES.get(header.type, "of an unknown type")
+            raise refuse(self.path, header.name, f"is {what}, not a file")
+        self._check_size(header.name, header.size, 0 if header.isdir() else self.limits.member)
+
+    def _check_size(self, name: str, size: int, largest: int) -> None:
+        if not 0 <= size <= largest:
+            raise refuse(self.path, name, f"claims to have {size:,} bytes")
+
+    def _check_extension(self, header: tarfile.TarInfo, data: bytes) -> None:
+        """Check pax records, `<length> <key>=<value>` lines, in a header with its padding."""
+        if header.type == tarfile.GNUTYPE_LONGNAME:
+            return
+        records, rest = {}, data[: header.size]
+        try:
+            if re.search(rb"\d{256}", rest):  # in no file name, and tarfile takes quadratic time to search it
+                raise ValueError
+            while rest:
+                length = int(rest.partition(b" ")[0])
+                record, rest = rest[:length], rest[length:]
+                if len(record) != length or not record.endswith(b"\n"):
+                    raise ValueError
+                key, _, value = record.partition(b" ")[2][:-1].partition(b"=")
+                records[key] = value
+            size = records.get(b"size", b"0")
+            if not size.isdigit() or (header.type == tarfile.XGLTYPE and records.keys() & {b"path", b"size"}):
+                raise ValueError
+        except ValueError:
+            raise self.damaged("a malformed header") from None
+        if any(key == b"linkpath" or key.startswith(b"GNU.sparse") for key in records):
+            raise refuse(self.path, header.name, "is of a link or a sparse file")
+        self._check_size(header.name, int(size), self.limits.member)
 
 
-class _Content(io.RawIOBase):
-    """The bytes of one member."""
+class _CheckedHeader(tarfile.TarInfo):
+    """A header that is checked before tarfile acts on it; a subclass for each archive has its stream."""
 
-    def __init__(self, stream: _Stream, size: int):
-        self.stream, self.left = stream, size
+    stream: _Stream
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer) -> int:
-        wanted = min(len(buffer), self.left)
-        data = self.stream.exactly(wanted)
-        buffer[:wanted] = data
-        self.left -= wanted
-        return wanted
-
-    def skip(self) -> None:
-        """Go to the next header."""
-        while self.left:
-            self.left -= len(self.stream.exactly(min(self.left, CHUNK)))
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_CheckedHeader":
+        is_end = not buf.strip(b"\0")
+        try:
+            header = super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if is_end and not cls.stream.extensions:
+                raise
+            raise cls.stream.damaged("a header without a file" if is_end else error) from None
+        cls.stream.check_header(header)
+        return header
 
 
 @dataclass
@@ -124,26 +175,26 @@ class _Names:
 
     path: Path
     limits: Limits
-    files: set = field(default_factory=set)
-    folders: set = field(default_factory=set)
+    files: set[str] = field(default_factory=set)
+    folders: set[str] = field(default_factory=set)
 
     def add(self, name: str, is_folder: bool) -> str:
-        """The name without `.`. Raises `InputError` for one that no well-meant archive has."""
+        """The name without `.`. Raises `InputError` for a name that no proper archive has."""
         parts = PurePosixPath(name).parts
         if not name.isprintable():
-            raise refusal(self.path, name, "has a name with control characters")
+            raise refuse(self.path, name, "has a name with control characters")
         if name.startswith("/"):
-            raise refusal(self.path, name, "has an absolute path")
+            raise refuse(self.path, name, "has an absolute path")
         if ".." in parts:
-            raise refusal(self.path, name, "leads out of its folder")
+            raise refuse(self.path, name, "leads out of its folder")
         if len(name) > self.limits.name or any(len(part.encode()) > 255 for part in parts):
-            raise refusal(self.path, name, "has an over-long name")
+            raise refuse(self.path, name, "has an over-long name")
         if not is_folder and (not parts or name.endswith("/")):
-            raise refusal(self.path, name, "has no name")
+            raise refuse(self.path, name, "has no name")
         clean = "/".join(parts)
         above = {str(folder) for folder in PurePosixPath(clean).parents}
         if clean in self.files or (not is_folder and clean in self.folders) or above & self.files:
-            raise refusal(self.path, name, "is there twice")
+            raise refuse(self.path, name, "occurs twice")
         self.folders |= above
         (self.folders if is_folder else self.files).add(clean)
         if len(self.files) + len(self.folders) > self.limits.members:
@@ -151,13 +202,13 @@ class _Names:
         return clean
 
 
-def refusal(path: Path, name: str, why: str) -> InputError:
+def refuse(path: Path, name: str, why: str) -> InputError:
     shown = name if len(name) <= 200 else f"{name[:200]}..."
     return InputError(f"{path}: {shown!r} {why}: the archive is damaged or hostile, get it elsewhere")
 
 
-def members(path: Path, limits: Limits = Limits(), description: str | None = None) -> Iterator[Member]:
-    """The files of a tar.gz archive, in order, unpacked as they are read; folders go without saying.
+def read_members(path: Path, limits: Limits = Limits(), description: str | None = None) -> Iterator[Member]:
+    """The files of a tar.gz archive, in order, unpacked as they are read; folders are left out.
 
     Args:
         path: The archive.
@@ -165,99 +216,48 @@ def members(path: Path, limits: Limits = Limits(), description: str | None = Non
         description: Of a progress bar; None for no bar.
 
     Raises:
-        InputError: where it is missing or damaged; by name, at a member that is no plain file or folder, or whose name
-            leads elsewhere, is there twice, or is odd. Members before it have been handed out by then.
+        InputError: if it is missing or damaged; by name, at a member that is not a plain file or folder, or whose name
+            leads elsewhere, occurs twice, or is odd. Members before it have been handed out by then.
     """
-    with _opened(path, limits, description) as stream:
-        names = _Names(path, limits)
-        while header := _next_header(stream):
-            name = names.add(header.name, header.isdir())
-            content = _Content(stream, header.size)
-            if not header.isdir():
-                yield Member(name, header.size, io.BufferedReader(content))
-            content.skip()
-            stream.exactly(-header.size % BLOCK)
-        while rest := stream.read(CHUNK):  # to its end, where gzip's checksum is
+    with _open(path, limits, description) as stream:
+        names, header_type = _Names(path, limits), type("Header", (_CheckedHeader,), {"stream": stream})
+        archive: Any = tarfile.TarFile(fileobj=cast(BinaryIO, stream), tarinfo=header_type, encoding="utf-8")
+        while header := archive.next():
+            name, content = names.add(header.name, header.isdir()), archive.extractfile(header)
+            if content is not None:
+                yield Member(name, header.size, content)
+            archive.members, archive.pax_headers = [], {}  # or they pile up
+        while rest := stream.read_some(CHUNK):  # to its end, where gzip's checksum is
             if rest.strip(b"\0"):
                 raise InputError(f"{path}: something follows the archive's end: not unpacked")
 
 
 @contextmanager
-def _opened(path: Path, limits: Limits, description: str | None) -> Iterator[_Stream]:
+def _open(path: Path, limits: Limits, description: str | None) -> Iterator[_Stream]:
     from tqdm import tqdm
 
     if not path.is_file():
-        raise InputError(f"{path} is missing, or no file")
-    bar = {"total": path.stat().st_size, "desc": description, "disable": description is None}
-    with open(path, "rb") as raw, tqdm.wrapattr(raw, "read", **bar) as counted, gzip.GzipFile(fileobj=counted) as file:
-        yield _Stream(path, file, limits)
+        raise InputError(f"{path} is missing or not a file")
+    with open(path, "rb") as raw:
+        bar = tqdm.wrapattr(raw, "read", path.stat().st_size, desc=description, disable=description is None)
+        with bar as counted, gzip.open(cast(BinaryIO, counted)) as file:
+            yield _Stream(path, file, limits)
 
 
-def _next_header(stream: _Stream) -> tarfile.TarInfo | None:
-    """The header of the next file or folder, with the long name or size that headers of their own give it."""
-    given = {}
-    while True:
-        try:
-            header = tarfile.TarInfo.frombuf(stream.exactly(BLOCK), "utf-8", "surrogateescape")
-        except tarfile.EOFHeaderError:
-            if given:
-                raise stream.damaged("a header without a file") from None
-            return None
-        except tarfile.HeaderError as error:
-            raise stream.damaged(error) from None
-        if header.type not in (LONG_NAME, OWN_HEADER, COMMON_HEADER):
-            break
-        if header.type in given:
-            raise refusal(stream.path, header.name, "has two headers of a kind")
-        given[header.type] = _said(stream, header)
-    for said in given.values():
-        header.name, header.size = said.get("path", header.name), int(said.get("size", header.size))
-    if not (header.isdir() or header.type in (tarfile.REGTYPE, tarfile.AREGTYPE)):
-        raise refusal(stream.path, header.name, f"is {KINDS.get(header.type, 'of an unknown kind')}, not a file")
-    if not 0 <= header.size <= (0 if header.isdir() else stream.limits.member):
-        raise refusal(stream.path, header.name, f"claims to have {header.size:,} bytes")
-    return header
-
-
-def _said(stream: _Stream, header: tarfile.TarInfo) -> dict[str, str]:
-    """What a header of its own says of the next file: `path` and `size`, as far as it does."""
-    if not 0 < header.size <= LARGEST_HEADER:
-        raise refusal(stream.path, header.name, f"has a header of {header.size:,} bytes")
-    data = stream.exactly(header.size + -header.size % BLOCK)[: header.size]
-    if header.type == LONG_NAME:
-        return {"path": data.removesuffix(b"\0").decode("utf-8", "surrogateescape")}
-    try:
-        said = dict(_records(data))
-        misplaced = header.type == COMMON_HEADER and said.keys() & {"path", "size"}
-        if misplaced or not said.get("size", "0").isdecimal():
-            raise ValueError
-    except ValueError:
-        raise stream.damaged("a malformed header") from None
-    if any(key == "linkpath" or key.startswith("GNU.sparse") for key in said):
-        raise refusal(stream.path, header.name, "is of a link or a sparse file")
-    return said
-
-
-def _records(data: bytes) -> Iterator[tuple[str, str]]:
-    """The `<length> <key>=<value>` lines of a pax header. Raises `ValueError` for anything else."""
-    while data:
-        digits = data.partition(b" ")[0]
-        length = int(digits)
-        line, data = data[:length], data[length:]
-        if len(line) != length or not line.endswith(b"\n"):
-            raise ValueError
-        key, _, value = line[len(digits) + 1 : -1].decode("utf-8", "surrogateescape").partition("=")
-        yield key, value
+def check(path: Path) -> None:
+    """Read all of an archive. Raises `InputError` if it is damaged or anything in it is odd."""
+    for _ in read_members(path):
+        pass
 
 
 @dataclass(frozen=True)
 class Unpacked:
-    """What became of an archive's files.
+    """What unpacking an archive did.
 
     Attributes:
-        written: How many were written.
-        equal: How many were there already.
-        kept: Files of the folder that differ from the archive's and were left as they are.
+        written: Number of files written.
+        equal: Number of files that existed already.
+        kept: Existing files that differ from the archive's and were not replaced.
     """
 
     written: int
@@ -266,48 +266,45 @@ class Unpacked:
 
 
 def unpack(path: Path, folder: Path, overwrite: bool = False, limits: Limits = Limits()) -> Unpacked:
-    """Unpack an archive, each file completely or not at all; a second run writes what is lacking.
+    """Unpack an archive, each file completely or not at all; a second run writes what is missing.
 
-    The whole archive is read and checked before the first file is written. Where all its files lie in `artefacts/`,
-    they are unpacked without it.
+    The whole archive is read and checked before the first file is written. If all its files are in `artefacts/`, they
+    are unpacked without that folder.
 
     Args:
         path: The archive.
-        folder: Where its files go.
-        overwrite: Replace files that differ; else they are kept.
+        folder: The target.
+        overwrite: Replace existing files that differ; else they are kept.
         limits: What the archive may hold at most.
 
     Raises:
-        InputError: where the archive is damaged or odd, the disk has no room, or the way to a file leads out.
+        InputError: if the archive is damaged or odd, the disk has no room, or a file's path leads out of the folder.
     """
-    from tqdm import tqdm
-
-    found = {member.name: (member.size, _sha256(member.file)) for member in members(path, limits, "check")}
+    found = {member.name: (member.size, _sha256(member.file)) for member in read_members(path, limits, "check")}
     if not found:
         raise InputError(f"{path} holds no files")
     top = "artefacts/" if all(name.startswith("artefacts/") for name in found) else ""
     targets = {name: _target(folder, name.removeprefix(top)) for name in found}
-    there = {name for name, target in targets.items() if os.path.lexists(target)}
-    bar = tqdm(there, desc="compare", disable=len(there) < 2)
-    equal = {name for name in bar if _is_equal(targets[name], *found[name])}
-    kept = [] if overwrite else [name.removeprefix(top) for name in found if name in there - equal]
-    wanted = found.keys() - (equal if overwrite else there)
+    existing = {name for name, target in targets.items() if os.path.lexists(target)}
+    equal = {name for name in show_progress(existing, "compare") if _is_equal(targets[name], *found[name])}
+    kept = [] if overwrite else [name.removeprefix(top) for name in found if name in existing - equal]
+    wanted = found.keys() - (equal if overwrite else existing)
     check_room(folder, sum(found[name][0] for name in wanted))
-    for member in members(path, limits, "unpack") if wanted else ():
+    for member in read_members(path, limits, "unpack") if wanted else ():
         if member.name in wanted:
             _write(member, targets[member.name], *found[member.name])
     return Unpacked(len(wanted), len(equal), kept)
 
 
 def _target(folder: Path, name: str) -> Path:
-    """Where a file goes. Raises `InputError` where a link or a file stands in the way."""
+    """The path of a file. Raises `InputError` if a link or a file is in its place or above it."""
     target = folder / name
     if not target.parent.resolve().is_relative_to(folder.resolve()):
         raise InputError(f"{target.parent} is a link out of {folder}: remove it, or choose another --artefacts_dir")
     nearest = next(above for above in target.parents if above.exists())
     if not nearest.is_dir() or target.is_dir():
-        wrong = f"{nearest} is no folder" if not nearest.is_dir() else f"{target} is a folder"
-        raise InputError(f"{wrong}, and the archive has it otherwise: move it away")
+        wrong = f"{nearest} is not a folder" if not nearest.is_dir() else f"{target} is a folder"
+        raise InputError(f"{wrong}, unlike in the archive: move it away")
     return target
 
 
@@ -330,11 +327,5 @@ def _write(member: Member, target: Path, size: int, sha256: str) -> None:
             raise InputError(f"{member.name} changed while its archive was being unpacked: run it again")
 
 
-def _sha256(file: BinaryIO) -> str:
+def _sha256(file: Any) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def check(path: Path) -> None:
-    """Read all of an archive. Raises `InputError` if it is damaged or has anything odd in it."""
-    for _ in members(path):
-        pass
