@@ -1,16 +1,16 @@
-"""Locks between processes that work on one artefacts folder, so that they share the work.
+"""Locks between processes that share an artefacts folder.
 
-A lock is named after what is worked on, `<dataset>/<model>` or a file, and is a file below the folder's `.locks/`. The
-operating system holds it and lets it go with the process, however that ends. The file stays, with the name of its last
-holder in it; while nobody works, `.locks/` may be removed. Nothing is locked to read: every file is complete.
+A lock is named after what it protects, `<dataset>/<model>` or a file, and is a file in the folder's `.locks/` with the
+name of its last holder. The operating system releases it when the process ends, in whatever way. The file stays;
+`.locks/` may be removed while no process is running. Reading needs no lock, for every file is complete.
 
-    with locks.locked(root, "imagenet/timm--resnet50"):             # waits, and soon logs for whom
+    with locks.locked(root, "imagenet/timm--resnet50"):             # waits, and soon logs for which process
         ...
-    with locks.if_free(root, "imagenet/timm--resnet50") as mine:    # does not wait
-        if mine:
+    with locks.if_free(root, "imagenet/timm--resnet50") as is_held:    # does not wait
+        if is_held:
             ...
 
-A lock is not taken twice: code that holds one calls nothing that takes it again.
+A process must not take a lock that it holds already.
 """
 
 import logging
@@ -25,25 +25,25 @@ from filelock import FileLock, Timeout
 log = logging.getLogger(__name__)
 
 FOLDER = ".locks"
-SECONDS_BEFORE_SAYING = 2
+SECONDS_BEFORE_LOGGING = 2
 
 
 @contextmanager
 def locked(root: Path, name: str) -> Iterator[bool]:
-    """Hold the lock; yields True, as `if_free` does with a free one.
+    """Wait for a lock and hold it. Yields True, as `if_free` does for a free lock.
 
     Args:
         root: The artefacts folder.
-        name: What the lock is for.
+        name: What the lock protects.
 
     Raises:
-        OSError: where the folder cannot be written, or its file system has no locks.
+        OSError: if the folder cannot be written, or its file system has no locks.
     """
     lock = _lock(root, name)
     try:
-        lock.acquire(timeout=SECONDS_BEFORE_SAYING)
+        lock.acquire(timeout=SECONDS_BEFORE_LOGGING)
     except Timeout:
-        log.info(f"waiting for {name}, at which {holder(root, name)} works")
+        log.info(f"waiting for {name}, locked by {read_holder(root, name)}")
         lock.acquire()
     try:
         yield True
@@ -53,7 +53,7 @@ def locked(root: Path, name: str) -> Iterator[bool]:
 
 @contextmanager
 def if_free(root: Path, name: str) -> Iterator[bool]:
-    """Hold the lock if nobody else does; yields whether it is held. Raises as `locked` does."""
+    """Hold a lock if no other process does. Yields whether it is held; raises as `locked` does."""
     lock = _lock(root, name)
     with suppress(Timeout):
         lock.acquire(blocking=False)
@@ -63,8 +63,8 @@ def if_free(root: Path, name: str) -> Iterator[bool]:
         lock.release()
 
 
-def holder(root: Path, name: str) -> str:
-    """Who took the lock last, e.g. `process 123 on myhost`."""
+def read_holder(root: Path, name: str) -> str:
+    """The process that took the lock last, e.g. `process 123 on myhost`."""
     return _path(root, name).read_text() or "another process"
 
 
@@ -75,11 +75,11 @@ def _path(root: Path, name: str) -> Path:
 def _lock(root: Path, name: str) -> FileLock:
     path = _path(root, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(path, on_acquired=_sign, fallback_to_soft=False)
+    return FileLock(path, on_acquired=_write_holder, fallback_to_soft=False)
 
 
-def _sign(descriptor: int) -> None:
-    """Leave our name for those who wait; a full disk, which has no room for it, takes nothing from the lock."""
+def _write_holder(descriptor: int) -> None:
+    """Write our name for those who wait; the lock holds without it, e.g. on a full disk."""
     with suppress(OSError):
         os.truncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)

@@ -98,7 +98,7 @@ class Collector:
         root, name = self.artefacts.root, f"{self.dataset.name}/{record.dir_id}"
         with locks.locked(root, name) if wait else locks.if_free(root, name) as mine:
             if not mine:
-                raise TakenError(locks.holder(root, name))
+                raise TakenError(locks.read_holder(root, name))
             if self._keep(record, made_with):
                 log.info(kept)
                 return []
