@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,9 @@ def main() -> None:
     args = parse_args()
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         artefacts = Artefacts(Path(folder) / "artefacts")
-        pickles = [member.file.read() for member in tar_reader.members(args.archive) if member.name.endswith(".pkl")]
+        pickles = [
+            member.file.read() for member in tar_reader.read_members(args.archive) if member.name.endswith(".pkl")
+        ]
         floor = min(seconds(lambda: pickle.loads(pickles[0])) for _ in range(3))  # ours to trust: we were given them
         make(artefacts, [read_frame(content, args.archive) for content in pickles[:2]], args.models)
         size = total(artefacts, "*.pkl")
@@ -62,7 +65,7 @@ def make(artefacts: Artefacts, frames: list[Frame], models: int) -> None:
         varied["top1"] = np.array(varied["top1"])
         path = artefacts.archived("imagenet", f"varied--{number:03d}")
         path.parent.mkdir(parents=True)
-        path.write_bytes(write_frame(frames[0]._replace(columns=frames[0].columns | varied)))
+        path.write_bytes(write_frame(replace(frames[0], columns=frames[0].columns | varied)))
 
 
 def run(what: str, script: str, *flags) -> float:

@@ -1,4 +1,4 @@
-"""Pickles assembled opcode by opcode: frames as pandas 2.0 and NumPy 1 write them, and what attackers make of them."""
+"""Pickles assembled opcode by opcode: frames as pandas 2.0 and NumPy 1 write them, and hostile variants of them."""
 
 import pickle
 import struct
@@ -26,7 +26,7 @@ def data(content: bytes) -> bytes:
 
 
 def push(value) -> bytes:
-    """A plain value; bytes are opcodes already."""
+    """The opcodes of a plain value; bytes are opcodes already."""
     match value:
         case bytes():
             return value
@@ -66,14 +66,14 @@ def dtype(kind: str, order: str = "<", flags: int = 0) -> bytes:
 
 
 def reconstructed(shape, kind, content, fortran=False, core="core") -> bytes:
-    """An array as protocols 3 and 4 have it; objects in all. `kind` is a dtype's name or its opcodes."""
+    """An array in protocols 3 and 4; of objects in all. `kind` is a dtype's name or its opcodes."""
     kind = dtype(kind) if isinstance(kind, str) else kind
     empty = call(f"numpy.{core}.multiarray", "_reconstruct", name("numpy", "ndarray"), (0,), data(b"b"))
     return empty + push((1, shape, kind, fortran, content)) + b"b"
 
 
 def frombuffer(shape, kind, content, order="C", core="core") -> bytes:
-    """An array of numbers as protocol 5 has it."""
+    """An array of numbers in protocol 5."""
     kind = dtype(kind) if isinstance(kind, str) else kind
     content = b"\x96" + struct.pack("<Q", len(content)) + content
     return call(f"numpy.{core}.numeric", "_frombuffer", content, kind, shape, order)
@@ -113,7 +113,7 @@ def part(start, stop, step=1) -> bytes:
 
 
 def frame(blocks, columns, rows: bytes, attrs=None) -> bytes:
-    """A frame's pickle, from opcodes of its blocks and of its index; `columns` may be opcodes as well."""
+    """A pickled frame, from the opcodes of its blocks and its index; `columns` may be opcodes as well."""
     columns = columns if isinstance(columns, bytes) else index(objects(columns))
     blocks = blocks if isinstance(blocks, bytes) else tuple(blocks)
     manager = call("pandas.core.internals.managers", "BlockManager", blocks, [columns, rows])
@@ -142,7 +142,7 @@ def analysis(n: int = 2, rows: bytes | None = None, attrs=None, **cells) -> byte
 
 
 def in_cell(opcodes: bytes) -> bytes:
-    """What pushes one thing, as a cell of an otherwise sound frame."""
+    """A frame with the object of these opcodes in a cell, otherwise sound."""
     return analysis(wnet_id=[opcodes, "n01440764"])
 
 
@@ -173,7 +173,7 @@ torch load | joblib load | __main__ main | sys modules | sys exit | signal raise
 
 
 def forms(module: str, attribute: str, *arguments) -> dict[str, bytes]:
-    """Every way in which a pickle can call this."""
+    """Every way in which a pickle can call a name."""
     old, given = f"c{module}\n{attribute}\n".encode(), push(arguments)
     return {
         "GLOBAL": pickled(old + given + b"R", 0),
@@ -220,7 +220,7 @@ SOUND = frombuffer((2, 2), "i8", bytes(32))
 
 
 def abuses() -> dict[str, bytes]:
-    """Frames that use allowed names alone, each with something wrong, by what is wrong."""
+    """{fault: frame that uses only allowed names}."""
     found = {}
     for called, where in ALLOWED.items():
         found[f"{called} itself"] = pickled(name(*where))
@@ -229,7 +229,7 @@ def abuses() -> dict[str, bytes]:
         for count in (0, 1, 7):
             found[f"{called} of {count}"] = pickled(call(*where, *[1] * count))
         found[f"new {called}"] = pickled(name(*where) + b")\x81" + push({"_mgr": 1}) + b"b")
-        found[f"{called} is called with what is no tuple"] = pickled(name(*where) + push([1]) + b"R")
+        found[f"{called} is called without a tuple"] = pickled(name(*where) + push([1]) + b"R")
         for way, opcodes in {"new": b")\x81", "called": b")R", "itself": b""}.items():
             odd = name(*where) + opcodes
             found[f"{called} {way} as values"] = of_values(odd)
@@ -250,7 +250,7 @@ def abuses() -> dict[str, bytes]:
         "times": of_values(frombuffer((2, 2), "M8", bytes(32))),
         "a dtype of a list": of_values(frombuffer((2, 2), call("numpy", "dtype", ["i8"]), bytes(32))),
         "no byte order": of_values(frombuffer((2, 2), dtype("i8", "x"), bytes(32))),
-        "a byte order that is none": of_values(
+        "an invalid byte order": of_values(
             frombuffer((2, 2), call("numpy", "dtype", "i8") + push(5) + b"b", bytes(32))
         ),
         "a huge shape": of_values(reconstructed((2**30, 2**30), "O8", [])),
@@ -322,8 +322,8 @@ def abuses() -> dict[str, bytes]:
     return found
 
 
-def others() -> dict[str, bytes]:
-    """What is no pickle of a frame at all."""
+def other_contents() -> dict[str, bytes]:
+    """Contents that are not a pickled frame."""
     return {
         "nothing": b"",
         "a full stop": b".",
@@ -337,11 +337,11 @@ def others() -> dict[str, bytes]:
     }
 
 
-# --- bombs: do not read these in a process that you need -------------------------------------------------------------
+# --- bombs: read them only in another process -------------------------------------------------------------
 
 
 def _repeated(opcodes: bytes, times: int) -> bytes:
-    """One thing, many times: a few bytes each."""
+    """One object, many times: a few bytes each."""
     return opcodes + b"\x94" + b"h\x00" * (times - 1)
 
 

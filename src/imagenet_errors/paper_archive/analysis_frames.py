@@ -18,7 +18,7 @@ from imagenet_errors.files import fingerprint
 from imagenet_errors.formats import error_analyses, image_tables
 from imagenet_errors.formats.error_analyses import ARCHIVED, SKIPPED, Proposal
 from imagenet_errors.formats.error_type_texts import DecidedImage, decode, encode
-from imagenet_errors.paper_archive.pickled_frames import Frame, plain, read_frame
+from imagenet_errors.paper_archive.pickled_frames import Frame, read_frame, to_python
 
 COLUMNS = (
     "wnet_id",
@@ -216,7 +216,7 @@ def _decoded(texts: tuple[str, ...]) -> DecidedImage:
 
 def _class_ids(cells: list, name: str) -> np.ndarray:
     """[k] int16."""
-    numbers = [plain(cell) for cell in cells]
+    numbers = [to_python(cell) for cell in cells]
     if {*map(type, numbers)} - {int}:
         raise ValueError(f"{name} holds something that is no integer")
     if any(not 0 <= number < NUM_CLASSES for number in numbers):
@@ -226,14 +226,14 @@ def _class_ids(cells: list, name: str) -> np.ndarray:
 
 def _lists(cells: list, kind: type, name: str) -> list[list]:
     """Cells that are lists of integers or texts, plainly or as arrays."""
-    lists = [plain(cell) for cell in cells]
+    lists = [to_python(cell) for cell in cells]
     if {*map(type, lists)} - {list}:
         raise ValueError(f"{name} holds something that is no list")
     if sum(map(len, lists)) > MOST_PARTS * len(lists):
         raise ValueError(f"{name} holds lists that are too long")
     kinds = {*map(type, chain.from_iterable(lists))}
     if kinds - {kind}:
-        lists = [[plain(part) for part in parts] for parts in lists]
+        lists = [[to_python(part) for part in parts] for parts in lists]
         if {*map(type, chain.from_iterable(lists))} - {kind}:
             raise ValueError(f"{name} holds something that is no {kind.__name__}")
     return lists
