@@ -113,6 +113,19 @@ class TestScript:
         assert outcome.stderr.count("exists and is kept") == len(PLACES)
         assert "0 files unpacked" in outcome.stderr
 
+    @pytest.mark.parametrize("is_recorded", [True, False])
+    def test_present_files_are_hashed_once(self, get, root, monkeypatch, is_recorded):
+        get("--what", "archive", "logits")
+        if not is_recorded:
+            (root / "downloads_done.csv").unlink()
+        hashed, file_sha256 = [], public_files.file_sha256
+        monkeypatch.setattr(public_files, "file_sha256", lambda path: hashed.append(path.name) or file_sha256(path))
+        get("--what", "archive", "logits")
+        assert hashed == ["artefacts.tar.gz", "vit3b.npz"]
+        with open(root / "downloads_done.csv", newline="") as file:
+            rows = {row["file"]: row["sha256"] for row in csv.DictReader(file)}
+        assert rows == {PLACES[what]: hashlib.sha256(CONTENTS[what]).hexdigest() for what in ("archive", "logits")}
+
     def test_overwrite_downloads_files_without_a_published_hash(self, get, root, server):
         get("--what", "all")
         server.files["/mistakes"] = MISTAKES.replace(b"a.JPEG", b"b.JPEG")
