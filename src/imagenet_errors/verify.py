@@ -48,18 +48,24 @@ class StaleError(Exception):
 class _Folder:
     """What the checks of an artefacts folder share, read once.
 
-    `samples`, `study` and `top1` are None if missing or damaged, which is a finding of its own.
+    `samples` and `top1` are None if missing or damaged, which is a finding of its own; `study` is then the error.
     """
 
     def __init__(self, artefacts: Artefacts):
         self.artefacts = artefacts
         self.samples = cache(lambda dataset: _try(samples.check, artefacts, dataset, self.classes))
-        self.study = cache(lambda dataset: _try(Study.load, artefacts, dataset))
+        self.study = cache(self._load_study)
         self.top1 = lru_cache(maxsize=1)(self._read_top1)
 
     def _read_top1(self, dataset: str, model: str) -> np.ndarray | None:
         images, path = self.samples(dataset), self.artefacts.predictions(dataset, model)
         return images and _try(predictions.read_top1, path, images)
+
+    def _load_study(self, dataset: str) -> Study | InputError:
+        try:
+            return Study.load(self.artefacts, dataset)
+        except InputError as error:
+            return error
 
     @cached_property
     def classes(self) -> Classes:
@@ -114,8 +120,8 @@ def _try(read: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _check_archive_contents(file: _File) -> None:
-    contents = convert.read_contents(file.folder.artefacts, file.dataset)
-    archive = file.folder.artefacts.archive(file.dataset)
+    artefacts, dataset = file.folder.artefacts, file.dataset
+    contents, archive = convert.read_contents(artefacts, dataset), artefacts.archive(dataset)
     if archive.exists() and not convert.is_of(contents, archive):
         raise StaleError(f"{archive} has changed: evaluation.py reads it again")
 
@@ -128,7 +134,7 @@ def _check_analysis(file: _File) -> None:
     error_analyses.read(path, file.model)
     read_parquet(path)
     study = file.folder.study(file.dataset)
-    if study is None:
+    if isinstance(study, InputError):
         return
     if error_analyses.is_archived(path) and error_analyses.images_of(path) != study.inputs.images:
         raise StaleError("it is of an archive, and the labels or images have changed")
@@ -138,26 +144,20 @@ def _check_analysis(file: _File) -> None:
         raise StaleError("its predictions, labels, superclasses or CLIP files have changed: analyse again")
 
 
-def _check_made_from(artefacts: Artefacts, dataset: str, path: Path, advice: str) -> None:
+def _check_made_from(folder: _Folder, dataset: str, path: Path, advice: str) -> None:
     stored = read_json(path)
     if not (isinstance(stored, dict) and isinstance(stored.get("models"), dict)):
         raise InputError(f"{path} does not list the models that the files beside it were made from: {advice}")
     check_schema(path, stored.get("schema_version"), MADE_FROM_SCHEMA, advice)
     try:
-        current = Study.load(artefacts, dataset).made_from(list(stored["models"]))
+        study = folder.study(dataset)
+        if isinstance(study, InputError):
+            raise study
+        current = study.made_from(list(stored["models"]))
     except InputError as error:
         raise StaleError(f"the files beside it cannot be made again ({error})") from None
     if stored != current:
         raise StaleError(f"the files beside it were made from other analyses than those present: {advice}")
-
-
-def _find_mismatch(artefacts: Artefacts, dataset: str) -> Iterator[Finding]:
-    """Why files that are sound each by itself cannot be used together."""
-    if artefacts.models(dataset):
-        try:
-            Study.load(artefacts, dataset)
-        except InputError as error:
-            yield Finding(STALE, artefacts.dataset_dir(dataset), str(error))
 
 
 def _by_path(check: Callable[..., object], *arguments: object) -> Callable[[_File], object]:
@@ -191,7 +191,6 @@ CHECKS: dict[str, Callable[[_File], object]] = {
     "<dataset>/<model>/errors_analysis.parquet": _check_analysis,
     "<dataset>/<model>/errors_analysis.pkl": lambda file: file.folder.pickles.read(file.path.read_bytes(), file.path),
 }
-LEFTOVERS = (".tmp", ".part", ".part.json")
 PARTS = {  # folders of unfinished embeddings
     Path(name).with_suffix(".parts").name
     for name in (paths.TRAIN_EMBEDDINGS, paths.TEXT_EMBEDDINGS, "clip_image_embeddings.npz")
@@ -217,7 +216,7 @@ def check_path(folder: _Folder, path: Path) -> Finding:
     name = path.relative_to(folder.artefacts.root)
     if path.is_symlink() and not path.exists():
         return Finding(DAMAGED, path, "a link to a missing file: remove it")
-    if path.name.endswith(LEFTOVERS) or not PARTS.isdisjoint(name.parts):
+    if path.name.endswith((".tmp", ".part", ".part.json")) or not PARTS.isdisjoint(name.parts):
         return Finding(LEFTOVER, path, "of an interrupted run: the same command resumes it, or remove it")
     check = _find_check(folder, path)
     if check is not None:
@@ -254,10 +253,11 @@ def verify(artefacts: Artefacts, results_dir: Path | None = None) -> Iterator[Fi
     for dataset in DATASETS:
         missing = list(_find_missing(artefacts, dataset))
         yield from missing
-        if is_sound and not missing:
-            yield from _find_mismatch(artefacts, dataset)
+        error = folder.study(dataset) if is_sound and not missing and artefacts.models(dataset) else None
+        if isinstance(error, InputError):  # files that are sound each by itself cannot be used together
+            yield Finding(STALE, artefacts.dataset_dir(dataset), str(error))
         if results_dir is not None:
-            yield from _verify_results(artefacts, results_dir, dataset)
+            yield from _verify_results(folder, results_dir, dataset)
 
 
 def _is_checked(folder: _Folder, path: Path) -> bool:
@@ -285,7 +285,7 @@ def _find_missing(artefacts: Artefacts, dataset: str) -> Iterator[Finding]:
         yield from (Finding(MISSING, path, "run compute_clip_embeddings.py") for path in clip)
 
 
-def _verify_results(artefacts: Artefacts, results_dir: Path, dataset: str) -> Iterator[Finding]:
+def _verify_results(folder: _Folder, results_dir: Path, dataset: str) -> Iterator[Finding]:
     """Whether the tables and lists of a dataset are whole, and of the analyses that are present."""
     tables = [paths.stats_table(results_dir, dataset, group) for group in GROUPS]
     lists = [paths.common_errors_list(results_dir, dataset, each.flag) for each in ERROR_TYPES if each.flag]
@@ -295,6 +295,6 @@ def _verify_results(artefacts: Artefacts, results_dir: Path, dataset: str) -> It
     for files, advice in ((tables, COLLECT), (lists, LIST)):
         path = paths.made_from(files[0])
         if path.exists():
-            yield _run(path, partial(_check_made_from, artefacts, dataset, path, advice))
+            yield _run(path, partial(_check_made_from, folder, dataset, path, advice))
         elif any(file.exists() for file in files):
             yield Finding(MISSING, path, f"it says what the files beside it were made from: {advice}")
