@@ -92,10 +92,9 @@ def download_files(artefacts: Artefacts, files: "list[PublicFile]", overwrite: b
             failures[file.name] = str(error)
             if len(files) > 1:
                 cli.log.info(f"{file.name}: {error}")
-    if len(files) == 1 and failures:
-        raise InputError(*failures.values())
     if failures:
-        raise InputError(f"{len(failures)} of {len(files)} files were not downloaded: {', '.join(failures)}")
+        summary = f"{len(failures)} of {len(files)} files were not downloaded: {', '.join(failures)}"
+        raise InputError(summary if len(files) > 1 else failures[files[0].name])
     return is_complete
 
 
@@ -120,12 +119,13 @@ def convert_archives(artefacts: Artefacts, args: argparse.Namespace) -> bool:
 
 
 def export_archive(artefacts: Artefacts, args: argparse.Namespace) -> bool:
-    from imagenet_errors.analysis.study import Study
+    from imagenet_errors.analysis import context, study
     from imagenet_errors.paper_archive import export
 
     if not args.export_archive.name.endswith(".tar.gz"):
         raise InputError(f"--export_archive {args.export_archive}: name a file that ends in .tar.gz")
-    models = [analysis.model for analysis in Study.load(artefacts, args.dataset).finished(reference=True)[0]]
+    analyses, _ = study.select_finished(study.load_models(context.load_context(artefacts, args.dataset)), True)
+    models = [analysis.model for analysis in analyses]
     export.export(artefacts, args.dataset, models, args.export_archive, args.jobs)
     return True
 

@@ -55,7 +55,6 @@ IMPORT_EXCEPTIONS = {
 LONG_FILES = {
     "src/collect_predictions.py",
     "src/compute_clip_embeddings.py",
-    "src/download_artefacts.py",
     "src/evaluation.py",
     "src/make_artefacts.py",
     "tests/models/test_model_table.py",

@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from imagenet_errors import files
-from imagenet_errors.formats import embeddings, error_analyses, sealed_parquet
-from imagenet_errors.formats.sealed_parquet import read_parquet, read_parquet_metadata, write_parquet
+from imagenet_errors.formats import embeddings, error_analyses, image_tables, sealed_parquet
 from imagenet_errors.paths import ANNOTATIONS, SUPERCLASSES, TEXT_EMBEDDINGS, Artefacts
 from imagenet_errors.verify import DAMAGED, FOREIGN, LEFTOVER, MISSING, SOUND, STALE, Finding, _Folder, check_path
 from tests.conftest import Outcome, refused
@@ -90,6 +90,16 @@ def rewrite(path: Path, change) -> None:
     value = json.loads(path.read_text())
     change(value)
     path.write_text(json.dumps(value))
+
+
+def reseal(path: Path, reverse: str = "", **metadata) -> None:
+    """Change metadata of a Parquet file, or reverse a column, with a right checksum."""
+    table = pq.read_table(path)
+    stored = {key.decode(): json.loads(value) for key, value in table.schema.metadata.items() if key[:5] != b"ARROW"}
+    if reverse:
+        cells = table[reverse].to_pylist()[::-1]
+        table = table.set_column(table.column_names.index(reverse), reverse, [cells])
+    sealed_parquet.write(path, table, {key: value for key, value in stored.items() if key != "seal"} | metadata)
 
 
 def resave(path: Path, **changes) -> None:
@@ -236,8 +246,7 @@ class TestNewerVersions:
 
     def test_newer_analysis_is_reported(self, world, verify, monkeypatch):
         path = world / "artefacts" / PLAIN / "errors_analysis.parquet"
-        table, metadata = read_parquet(path), read_parquet_metadata(path)
-        write_parquet(path, table, metadata | {"schema_version": sealed_parquet.SCHEMA_VERSION + 1})
+        reseal(path, schema_version=error_analyses.SCHEMA_VERSION + 1)
         assert verify().keys() >= {f"{PLAIN}/errors_analysis.parquet"}
 
 
@@ -335,9 +344,29 @@ def test_embeddings_of_two_clips_are_reported(world, verify):
 def test_changed_decision_is_damage(world, verify):
     """The pages' checksums are right: only the fingerprint of the decisions can tell."""
     path = world / "artefacts" / PLAIN / "errors_analysis.parquet"
-    table, metadata = read_parquet(path), read_parquet_metadata(path)
-    kinds = table["error_type"].to_pylist()
-    spoilt = table.set_column(table.column_names.index("error_type"), "error_type", [kinds[::-1]])
-    write_parquet(path, spoilt, metadata)
-    assert error_analyses.stored_fingerprints(path)
+    reseal(path, reverse="error_type")
     assert verify()[f"{PLAIN}/errors_analysis.parquet"] == DAMAGED
+
+
+class TestImageTables:
+    @pytest.fixture
+    def table(self, world) -> Path:
+        """The table that an analysis of ours names."""
+        path = world / "artefacts" / PLAIN / "errors_analysis.parquet"
+        return image_tables.locate(path, error_analyses.read(path, "me--plain").image_table)
+
+    def test_changed_byte_is_damage(self, world, table):
+        for damaged in changed(table.read_bytes(), "image table", BYTES // 4):
+            table.write_bytes(damaged)
+            assert finding(world / "artefacts", table).state == DAMAGED
+
+    def test_content_that_contradicts_the_name_is_damage(self, world, table):
+        reseal(table, reverse="target")
+        assert finding(world / "artefacts", table).state == DAMAGED
+
+    def test_missing_table_damages_the_analyses_that_name_it(self, world, table):
+        table.unlink()
+        for name in ANALYSES:
+            found = finding(world / "artefacts", world / "artefacts" / name)
+            assert found.state == DAMAGED
+            assert table.name in found.note

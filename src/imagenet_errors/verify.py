@@ -9,7 +9,9 @@ import numpy as np
 
 from imagenet_errors import locks, paths, public_files
 from imagenet_errors.analysis import open_world
-from imagenet_errors.analysis.study import MADE_FROM_SCHEMA, Study
+from imagenet_errors.analysis.collecting import MADE_FROM_SCHEMA, describe_inputs
+from imagenet_errors.analysis.context import DatasetContext, load_context
+from imagenet_errors.analysis.model_files import ModelFiles
 from imagenet_errors.dataset import annotations, samples
 from imagenet_errors.dataset.classes import GROUPS, Classes, load_classes
 from imagenet_errors.dataset.cooccurrence import spurious_pairs
@@ -20,8 +22,7 @@ from imagenet_errors.dataset.wordnet import WordNet, load_wordnet
 from imagenet_errors.error_types import ERROR_TYPES
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import check_schema, check_table, read_json, read_text, read_whole_text
-from imagenet_errors.formats import embeddings, error_analyses, metadata, predictions
-from imagenet_errors.formats.sealed_parquet import read_parquet
+from imagenet_errors.formats import embeddings, error_analyses, image_tables, metadata, predictions, stats_tables
 from imagenet_errors.models.model_table import ModelRecord, load_records
 from imagenet_errors.paper_archive import convert, tar_reader
 from imagenet_errors.paper_archive.analysis_frames import Reader
@@ -30,7 +31,6 @@ from imagenet_errors.progress import show_progress
 
 SOUND, DAMAGED, STALE, MISSING, LEFTOVER, FOREIGN = "sound", "damaged", "stale", "missing", "leftover", "foreign"
 COLLECT = "run evaluation.py --collect_results"
-LIST = "run evaluation.py --list_most_common_errors"
 
 
 class Finding(NamedTuple):
@@ -48,22 +48,22 @@ class StaleError(Exception):
 class _Folder:
     """What the checks of an artefacts folder share, read once.
 
-    `samples` and `top1` are None if missing or damaged, which is a finding of its own; `study` is then the error.
+    `samples` and `top1` are None if missing or damaged, which is a finding of its own; `context` is then the error.
     """
 
     def __init__(self, artefacts: Artefacts):
         self.artefacts = artefacts
         self.samples = cache(lambda dataset: _try(samples.check, artefacts, dataset, self.classes))
-        self.study = cache(self._load_study)
+        self.context = cache(self._load_context)
         self.top1 = lru_cache(maxsize=1)(self._read_top1)
 
     def _read_top1(self, dataset: str, model: str) -> np.ndarray | None:
         images, path = self.samples(dataset), self.artefacts.predictions(dataset, model)
         return images and _try(predictions.read_top1, path, images)
 
-    def _load_study(self, dataset: str) -> Study | InputError:
+    def _load_context(self, dataset: str) -> DatasetContext | InputError:
         try:
-            return Study.load(self.artefacts, dataset)
+            return load_context(self.artefacts, dataset)
         except InputError as error:
             return error
 
@@ -107,7 +107,6 @@ class _File(NamedTuple):
 
     @property
     def top1(self) -> np.ndarray | None:
-        """[N] int16 class ids."""
         return self.folder.top1(self.dataset, self.model)
 
 
@@ -126,21 +125,18 @@ def _check_archive_contents(file: _File) -> None:
         raise StaleError(f"{archive} has changed: evaluation.py reads it again")
 
 
-# What needs the study:
-
-
 def _check_analysis(file: _File) -> None:
-    path = file.path
-    error_analyses.read(path, file.model)
-    read_parquet(path)
-    study = file.folder.study(file.dataset)
-    if isinstance(study, InputError):
+    error_analyses.check(file.path)
+    context = file.folder.context(file.dataset)
+    if isinstance(context, InputError):
         return
-    if error_analyses.is_archived(path) and error_analyses.images_of(path) != study.inputs.images:
+    analysis = context.analyses.read(file.model)
+    if analysis.is_archived and analysis.fingerprints["images"] != context.inputs.images:
         raise StaleError("it is of an archive, and the labels or images have changed")
-    if file.folder.artefacts.predictions(file.dataset, file.model).exists() and file.top1 is None:
+    files = ModelFiles(context, file.model)
+    if files.has_predictions and file.top1 is None:
         return
-    if not error_analyses.is_current(path, study.inputs.with_predictions(study.top1(file.model))):
+    if not analysis.is_current(files.fingerprints):
         raise StaleError("its predictions, labels, superclasses or CLIP files have changed: analyse again")
 
 
@@ -150,10 +146,10 @@ def _check_made_from(folder: _Folder, dataset: str, path: Path, advice: str) -> 
         raise InputError(f"{path} does not list the models that the files beside it were made from: {advice}")
     check_schema(path, stored.get("schema_version"), MADE_FROM_SCHEMA, advice)
     try:
-        study = folder.study(dataset)
-        if isinstance(study, InputError):
-            raise study
-        current = study.made_from(list(stored["models"]))
+        context = folder.context(dataset)
+        if isinstance(context, InputError):
+            raise context
+        current = describe_inputs(context, [context.analyses.read(model) for model in stored["models"]])
     except InputError as error:
         raise StaleError(f"the files beside it cannot be made again ({error})") from None
     if stored != current:
@@ -181,6 +177,7 @@ CHECKS: dict[str, Callable[[_File], object]] = {
     **dict.fromkeys((f"models-{dataset}.tar.gz" for dataset in DATASETS), _by_path(tar_reader.check)),
     "<dataset>/samples_info.npz": lambda file: samples.check(file.folder.artefacts, file.dataset, file.folder.classes),
     "<dataset>/failures.csv": _by_path(check_table),
+    "<dataset>/images-<fingerprint>.parquet": _by_path(image_tables.check),
     "<dataset>/archive.json": _check_archive_contents,
     "<dataset>/clip_image_embeddings.npz": _by_path(embeddings.read_embeddings, "sample_files"),
     "<dataset>/valid_clip_knn.npz": lambda file: embeddings.check_neighbours(file.path, file.samples),
@@ -191,10 +188,8 @@ CHECKS: dict[str, Callable[[_File], object]] = {
     "<dataset>/<model>/errors_analysis.parquet": _check_analysis,
     "<dataset>/<model>/errors_analysis.pkl": lambda file: file.folder.pickles.read(file.path.read_bytes(), file.path),
 }
-PARTS = {  # folders of unfinished embeddings
-    Path(name).with_suffix(".parts").name
-    for name in (paths.TRAIN_EMBEDDINGS, paths.TEXT_EMBEDDINGS, "clip_image_embeddings.npz")
-}
+EMBEDDINGS = (paths.TRAIN_EMBEDDINGS, paths.TEXT_EMBEDDINGS, "clip_image_embeddings.npz")
+UNFINISHED = {Path(name).with_suffix(".parts").name for name in EMBEDDINGS}  # folders
 
 
 def _find_check(folder: _Folder, path: Path) -> Callable[[], object] | None:
@@ -205,7 +200,8 @@ def _find_check(folder: _Folder, path: Path) -> Callable[[], object] | None:
     dataset, model, pattern = "", "", name
     match name.split("/"):
         case [dataset, file] if dataset in DATASETS and name not in CHECKS:
-            pattern = f"<dataset>/{file}"
+            is_image_table = image_tables.is_named_by_content(path)
+            pattern = f"<dataset>/{'images-<fingerprint>.parquet' if is_image_table else file}"
         case [dataset, model, file] if dataset in DATASETS:
             pattern = f"<dataset>/<model>/{file}"
     return partial(CHECKS[pattern], _File(folder, path, dataset, model)) if pattern in CHECKS else None
@@ -216,7 +212,7 @@ def check_path(folder: _Folder, path: Path) -> Finding:
     name = path.relative_to(folder.artefacts.root)
     if path.is_symlink() and not path.exists():
         return Finding(DAMAGED, path, "a link to a missing file: remove it")
-    if path.name.endswith((".tmp", ".part", ".part.json")) or not PARTS.isdisjoint(name.parts):
+    if path.name.endswith((".tmp", ".part", ".part.json")) or not UNFINISHED.isdisjoint(name.parts):
         return Finding(LEFTOVER, path, "of an interrupted run: the same command resumes it, or remove it")
     check = _find_check(folder, path)
     if check is not None:
@@ -247,13 +243,12 @@ def verify(artefacts: Artefacts, results_dir: Path | None = None) -> Iterator[Fi
     files = [path for path in sorted(artefacts.root.rglob("*")) if _is_checked(folder, path)]
     is_sound = True
     for path in show_progress(files, "verifying"):
-        finding = check_path(folder, path)
+        yield (finding := check_path(folder, path))
         is_sound &= finding.state == SOUND
-        yield finding
     for dataset in DATASETS:
         missing = list(_find_missing(artefacts, dataset))
         yield from missing
-        error = folder.study(dataset) if is_sound and not missing and artefacts.models(dataset) else None
+        error = folder.context(dataset) if is_sound and not missing and artefacts.models(dataset) else None
         if isinstance(error, InputError):  # files that are sound each by itself cannot be used together
             yield Finding(STALE, artefacts.dataset_dir(dataset), str(error))
         if results_dir is not None:
@@ -262,8 +257,8 @@ def verify(artefacts: Artefacts, results_dir: Path | None = None) -> Iterator[Fi
 
 def _is_checked(folder: _Folder, path: Path) -> bool:
     """Files, and folders in the place of a file; locks aside."""
-    is_file = path.is_symlink() or not path.is_dir() or _find_check(folder, path) is not None
-    return is_file and locks.FOLDER not in path.parts
+    is_file = path.is_symlink() or not path.is_dir() or _find_check(folder, path)
+    return bool(is_file) and locks.FOLDER not in path.parts
 
 
 def _find_missing(artefacts: Artefacts, dataset: str) -> Iterator[Finding]:
@@ -280,7 +275,7 @@ def _find_missing(artefacts: Artefacts, dataset: str) -> Iterator[Finding]:
             yield Finding(MISSING, artefacts.predictions(dataset, model), "only its metadata is present: predict again")
         if model in predicted and not (analysis.exists() or archived.exists()):
             yield Finding(MISSING, analysis, "run evaluation.py --perform_error_analysis")
-    clip = open_world.missing(artefacts, dataset)
+    clip = open_world.find_missing(artefacts, dataset)
     if clip and any(path.exists() for path in (artefacts.image_embeddings(dataset), artefacts.neighbours(dataset))):
         yield from (Finding(MISSING, path, "run compute_clip_embeddings.py") for path in clip)
 
@@ -291,8 +286,12 @@ def _verify_results(folder: _Folder, results_dir: Path, dataset: str) -> Iterato
     lists = [paths.common_errors_list(results_dir, dataset, each.flag) for each in ERROR_TYPES if each.flag]
     if any(table.exists() for table in tables):
         for table in tables:
-            yield _run(table, partial(check_table, table)) if table.exists() else Finding(MISSING, table, COLLECT)
-    for files, advice in ((tables, COLLECT), (lists, LIST)):
+            yield (
+                _run(table, partial(stats_tables.check, table, dataset))
+                if table.exists()
+                else Finding(MISSING, table, COLLECT)
+            )
+    for files, advice in ((tables, COLLECT), (lists, "run evaluation.py --list_most_common_errors")):
         path = paths.made_from(files[0])
         if path.exists():
             yield _run(path, partial(_check_made_from, folder, dataset, path, advice))

@@ -20,7 +20,6 @@ from imagenet_errors.files import read_csv
 from imagenet_errors.formats import embeddings, error_analyses
 from imagenet_errors.formats.metadata import read_metadata
 from imagenet_errors.formats.predictions import check_predictions
-from imagenet_errors.formats.sealed_parquet import read_parquet
 from imagenet_errors.inference import logits, runner, sample_images
 from imagenet_errors.inference.prefetch import COLUMNS
 from imagenet_errors.models import model_table, timm_names
@@ -93,7 +92,7 @@ def reader() -> Reader:
 
 
 def analysis(at: Artefacts, path: Path):
-    return error_analyses.read(path, "a model"), read_parquet(path).to_pydict()
+    return error_analyses.read(path, "a model"), error_analyses.read_rows(path)
 
 
 def archive(at: Artefacts, path: Path):
