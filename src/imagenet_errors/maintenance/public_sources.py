@@ -1,4 +1,4 @@
-"""How the committed artefacts follow from their public sources; src/make_artefacts.py alone uses this."""
+"""How the committed artefacts are computed from their public sources (by make_artefacts.py)."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ def parse_data_noun(lines: Iterable[str]) -> WordNet:
         fields = line.partition("|")[0].split()
         num_words = int(fields[3], 16)
         first_pointer = 4 + 2 * num_words
-        pointers = {name: [] for name in POINTERS.values()}
+        pointers: dict[str, list[int]] = {name: [] for name in POINTERS.values()}
         for start in range(first_pointer + 1, first_pointer + 1 + 4 * int(fields[first_pointer]), 4):
             symbol, offset, part_of_speech, _ = fields[start : start + 4]
             if symbol in POINTERS and part_of_speech == "n":
@@ -60,14 +60,14 @@ def count_cooccurrences(
         targets: Original labels in the same order.
         annotated: Whether an image is one of the 20,000 annotated ones, in the same order.
     """
-    counts = Counter()
+    counts: Counter[tuple[int, int]] = Counter()
     for labels, target, skip in zip(real_labels, targets, annotated, strict=True):
         if labels and not skip:
             counts.update(combinations(sorted({*labels, target}), 2))
     return dict(sorted(counts.items()))
 
 
-def non_prototypical(mistake_lists: Iterable[dict[str, dict]]) -> list[str]:
+def find_non_prototypical(mistake_lists: Iterable[dict[str, dict]]) -> list[str]:
     """The files that any of the experts' mistake lists (Vasudevan et al. 2022) calls non-prototypical, sorted."""
     return sorted(
         {
