@@ -59,8 +59,7 @@ def embed(artefacts: Artefacts, dataset: Dataset, args: argparse.Namespace) -> N
     cli.log.info(f"CLIP is {clip.name}, on {device}")
     workers = predict.default_workers(device) if args.workers is None else args.workers
 
-    def embed_texts(texts: np.ndarray) -> np.ndarray:
-        return clip.embed_texts(texts, args.batch_size)
+    embed_texts = partial(clip.embed_texts, batch_size=args.batch_size)
 
     def embed_images_of(root: Path) -> Callable[[np.ndarray], np.ndarray]:
         images = partial(Images, root, workers=workers, pin_memory=device.type == "cuda")
@@ -69,8 +68,7 @@ def embed(artefacts: Artefacts, dataset: Dataset, args: argparse.Namespace) -> N
     def write(path: Path, field: str, names: np.ndarray, targets: np.ndarray | None, embed_some: Callable) -> None:
         is_kept = path.exists()
         task = EmbeddingTask(artefacts.root, path, field, names, targets, clip, embed_some, args.block)
-        embeddings = compute_embeddings(task)
-        cli.log.info(f"{'kept' if is_kept else 'wrote'} {path}: {len(embeddings.names):,} embeddings")
+        cli.log.info(f"{'kept' if is_kept else 'wrote'} {path}: {len(compute_embeddings(task).names):,} embeddings")
 
     if "texts" in args.what:
         write(artefacts.root / TEXT_EMBEDDINGS, "prompts", list_prompts(artefacts), None, embed_texts)

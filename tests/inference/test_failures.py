@@ -22,7 +22,7 @@ from imagenet_errors.models import own_models
 from imagenet_errors.paths import Artefacts
 from tests.conftest import refused
 from tests.helpers import saved_models
-from tests.helpers.saved_models import failures, probabilities, put_timm_on_hub, randomised, stored
+from tests.helpers.saved_models import failures, probabilities, put_timm_on_hub, randomised, saved_probs
 
 pytest_plugins = "tests.helpers.saved_models"
 pytestmark = pytest.mark.usefixtures("caches")
@@ -163,7 +163,7 @@ class TestModels:
         outcome = sample("--model", *arguments[::-1], "--workers", workers)
         assert outcome.status == 1, outcome
         assert failures(tmp_path).keys() == {"own/own.other"}
-        assert len(stored(tmp_path, "own--own.good")) == 7
+        assert len(saved_probs(tmp_path, "own--own.good")) == 7
 
     @pytest.mark.parametrize("cache", [False, True])
     def test_unreadable_image_ends_the_run(self, call, own, tmp_path, monkeypatch, cache):
@@ -185,7 +185,7 @@ class TestModels:
     ):
         """Old predictions and their metadata stay valid, unless the disk fails between the two renames."""
         sample("--model", *own("good"))
-        before, replace = stored(tmp_path, "own--own.good"), os.replace
+        before, replace = saved_probs(tmp_path, "own--own.good"), os.replace
 
         def fail(*_, **__):
             raise OSError(errno.EIO, "Input/output error", "preds.npz")
@@ -199,10 +199,10 @@ class TestModels:
             patched = {"predictions": (np, "savez", fail), "metadata": (saved_predictions, "write_json", fail)}
             patch.setattr(*patched.get(when, (os, "replace", fail_to_rename)))
             assert refused(sample("--model", *own("good"), "--amp"), "the disk or the network fails")
-        np.testing.assert_array_equal(stored(tmp_path, "own--own.good"), before)
+        np.testing.assert_array_equal(saved_probs(tmp_path, "own--own.good"), before)
         assert ("kept" in sample("--model", *own("good")).stderr) == (when != "rename of the predictions")
         assert "kept" not in sample("--model", *own("good"), "--amp").stderr
-        assert not np.array_equal(stored(tmp_path, "own--own.good"), before)
+        assert not np.array_equal(saved_probs(tmp_path, "own--own.good"), before)
 
     def test_predictions_of_an_earlier_version_are_kept(self, sample, own, tmp_path):
         """Their metadata has no fingerprint of them; their failures no time."""
@@ -271,7 +271,9 @@ class TestMemory:
         outcome = sample("--model", *arguments, "--batch_size", 4, *flags)
         assert outcome.status == 0, outcome.stderr
         assert "own/own.hungry: out of memory, trying again with --batch_size 2" in outcome.stderr
-        np.testing.assert_allclose(stored(tmp_path, "own--own.hungry"), stored(tmp_path, "own--own.good"), rtol=1e-5)
+        np.testing.assert_allclose(
+            saved_probs(tmp_path, "own--own.hungry"), saved_probs(tmp_path, "own--own.good"), rtol=1e-5
+        )
         assert metadata(tmp_path, "own--own.hungry")["eval_batch_size"] == 2
         assert metadata(tmp_path, "own--own.good")["eval_batch_size"] == 4
         assert not (tmp_path / "sample" / "failures.csv").exists()
@@ -331,7 +333,7 @@ class TestPixelCache:
             put_timm_on_hub(tmp_path, name, randomised(timm.create_model(name)))
         (tmp_path / "cache").mkdir()
         assert sample("--model", *names, "--limit", 3).status == 0
-        without = {name: stored(tmp_path, f"timm--{name}") for name in names}
+        without = {name: saved_probs(tmp_path, f"timm--{name}") for name in names}
         assert len(decoded) == 9
         decoded.clear()
         for path in tmp_path.rglob("preds.npz"):
@@ -340,7 +342,7 @@ class TestPixelCache:
         assert len(decoded) == 6
         assert len(set(decoded)) == 3
         for name in names:
-            np.testing.assert_array_equal(stored(tmp_path, f"timm--{name}"), without[name])
+            np.testing.assert_array_equal(saved_probs(tmp_path, f"timm--{name}"), without[name])
         assert not list((tmp_path / "cache").iterdir())
 
     def test_functions_of_one_file_share_pixels(self, sample, own, tmp_path, decoded):
@@ -351,7 +353,7 @@ class TestPixelCache:
         assert sample("--model", *arguments, "--pixel_cache", tmp_path / "cache").status == 0
         assert (tmp_path / "log").read_text() == "x"
         assert len(decoded) == len(set(decoded)) == 7
-        np.testing.assert_array_equal(stored(tmp_path, "own--own.good"), stored(tmp_path, "own--own.hungry"))
+        np.testing.assert_array_equal(saved_probs(tmp_path, "own--own.good"), saved_probs(tmp_path, "own--own.hungry"))
 
     @pytest.mark.parametrize("workers", [0, 2])
     def test_cached_pixels_give_the_same_predictions(self, noise, cached, model, workers):
@@ -424,18 +426,18 @@ class TestHowItWasMade:
     def test_half_precision_is_in_the_metadata(self, sample, saved, tmp_path):
         model = f"timm--{self.VIT}"
         sample("--limit", 2, "--model", self.VIT)
-        exact = stored(tmp_path, model)
+        exact = saved_probs(tmp_path, model)
         saved_models.agree(exact, probabilities(tmp_path, saved, saved_models.timm_transform(saved)))
         assert "amp" not in metadata(tmp_path, model)
         assert "predicted again, for" in sample("--limit", 2, "--model", self.VIT, "--amp").stderr
         assert metadata(tmp_path, model)["amp"] is True
-        rounded = stored(tmp_path, model)
+        rounded = saved_probs(tmp_path, model)
         assert not np.array_equal(rounded, exact)
         np.testing.assert_allclose(rounded, exact, rtol=0.3)
         assert "kept" in sample("--limit", 2, "--model", self.VIT, "--amp").stderr
         assert "predicted again, for" in sample("--limit", 2, "--model", self.VIT).stderr
         assert "amp" not in metadata(tmp_path, model)
-        np.testing.assert_array_equal(stored(tmp_path, model), exact)
+        np.testing.assert_array_equal(saved_probs(tmp_path, model), exact)
 
     def test_test_size_is_in_the_metadata(self, sample, tmp_path):
         name = "edgenext_xx_small.in1k"
@@ -446,6 +448,6 @@ class TestHowItWasMade:
             assert ("predicted again, for" in outcome.stderr) is test_size
             config = timm.data.resolve_model_data_config(saved, use_test_size=test_size)
             expected = probabilities(tmp_path, saved, timm.data.create_transform(**config))
-            saved_models.agree(stored(tmp_path, model), expected)
+            saved_models.agree(saved_probs(tmp_path, model), expected)
             assert metadata(tmp_path, model).get("use_test_size", False) is test_size
         assert "kept" in sample("--model", name, "--limit", 2, "--use_test_size").stderr

@@ -18,7 +18,7 @@ from tests.helpers.saved_models import (
     probabilities,
     put_timm_on_hub,
     randomised,
-    stored,
+    saved_probs,
     timm_transform,
 )
 
@@ -167,12 +167,12 @@ class TestSources:
         assert done.returncode == 0, done.stderr
         for name, model in saved.items():
             expected = probabilities(caches, model, timm_transform(model))
-            saved_models.agree(stored(caches, f"timm--{name}"), expected)
+            saved_models.agree(saved_probs(caches, f"timm--{name}"), expected)
         preset = torchvision_models.ResNet18_Weights.IMAGENET1K_V1.transforms()
         expected = probabilities(caches, resnet, preset)
-        saved_models.agree(stored(caches, "torchvision--resnet18"), expected)
+        saved_models.agree(saved_probs(caches, "torchvision--resnet18"), expected)
         expected = probabilities(caches, convnext, convnext_transform(caches))
-        saved_models.agree(stored(caches, "facebook--convnext-tiny-224"), expected)
+        saved_models.agree(saved_probs(caches, "facebook--convnext-tiny-224"), expected)
 
     @pytest.mark.parametrize("model", [f"timm/{VIT}", "torchvision/resnet18", CONVNEXT, "facebook/resnet18_ssl"])
     def test_truncated_file_in_a_cache_is_a_failure(self, caches, sample, model):

@@ -16,7 +16,7 @@ from torchvision import transforms
 from imagenet_errors.inference import predict
 from tests.conftest import refused
 from tests.helpers import saved_models
-from tests.helpers.saved_models import failures, probabilities, put_timm_on_hub, randomised, stored, timm_transform
+from tests.helpers.saved_models import failures, probabilities, put_timm_on_hub, randomised, saved_probs, timm_transform
 
 pytest_plugins = "tests.helpers.saved_models"
 pytestmark = pytest.mark.usefixtures("caches")
@@ -66,7 +66,7 @@ class TestCheckpoints:
         done = sample("--model", VIT, "--checkpoint", tmp_path / file)
         assert done.status == 0, done.stderr
         expected = probabilities(tmp_path, saved, timm_transform(saved))
-        saved_models.agree(stored(tmp_path, "own--w"), expected)
+        saved_models.agree(saved_probs(tmp_path, "own--w"), expected)
         known = metadata(tmp_path, "own--w")
         assert (known["source"], known["training_data"], known["extra_annotations"]) == ("checkpoint", "unknown", [])
         assert (known["arch"], known["num_params"]) == ("test_vit", 371_240)
@@ -75,14 +75,14 @@ class TestCheckpoints:
         flags = ("--model", VIT, "--checkpoint", tmp_path / "w.pth", "--model_name", "me/mine")
         self.save(tmp_path / "w.pth")
         assert sample(*flags).status == 0
-        first = stored(tmp_path, "me--mine")
+        first = saved_probs(tmp_path, "me--mine")
         self.save(tmp_path / "w.pth")
         assert "me/mine: kept" in sample(*flags).stderr
         saved = self.save(tmp_path / "w.pth", seed=1)
         assert "predicted again, for" in sample(*flags).stderr
-        assert not np.allclose(stored(tmp_path, "me--mine"), first)
+        assert not np.allclose(saved_probs(tmp_path, "me--mine"), first)
         expected = probabilities(tmp_path, saved, timm_transform(saved))
-        saved_models.agree(stored(tmp_path, "me--mine"), expected)
+        saved_models.agree(saved_probs(tmp_path, "me--mine"), expected)
         assert "me/mine: kept" in sample(*flags).stderr
 
     def test_other_architecture_with_the_same_tensors_is_predicted_again(self, sample, tmp_path):
@@ -158,7 +158,7 @@ class TestFunctions:
         done = sample("--model", f"{tmp_path}/mine.py:build", *flags)
         assert done.status == 0, done.stderr
         transform = transforms.Compose([transforms.Resize((8, 8)), transforms.ToTensor()])
-        saved_models.agree(stored(tmp_path, "me--mine"), probabilities(tmp_path, own, transform))
+        saved_models.agree(saved_probs(tmp_path, "me--mine"), probabilities(tmp_path, own, transform))
         known = metadata(tmp_path, "me--mine")
         assert known["model_id"] == "me/mine"
         assert (known["arch"], known["arch_family"], known["training_data"]) == (
@@ -244,7 +244,7 @@ class TestFunctions:
         assert "Traceback" not in outcome.stderr
         for word in words:
             assert word in failures(tmp_path)["own/bad.build"]
-        assert stored(tmp_path, "own--mine.build").shape == (2, 1000)
+        assert saved_probs(tmp_path, "own--mine.build").shape == (2, 1000)
 
     @pytest.mark.parametrize(
         ("flags", "words"),

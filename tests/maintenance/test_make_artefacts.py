@@ -1,15 +1,15 @@
 """make_artefacts.py makes the committed files again, byte for byte, from their sources."""
 
 import shutil
-from pathlib import Path
 
 import pytest
 
 import make_artefacts
+from imagenet_errors.maintenance import public_sources
 from imagenet_errors.paths import REPOSITORY
 from tests.conftest import refused
 
-WORDNET = any((Path(folder) / "data.noun").exists() for folder in make_artefacts.WORDNET_FOLDERS)
+WORDNET = any(path.exists() for path in public_sources.WORDNET_FILES)
 MADE = {
     "vocabulary": ["imagenet_wnet_id_to_target.json", "labels_map.json", "imagenet_a_synsets.txt"],
     "wordnet": ["wordnet_closure.tsv"],

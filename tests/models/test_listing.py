@@ -83,7 +83,7 @@ class TestWeightFiles:
     """weight_files.csv, and the caches of the libraries."""
 
     def test_table_equals_what_the_libraries_say(self):
-        assert model_tables.weight_file_rows(COMMITTED) == rows_of(COMMITTED.root / WEIGHT_FILES)
+        assert model_tables.make_weight_file_rows(COMMITTED) == rows_of(COMMITTED.root / WEIGHT_FILES)
         found = weight_files.read_weight_files(COMMITTED)
         assert found.keys() == {record.model_id for record in load_records(COMMITTED)}
         assert found["facebook/convnext-tiny-224"][2] == HubFile(

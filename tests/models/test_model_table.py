@@ -121,10 +121,10 @@ class TestTables:
         assert listed.stdout.startswith(f"{lost[0].model_id}  unknown parameters")
 
     def test_rows_that_cannot_be_built_are_refused(self, published):
-        assert model_tables.paper_rows(published) == rows_of(COMMITTED.root / MODELS)
+        assert model_tables.make_paper_rows(published) == rows_of(COMMITTED.root / MODELS)
         broken = next(row for row in published if row["source"] == "timm") | {"builder": "resnet50.gone"}
         with pytest.raises(InputError, match=f"{broken['model_dir_id']} cannot be built: .*resnet50.gone"):
-            model_tables.paper_rows([broken])
+            model_tables.make_paper_rows([broken])
 
     @pytest.mark.heavy
     def test_committed_tables_are_made_again(self, call, shared, tmp_path):

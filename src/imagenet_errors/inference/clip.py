@@ -183,7 +183,8 @@ def check_same(embeddings: Embeddings, clip: Clip, names: np.ndarray | None = No
     """Raises `InputError` for embeddings of another CLIP or, if these are given, other names; returns them."""
     if names is not None and not np.array_equal(embeddings.names, names):
         raise InputError(
-            f"{embeddings.path} has {len(embeddings.names):,} names, not the {len(names):,} to be embedded: remove it"
+            f"{embeddings.path} has embeddings of other files or prompts ({len(embeddings.names):,}) than those of this"
+            f" run ({len(names):,}): remove it"
         )
     if embeddings.clip not in (None, clip.name):
         raise InputError(

@@ -28,7 +28,7 @@ PUBLISHED_COLUMNS = [
 TIMM_TAGS = {"ssl": "fb_ssl_yfcc100m_ft_in1k", "swsl": "fb_swsl_ig1b_ft_in1k", "wsl": "fb_wsl_ig1b_ft_in1k"}
 
 
-def paper_rows(published: list[dict[str, str]]) -> list[dict]:
+def make_paper_rows(published: list[dict[str, str]]) -> list[dict]:
     """models.csv: the published rows, and for torch.hub the URL of the weights where timm knows it.
 
     Raises:
@@ -55,14 +55,14 @@ def _url_of_hub_entry(entry: str) -> str:
         return ""
 
 
-def arch_rows(published: list[dict[str, str]]) -> list[dict]:
+def make_arch_rows(published: list[dict[str, str]]) -> list[dict]:
     """archs.csv: group and family of every architecture of the published rows."""
     columns = ("arch", "arch_group", "arch_family")
     distinct = sorted({tuple(row[column] for column in columns) for row in published})
     return [dict(zip(columns, values, strict=True)) for values in distinct]
 
 
-def beyond_rows(artefacts: Artefacts) -> list[dict]:
+def make_beyond_rows(artefacts: Artefacts) -> list[dict]:
     """models_beyond.csv: its rows that are written by hand, and what timm has beyond the paper, parameters counted."""
     by_hand = [record for record in load_records(artefacts, MODELS_BEYOND) if record.module != timm_models.MODULE]
     new = timm_models.find_new_weights(artefacts, load_records(artefacts, MODELS))
@@ -70,7 +70,7 @@ def beyond_rows(artefacts: Artefacts) -> list[dict]:
     return [record.to_row() for record in by_hand] + counted
 
 
-def weight_file_rows(artefacts: Artefacts) -> list[dict]:
+def make_weight_file_rows(artefacts: Artefacts) -> list[dict]:
     """weight_files.csv: the files that hold the weights of every model in the tables."""
     return [
         weight_files.to_row(record.model_id, file) for record in load_records(artefacts) for file in _list_files(record)

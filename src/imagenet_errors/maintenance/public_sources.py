@@ -3,10 +3,28 @@
 from collections import Counter
 from collections.abc import Iterable
 from itertools import combinations
+from pathlib import Path
 
 from imagenet_errors.dataset.wordnet import Synset, WordNet
+from imagenet_errors.errors import InputError
 
+WORDNET_FILES = (Path("/usr/share/wordnet/data.noun"), Path("/usr/local/share/wordnet/data.noun"))
 POINTERS = {"@": "hypernyms", "@i": "instance_hypernyms", "~": "hyponyms"}
+
+
+def read_data_noun() -> list[str]:
+    """The lines of WordNet 3.0's data.noun, from NLTK's corpus where it is installed, else from Debian's package."""
+    try:
+        from nltk.corpus import wordnet
+
+        return wordnet.open("data.noun").read().splitlines()
+    except (ImportError, LookupError):
+        for path in WORDNET_FILES:
+            if path.exists():
+                return path.read_text(encoding="utf-8").splitlines()
+    raise InputError(
+        "WordNet 3.0 is not installed: install Debian's package wordnet-base, or run python -m nltk.downloader wordnet"
+    )
 
 
 def parse_data_noun(lines: Iterable[str]) -> WordNet:
