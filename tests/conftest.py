@@ -143,7 +143,7 @@ def lite0(shared, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("lite0")
     shutil.copytree(shared / "annotations", folder / "annotations", copy_function=shutil.copyfile)
     flags = ("--artefacts_dir", folder, "--model", "lite0", "--batch_size", 64, "--workers", 0)
-    done = run_script("collect_predictions", *flags, IMAGENET_DIR=shared / "images")
+    done = run_script("collect_predictions", *flags, IMAGENET_DIR=shared / "images", OMP_NUM_THREADS=1)
     assert done.returncode == 0, done.stderr
     assert "383 of 50,000 images" in done.stdout
     return folder
