@@ -63,7 +63,7 @@ def main() -> None:
         cached = Images(Path(folder), files, workers=0, cache_dir=Path(folder))
         first, second = (measure_seconds(cached.batches(preprocessing.geometry, 32)) for _ in range(2))
         print(f"the same, kept in the pixel cache  {NUM_IMAGES / first:7.0f} images/s")
-        print(f"taken from the pixel cache         {NUM_IMAGES / second:7.0f} images/s: {first / second:.0f} times as many")
+        print(f"taken from the pixel cache         {NUM_IMAGES / second:7.0f} images/s: {first / second:.0f} times")
         for batch_size in (1, 8, 32, 64, 128):
             bare = measure_network(model, preprocessing.geometry.crop, batch_size, device)
             done = predict(
