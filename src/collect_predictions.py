@@ -89,9 +89,9 @@ def is_cached_by_library(record: ModelRecord) -> bool:
 
 def describe_own(artefacts: Artefacts, args: argparse.Namespace, records: list[ModelRecord]) -> list[ModelRecord]:
     """The models, with what the flags say of one that is the user's own."""
-    archs, taken = read_architectures(artefacts), {record.dir_id for record in load_records(artefacts)}
+    used_names = {record.dir_id for record in load_records(artefacts)}
     flags = {name: getattr(args, name) for name in ("checkpoint", "model_name", "arch", "training_data")}
-    return own_models.describe(records, archs, taken, **flags)
+    return own_models.describe(records, read_architectures(artefacts), used_names, **flags)
 
 
 def predict_from_logits(artefacts: Artefacts, args: argparse.Namespace) -> None:

@@ -33,6 +33,8 @@ def fetch(files: Sequence[WeightFile]) -> list[Path]:
             _download(file)
         except Exception as error:  # every library raises exceptions of its own
             raise ModelError(f"{file} cannot be downloaded ({describe_exception(error)})") from error
+    if missing(files):
+        raise ModelError(f"{missing(files)[0]} was downloaded, but is not in the local cache")
     return [path for path in (file.cached() for file in files) if path is not None]
 
 

@@ -57,7 +57,7 @@ def with_checkpoint(record: ModelRecord, checkpoint: Path) -> ModelRecord:
 def describe(
     records: list[ModelRecord],
     archs: dict[str, Architecture],
-    taken: set[str],
+    used_names: set[str],
     *,
     checkpoint: Path | None = None,
     model_name: str | None,
@@ -69,7 +69,7 @@ def describe(
     Args:
         records: What was chosen.
         archs: What is known of architectures.
-        taken: `dir_id` of the models in our tables.
+        used_names: `dir_id` of the models in our tables.
         checkpoint: Weights for the timm architecture that was chosen.
         model_name: The model's id.
         arch: Its architecture.
@@ -77,7 +77,7 @@ def describe(
 
     Raises:
         InputError: where flags are given and not one model, or one that is not the user's own, is chosen; for a text
-            that is not one printable line, a name that is taken or cannot name a folder, or a missing checkpoint.
+            that is not one printable line, a name that is used or cannot name a folder, or a missing checkpoint.
     """
     flags = {"--model_name": model_name, "--arch": arch, "--training_data": training_data}
     if checkpoint is None and not any(value is not None for value in flags.values()):
@@ -94,6 +94,6 @@ def describe(
     family = archs.get(arch, Architecture()).family
     record = replace(record, arch=arch, arch_family=family, training_data=training_data or record.training_data)
     record = replace(record, model_id=model_name or record.model_id)
-    if record.dir_id in taken:
+    if record.dir_id in used_names:
         raise InputError(f"{record.model_id} is another model's name: give one of your own with --model_name")
     return [record]
