@@ -1,4 +1,4 @@
-"""How fast images are predicted: the whole loop against its floors, the bare network and decoding alone."""
+"""How fast images are predicted, compared with the bare network and with decoding alone."""
 
 import tempfile
 import time
@@ -18,7 +18,7 @@ NUM_IMAGES = 256
 
 
 def write_images(folder: Path) -> np.ndarray:
-    """Made-up JPEG files of ImageNet's typical size."""
+    """Synthetic JPEG files of ImageNet's typical size; returns their names."""
     coarse = np.random.default_rng(0).integers(0, 256, (NUM_IMAGES, 12, 16, 3), np.uint8)
     for number, pixels in enumerate(coarse):
         Image.fromarray(pixels).resize((500, 375)).save(folder / f"{number}.JPEG", quality=90)
@@ -26,7 +26,7 @@ def write_images(folder: Path) -> np.ndarray:
 
 
 @torch.inference_mode()
-def bare_network(model, crop: int, batch_size: int, device: torch.device) -> float:
+def measure_network(model, crop: int, batch_size: int, device: torch.device) -> float:
     """Images per second of the network alone, in the memory format that the loop uses."""
     model, pixels = model.to(device), torch.rand(batch_size, 3, crop, crop, device=device)
     if device.type == "cpu":
@@ -39,8 +39,8 @@ def bare_network(model, crop: int, batch_size: int, device: torch.device) -> flo
     return NUM_IMAGES / (time.perf_counter() - start)
 
 
-def seconds(batches) -> float:
-    """How long it takes until all batches are in memory."""
+def measure_seconds(batches) -> float:
+    """Seconds until all batches are in memory."""
     start = time.perf_counter()
     for batch in batches:
         batch.clone()
@@ -61,11 +61,11 @@ def main() -> None:
             images[index]
         print(f"decode and resize, one process     {NUM_IMAGES / (time.perf_counter() - start):7.0f} images/s")
         cached = Images(Path(folder), files, workers=0, cache_dir=Path(folder))
-        first, second = (seconds(cached.batches(preprocessing.geometry, 32)) for _ in range(2))
+        first, second = (measure_seconds(cached.batches(preprocessing.geometry, 32)) for _ in range(2))
         print(f"the same, kept in the pixel cache  {NUM_IMAGES / first:7.0f} images/s")
         print(f"taken from the pixel cache         {NUM_IMAGES / second:7.0f} images/s: {first / second:.0f} times")
         for batch_size in (1, 8, 32, 64, 128):
-            bare = bare_network(model, preprocessing.geometry.crop, batch_size, device)
+            bare = measure_network(model, preprocessing.geometry.crop, batch_size, device)
             done = predict(
                 model,
                 preprocessing,

@@ -1,18 +1,24 @@
 """Embed images, training images and prompts with CLIP, and find every image's nearest training images."""
 
+import argparse
 import logging
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from imagenet_errors import cli
-from imagenet_errors.dataset.dataset_table import DATASETS
+from imagenet_errors.dataset.dataset_table import DATASETS, Dataset
+from imagenet_errors.dataset.samples import Samples
 from imagenet_errors.errors import InputError, ProtectedFileError
-from imagenet_errors.paths import Artefacts
+from imagenet_errors.paths import TEXT_EMBEDDINGS, TRAIN_EMBEDDINGS, Artefacts
 
 WHAT = ("texts", "train", "images", "neighbours")
 
 
-def parse_args():
+def parse_args() -> argparse.Namespace:
     parser = cli.Parser(__doc__)
     parser.add_dataset()
     parser.add_argument("--what", nargs="+", default=list(WHAT), type=cli.one_of("part", WHAT), help=" | ".join(WHAT))
@@ -20,77 +26,66 @@ def parse_args():
     parser.add_argument("--clip_pretrained", default="openai", help="a tag of its weights, or a file of them")
     parser.add_argument("--train_dir", type=Path, help="the training images; default: $IMAGENET_DIR/train")
     parser.add_argument("--batch_size", type=cli.positive, default=64, help="images or prompts per batch")
-    parser.add_argument("--block", type=cli.positive, default=4096, help="how many are stored at once, to resume from")
+    parser.add_argument("--block", type=cli.positive, default=4096, help="how many are saved at once, to resume from")
     parser.add_argument("--workers", type=cli.natural, help="processes that decode images; default: as fits the device")
     parser.add_argument("--device", help="where to compute, e.g. cuda:0; default: a GPU where there is one, else cpu")
     parser.add_argument("--memory_gb", type=float, default=2.0, help="for similarities of images, on the device")
     parser.add_argument("--limit", type=cli.positive, help="embed only the first so many images of the dataset")
     args = parser.parse_args()
     if not 0 < args.memory_gb < 1e6:
-        parser.error(f"argument --memory_gb: {args.memory_gb} is no sensible size")
+        parser.error(f"argument --memory_gb: {args.memory_gb} is not a size in GB")
     return args
 
 
 def main() -> None:
     args = parse_args()
-    artefacts, dataset = Artefacts(args.artefacts_dir), DATASETS[args.dataset]
+    artefacts = Artefacts(args.artefacts_dir)
     if set(args.what) - {"neighbours"}:
-        embed(artefacts, dataset, args)
+        embed(artefacts, DATASETS[args.dataset], args)
     if "neighbours" in args.what:
         find_neighbours(artefacts, args)
 
 
-def embed(artefacts: Artefacts, dataset, args) -> None:
+def embed(artefacts: Artefacts, dataset: Dataset, args: argparse.Namespace) -> None:
     from imagenet_errors.dataset.samples import register_samples
     from imagenet_errors.formats.embeddings import read_embeddings
     from imagenet_errors.inference import predict
-    from imagenet_errors.inference.clip import Clip, check_same
-    from imagenet_errors.inference.sample_images import find_samples
-    from imagenet_errors.paths import TEXT_EMBEDDINGS, TRAIN_EMBEDDINGS
+    from imagenet_errors.inference.clip import Clip, EmbeddingTask, check_same, compute_embeddings
+    from imagenet_errors.inference.image_folders import find_samples
+    from imagenet_errors.inference.images import Images
 
     device = predict.choose_device(args.device)
     clip = Clip.load(args.clip_model, args.clip_pretrained, device)
     cli.log.info(f"CLIP is {clip.name}, on {device}")
+    workers = predict.default_workers(device) if args.workers is None else args.workers
+
+    embed_texts = partial(clip.embed_texts, batch_size=args.batch_size)
+
+    def embed_images_of(root: Path) -> Callable[[np.ndarray], np.ndarray]:
+        images = partial(Images, root, workers=workers, pin_memory=device.type == "cuda")
+        return lambda files: clip.embed_images(images(files), args.batch_size)
+
+    def write(path: Path, field: str, names: np.ndarray, targets: np.ndarray | None, embed_some: Callable) -> None:
+        is_kept = path.exists()
+        task = EmbeddingTask(artefacts.root, path, field, names, targets, clip, embed_some, args.block)
+        cli.log.info(f"{'kept' if is_kept else 'wrote'} {path}: {len(compute_embeddings(task).names):,} embeddings")
+
     if "texts" in args.what:
-        path = artefacts.root / TEXT_EMBEDDINGS
-        embed_some = lambda some: clip.embed_texts(some, args.batch_size)  # noqa: E731
-        store(artefacts, path, "prompts", prompts(artefacts), None, clip, embed_some, args)
+        write(artefacts.root / TEXT_EMBEDDINGS, "prompts", list_prompts(artefacts), None, embed_texts)
     if "train" in args.what:
-        path = artefacts.root / TRAIN_EMBEDDINGS
-        root, train = training_images(artefacts, args.train_dir)
-        store(artefacts, path, "train_files", train.files, train.targets, clip, embedder(clip, root, args), args)
+        root, train = find_training_images(artefacts, args.train_dir)
+        write(artefacts.root / TRAIN_EMBEDDINGS, "train_files", train.files, train.targets, embed_images_of(root))
     if "images" in args.what:
         root, samples, _ = find_samples(artefacts, dataset, args.limit)
         path = artefacts.image_embeddings(dataset.name)
         if path.exists():
             check_same(read_embeddings(path, "sample_files"), clip, samples.files)
         register_samples(artefacts, dataset.name, samples)
-        store(artefacts, path, "sample_files", samples.files, None, clip, embedder(clip, root, args), args)
+        write(path, "sample_files", samples.files, None, embed_images_of(root))
 
 
-def store(artefacts: Artefacts, path: Path, field: str, names, targets, clip, embed_some, args) -> None:
-    from imagenet_errors.inference.clip import Job, embed
-
-    kept = path.exists()
-    job = Job(artefacts.root, path, field, names, targets, clip, embed_some, args.block)
-    stored = embed(job)
-    cli.log.info(f"{'kept' if kept else 'wrote'} {path}: {len(stored.names):,} embeddings")
-
-
-def embedder(clip, root: Path, args):
-    """What embeds image files of a folder."""
-    from imagenet_errors.inference import predict
-    from imagenet_errors.inference.images import Images
-
-    workers = predict.default_workers(clip.device) if args.workers is None else args.workers
-    pin_memory = clip.device.type == "cuda"
-    return lambda files: clip.embed_images(Images(root, files, workers, pin_memory=pin_memory), args.batch_size)
-
-
-def prompts(artefacts: Artefacts):
+def list_prompts(artefacts: Artefacts) -> np.ndarray:
     """All texts that the open-world test can ask about."""
-    import numpy as np
-
     from imagenet_errors.analysis.proposals import Proposer
     from imagenet_errors.dataset.classes import load_classes
     from imagenet_errors.dataset.superclasses import load_superclasses
@@ -101,26 +96,25 @@ def prompts(artefacts: Artefacts):
     return np.array(Proposer(classes, synsets, load_superclasses(artefacts, classes, synsets)).all_prompts())
 
 
-def training_images(artefacts: Artefacts, folder: Path | None):
+def find_training_images(artefacts: Artefacts, folder: Path | None) -> tuple[Path, Samples]:
     from imagenet_errors.dataset.classes import load_classes
-    from imagenet_errors.inference.images import find_images
+    from imagenet_errors.inference.image_folders import find_images
 
     if folder is None and not os.environ.get("IMAGENET_DIR"):
-        raise InputError("no training images: give --train_dir, or $IMAGENET_DIR, the folder whose train/ holds them")
+        raise InputError("no training images are given: use --train_dir, or set $IMAGENET_DIR, whose train/ has them")
     root = folder or Path(os.environ["IMAGENET_DIR"]) / "train"
     if not root.is_dir():
-        raise InputError(f"{root} is no folder: give the training images' with --train_dir")
+        raise InputError(f"{root} is not a folder: give that of the training images with --train_dir")
     return root, find_images(root, load_classes(artefacts))
 
 
-def find_neighbours(artefacts: Artefacts, args) -> None:
+def find_neighbours(artefacts: Artefacts, args: argparse.Namespace) -> None:
     """Every image's nearest training images, unless they are there for these images."""
     from imagenet_errors import locks
     from imagenet_errors.files import fingerprint
     from imagenet_errors.formats.embeddings import Neighbours, check_one_clip, read_embeddings, write_neighbours
     from imagenet_errors.inference import predict
-    from imagenet_errors.inference.clip import nearest
-    from imagenet_errors.paths import TRAIN_EMBEDDINGS
+    from imagenet_errors.inference.clip import find_nearest
 
     images = read_embeddings(artefacts.image_embeddings(args.dataset), "sample_files")
     train = read_embeddings(artefacts.root / TRAIN_EMBEDDINGS, "train_files")
@@ -134,13 +128,13 @@ def find_neighbours(artefacts: Artefacts, args) -> None:
     with locks.locked(artefacts.root, f"{args.dataset}/{path.name}"):
         if is_current(path, len(images.names), inputs, logging.INFO):
             return cli.log.info(f"kept {path}")
-        indices = nearest(images.vectors, train.vectors, device, args.memory_gb)
+        indices = find_nearest(images.vectors, train.vectors, device, args.memory_gb)
         write_neighbours(Neighbours(path, indices, train.targets[indices], images.clip or train.clip, inputs))
     cli.log.info(f"wrote {path}: the {indices.shape[1]} nearest of {len(train.names):,} training images, of each image")
 
 
 def is_current(path: Path, num_images: int, inputs: str, level: int) -> bool:
-    """Whether the neighbours are there; damaged ones are logged. Official ones do not say what they were made from."""
+    """Whether the neighbours are those of the inputs; damaged ones are logged. Official ones name no inputs."""
     from imagenet_errors.formats.embeddings import read_neighbours
 
     try:

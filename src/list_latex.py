@@ -1,5 +1,6 @@
 """Tables of models and superclasses for papers."""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from imagenet_errors import cli
 from imagenet_errors.paths import REPOSITORY, Artefacts
 
 
-def parse_args():
+def parse_args() -> argparse.Namespace:
     parser = cli.Parser(__doc__)
     parser.add_argument("--models_summary_csv", action="store_true", help="write models_summary.csv")
     parser.add_argument("--models_summary_latex", action="store_true", help="print it as the rows of a LaTeX table")
@@ -26,28 +27,28 @@ def main() -> None:
     args = parse_args()
     artefacts = Artefacts(args.artefacts_dir)
     if args.models_summary_csv or args.models_summary_latex:
-        rows = models(artefacts, args.collected)
+        rows = summarise_models(artefacts, args.collected)
         if args.models_summary_csv:
             write_csv(rows, args.results_dir)
         if args.models_summary_latex:
             from imagenet_errors import latex
 
-            sys.stdout.write(latex.models(rows))
+            sys.stdout.write(latex.format_models(rows))
     if args.superclasses:
         print_superclasses(artefacts)
 
 
-def models(artefacts: Artefacts, collected: bool) -> list[dict]:
+def summarise_models(artefacts: Artefacts, collected: bool) -> list[dict]:
     from imagenet_errors.errors import InputError
     from imagenet_errors.models import model_table, summary
     from imagenet_errors.models.architectures import read_architectures
     from imagenet_errors.paths import MODELS
 
     if not collected:
-        return summary.of_records(model_table.load_records(artefacts, MODELS), read_architectures(artefacts))
-    rows = summary.of_collected(artefacts)
+        return summary.summarise_records(model_table.load_records(artefacts, MODELS), read_architectures(artefacts))
+    rows = summary.summarise_collected(artefacts)
     if not rows:
-        raise InputError(f"{artefacts.dataset_dir('imagenet')} holds no models: run collect_predictions.py")
+        raise InputError(f"{artefacts.dataset_dir('imagenet')} has no models: run collect_predictions.py")
     return rows
 
 
@@ -68,7 +69,7 @@ def print_superclasses(artefacts: Artefacts) -> None:
 
     classes = load_classes(artefacts)
     found = load_superclasses(artefacts, classes, load_wordnet(artefacts, classes))
-    sys.stdout.write(latex.superclasses(found, classes))
+    sys.stdout.write(latex.format_superclasses(found, classes))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Make the small committed artefacts again from their public sources; analysis itself never runs this."""
 
+from pathlib import Path
+
 from imagenet_errors import cli, files, paths
 from imagenet_errors.errors import InputError
 from imagenet_errors.paths import Artefacts
-
-WORDNET_FOLDERS = ("/usr/share/wordnet", "/usr/local/share/wordnet")
 
 
 def main() -> None:
@@ -25,7 +25,8 @@ def main() -> None:
         help="vocabulary: class lists, from timm | wordnet: the hierarchy, from NLTK's or Debian's WordNet 3.0 |"
         " superclasses: superclasses.txt from superclasses.json | cooccurrences: from timm's ReaL labels, the"
         " validation labels in tensorflow-datasets and the annotations | non_prototypical: from the mistake lists |"
-        " models: the paper's and newer ones, from published/models.csv in the artefacts folder and timm",
+        " models: the paper's, newer ones, and the files of their weights, from published/models.csv in the artefacts"
+        " folder, timm and torchvision",
     )
     args = parser.parse_args()
     for name in args.what:
@@ -33,15 +34,14 @@ def main() -> None:
 
 
 def make_vocabulary(artefacts: Artefacts) -> str:
-    wnids = package_text("timm", "data/_info/imagenet_synsets.txt").split()
+    wnids = read_package_text("timm", "data/_info/imagenet_synsets.txt").split()
     lemmas = dict(
-        line.split("\t") for line in package_text("timm", "data/_info/imagenet_synset_to_lemma.txt").splitlines()
+        line.split("\t") for line in read_package_text("timm", "data/_info/imagenet_synset_to_lemma.txt").splitlines()
     )
+    descriptions = {str(class_id): lemmas[wnid] for class_id, wnid in enumerate(wnids)}
     files.write_json(artefacts.root / paths.WNIDS, {wnid: class_id for class_id, wnid in enumerate(wnids)})
-    files.write_json(
-        artefacts.root / paths.DESCRIPTIONS, {str(class_id): lemmas[wnid] for class_id, wnid in enumerate(wnids)}
-    )
-    imagenet_a = package_text("timm", "data/_info/imagenet_a_synsets.txt")
+    files.write_json(artefacts.root / paths.DESCRIPTIONS, descriptions)
+    imagenet_a = read_package_text("timm", "data/_info/imagenet_a_synsets.txt")
     files.write_text(artefacts.root / paths.IMAGENET_A_WNIDS, imagenet_a.rstrip() + "\n")
     return f"{len(wnids)} classes, {len(imagenet_a.split())} of them in ImageNet-A"
 
@@ -51,7 +51,7 @@ def make_wordnet_closure(artefacts: Artefacts) -> str:
     from imagenet_errors.dataset.wordnet import COLUMNS
     from imagenet_errors.maintenance import public_sources
 
-    wordnet = public_sources.parse_data_noun(data_noun())
+    wordnet = public_sources.parse_data_noun(public_sources.read_data_noun())
     synsets = public_sources.needed_synsets(wordnet, load_classes(artefacts).offsets).synsets
     files.write_csv(
         artefacts.root / paths.CLOSURE,
@@ -63,23 +63,6 @@ def make_wordnet_closure(artefacts: Artefacts) -> str:
         delimiter="\t",
     )
     return f"{len(synsets):,} noun synsets"
-
-
-def data_noun() -> list[str]:
-    """The lines of WordNet 3.0's data.noun, from NLTK's corpus where it is installed, else from Debian's package."""
-    from pathlib import Path
-
-    try:
-        from nltk.corpus import wordnet
-
-        return wordnet.open("data.noun").read().splitlines()
-    except (ImportError, LookupError):
-        for folder in WORDNET_FOLDERS:
-            if (Path(folder) / "data.noun").exists():
-                return (Path(folder) / "data.noun").read_text(encoding="utf-8").splitlines()
-    raise InputError(
-        "no WordNet 3.0 here: install Debian's package wordnet-base, or run python -m nltk.downloader wordnet"
-    )
 
 
 def make_superclasses_listing(artefacts: Artefacts) -> str:
@@ -96,18 +79,17 @@ def make_superclasses_listing(artefacts: Artefacts) -> str:
 def make_cooccurrences(artefacts: Artefacts) -> str:
     import json
 
-    from imagenet_errors.dataset import annotations
-    from imagenet_errors.dataset.annotations import annotations_from_json
+    from imagenet_errors.dataset.annotations import VALIDATION_PREFIX, annotations_from_json
     from imagenet_errors.dataset.classes import load_classes
     from imagenet_errors.maintenance import public_sources
 
-    real_labels = json.loads(package_text("timm", "data/_info/imagenet_real_labels.json"))
+    real_labels = json.loads(read_package_text("timm", "data/_info/imagenet_real_labels.json"))
     classes = load_classes(artefacts)
-    labels_file = package_text("tensorflow_datasets", "datasets/imagenet2012/validation_labels.txt")
+    labels_file = read_package_text("tensorflow_datasets", "datasets/imagenet2012/validation_labels.txt")
     targets = [classes.ids[wnid] for wnid in labels_file.split()]
     path = artefacts.find(paths.ANNOTATIONS)
-    names = annotations_from_json(files.read_json(path), str(path), classes, annotations.VALIDATION_PREFIX).by_file
-    annotated = [f"{annotations.VALIDATION_PREFIX}{number:08d}.JPEG" in names for number in range(1, len(targets) + 1)]
+    names = annotations_from_json(files.read_json(path), str(path), classes, VALIDATION_PREFIX).by_file
+    annotated = [f"{VALIDATION_PREFIX}{number:08d}.JPEG" in names for number in range(1, len(targets) + 1)]
     counts = public_sources.count_cooccurrences(real_labels, targets, annotated)
     files.write_csv(
         artefacts.root / paths.COOCCURRENCES,
@@ -120,7 +102,7 @@ def make_cooccurrences(artefacts: Artefacts) -> str:
 def make_non_prototypical(artefacts: Artefacts) -> str:
     from imagenet_errors.maintenance import public_sources
 
-    names = public_sources.non_prototypical(files.read_json(artefacts.find(name)) for name in paths.MISTAKE_LISTS)
+    names = public_sources.find_non_prototypical(files.read_json(artefacts.find(name)) for name in paths.MISTAKE_LISTS)
     files.write_text(artefacts.root / paths.NON_PROTOTYPICAL, "\n".join(names) + "\n")
     return f"{len(names)} files"
 
@@ -128,23 +110,25 @@ def make_non_prototypical(artefacts: Artefacts) -> str:
 def make_models(artefacts: Artefacts) -> str:
     from imagenet_errors.maintenance import model_tables
     from imagenet_errors.models.model_table import COLUMNS
+    from imagenet_errors.models.weight_files import COLUMNS as WEIGHT_FILE_COLUMNS
 
     published = files.read_csv(artefacts.root / paths.PUBLISHED_MODELS, model_tables.PUBLISHED_COLUMNS)
-    archs = model_tables.arch_rows(published)
+    archs = model_tables.make_arch_rows(published)
     files.write_csv(artefacts.root / paths.ARCHS, list(archs[0]), archs)
-    files.write_csv(artefacts.root / paths.MODELS, COLUMNS, model_tables.paper_rows(published))
-    beyond = model_tables.beyond_rows(artefacts)
+    files.write_csv(artefacts.root / paths.MODELS, COLUMNS, model_tables.make_paper_rows(published))
+    beyond = model_tables.make_beyond_rows(artefacts)
     files.write_csv(artefacts.root / paths.MODELS_BEYOND, COLUMNS, beyond)
+    weights = model_tables.make_weight_file_rows(artefacts)
+    files.write_csv(artefacts.root / paths.WEIGHT_FILES, WEIGHT_FILE_COLUMNS, weights)
     return f"{len(published)} of the paper, {len(beyond)} beyond it"
 
 
-def package_text(package: str, file: str) -> str:
+def read_package_text(package: str, file: str) -> str:
     """A text file of an installed package, which is not imported."""
     from importlib.util import find_spec
-    from pathlib import Path
 
     spec = find_spec(package)
-    if spec is None:
+    if spec is None or not spec.submodule_search_locations:
         raise InputError(f"{package} is not installed: pip install {package.replace('_', '-')}")
     return (Path(spec.submodule_search_locations[0]) / file).read_text(encoding="utf-8")
 

@@ -138,6 +138,18 @@ def twelve(shared, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def lite0(shared, tmp_path_factory) -> Path:
+    """An artefacts folder with EfficientNet-Lite 0's predictions for the 383 shared images. Do not write to it."""
+    folder = tmp_path_factory.mktemp("lite0")
+    shutil.copytree(shared / "annotations", folder / "annotations", copy_function=shutil.copyfile)
+    flags = ("--artefacts_dir", folder, "--model", "lite0", "--batch_size", 64, "--workers", 0)
+    done = run_script("collect_predictions", *flags, IMAGENET_DIR=shared / "images", OMP_NUM_THREADS=1)
+    assert done.returncode == 0, done.stderr
+    assert "383 of 50,000 images" in done.stdout
+    return folder
+
+
+@pytest.fixture(scope="session")
 def context(twelve):
     """What the analysis of the twelve models on ImageNet needs."""
     from imagenet_errors.analysis.context import load_context

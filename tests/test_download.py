@@ -22,10 +22,10 @@ NAME = f"net-{SHA256[:8]}.pth"
 
 
 @pytest.fixture(autouse=True)
-def _clear_reachable_servers():
-    weights.reachable.cache_clear()
+def _nothing_is_remembered_of_servers():
+    weights.is_reachable.cache_clear()
     yield
-    weights.reachable.cache_clear()
+    weights.is_reachable.cache_clear()
 
 
 class TestFile:
@@ -163,7 +163,7 @@ class TestModels:
     def fetch(self, tmp_path):
         """Returns the failures."""
 
-        return lambda *records: prefetch.download(list(records), Artefacts(tmp_path))
+        return lambda *records: prefetch.download_weights(list(records), Artefacts(tmp_path))
 
     @pytest.fixture
     def recorded(self, tmp_path):

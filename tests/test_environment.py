@@ -21,7 +21,7 @@ runpy.run_path(script, run_name="__main__")
 """
 
 
-def test_analysis_needs_more_than_its_own_requirements(twelve, shared, tmp_path):
+def test_analysis_needs_only_its_own_requirements(twelve, shared, tmp_path):
     """A new environment with requirements-analysis.txt alone types and collects the twelve sets in 15 s and 1.5 GB.
 
     It also draws a figure of the paper from its tables.

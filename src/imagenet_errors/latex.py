@@ -16,11 +16,11 @@ ESCAPES = {character: f"\\{character}" for character in "&%$#_{}"} | {
 
 
 def escape(text: str) -> str:
-    """`text` as LaTeX prints it."""
+    """`text` with LaTeX's special characters escaped."""
     return re.sub(r"[\\~^&%$#_{}<>|]", lambda match: ESCAPES[match[0]], text)
 
 
-def models(rows: list[dict]) -> str:
+def format_models(rows: list[dict]) -> str:
     """The rows of a table of models, `i. & model & source & family & corpus`, by family, then model.
 
     Args:
@@ -41,7 +41,7 @@ def models(rows: list[dict]) -> str:
     )
 
 
-def superclasses(found: Superclasses, vocabulary: Classes) -> str:
+def format_superclasses(found: Superclasses, vocabulary: Classes) -> str:
     """An `\\item` per superclass with its classes in a `longtable` (the package of that name), to put into a list."""
     return "".join(
         f"\\item {title} ({len(members)})\n"

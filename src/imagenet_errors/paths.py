@@ -24,6 +24,7 @@ ARCHS = "archs.csv"
 MODELS = "models.csv"
 MODELS_BEYOND = "models_beyond.csv"
 WEIGHT_TAGS = "weight_tags.csv"
+WEIGHT_FILES = "weight_files.csv"
 FIGURES = "figures.csv"
 # ... what compute_clip_embeddings.py writes ...
 TRAIN_EMBEDDINGS = "train_clip_embeddings.npz"

@@ -223,14 +223,14 @@ class TestImages:
 
     def test_no_such_folder(self, collect, monkeypatch):
         monkeypatch.setenv("IMAGENET_DIR", "/nowhere")
-        assert refused(collect(), "/nowhere/val is no folder")
+        assert refused(collect(), "/nowhere/val is not a folder")
 
     def test_empty_folder(self, collect, tmp_path):
-        assert refused(collect(), tmp_path / "val", "holds no images")
+        assert refused(collect(), tmp_path / "val", "has no images")
 
     def test_class_folder_that_is_no_class(self, collect, tmp_path):
         (tmp_path / "val" / "cats").mkdir()
-        assert refused(collect(), tmp_path / "val" / "cats", "no ImageNet class")
+        assert refused(collect(), tmp_path / "val" / "cats", "not an ImageNet class")
 
     def test_file_that_is_no_image(self, collect, tmp_path):
         (tmp_path / "val" / "n01440764" / "notes.txt").touch()

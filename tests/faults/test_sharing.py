@@ -154,8 +154,8 @@ def test_a_run_leaves_before_the_other_has_finished(models):
     second = models.start("a", "b")
     _, err = second.communicate()
     assert second.returncode == 0
-    assert f"own/own.a: process {first.pid} on " in err
-    assert "works at it, so it comes last" in err
+    assert f"own/own.a: locked by process {first.pid} on " in err
+    assert "so it comes last" in err
     assert "own/own.a: kept" in err
     assert [name for name, _ in models.log()] == ["a", "b"]
     assert first.wait() == 0
@@ -323,7 +323,7 @@ def test_noted_weights_of_another_run_are_lost(tmp_path, monkeypatch):
         return [tmp_path / "file"]
 
     monkeypatch.setattr(zoo, "fetch", fetch)
-    assert prefetch.download(records, Artefacts(tmp_path)) == {}
+    assert prefetch.download_weights(records, Artefacts(tmp_path)) == {}
     assert [row["model_id"] for row in read_csv(path, COLUMNS)] == ["other a", "me/a", "other b", "me/b"]
 
 

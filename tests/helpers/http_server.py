@@ -50,7 +50,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def answer(self, status, body, sent=None, **headers):
         self.send_response(status)
-        self.send_header("Connection", "close")
+        self.send_header("Connection", "close")  # or the client may send its next request to a socket that closes
         for name, value in headers.items():
             self.send_header(name, value)
         if not self.server.chunked:

@@ -20,7 +20,7 @@ from imagenet_errors.files import read_csv
 from imagenet_errors.formats import embeddings, error_analyses
 from imagenet_errors.formats.metadata import read_metadata
 from imagenet_errors.formats.predictions import check_predictions
-from imagenet_errors.inference import logits, runner, sample_images
+from imagenet_errors.inference import failures, image_folders, logits
 from imagenet_errors.inference.prefetch import COLUMNS
 from imagenet_errors.models import model_table, timm_names
 from imagenet_errors.models.architectures import read_architectures
@@ -40,6 +40,7 @@ SUMMARY = ("list_latex", "--models_summary_csv")
 TRENDS = ("utils_plot", "--dataset", "imagenet", "--trends")
 LIST = ("download_artefacts", "--list")
 MODULES = ("collect_predictions", "--list_modules")
+OUTSIDE_THE_TABLES = ("collect_predictions", "--list_models", "--model", "timm/vit_base_patch16_224.augreg_in21k")
 COLLECT = ("collect_predictions", "--dataset", "sample")
 LOGITS = ("collect_predictions", "--model_name", "me/logits")
 CONVERT = ("download_artefacts", "--convert_archives")
@@ -140,12 +141,14 @@ KINDS = {
     "neighbours": Kind(
         "imagenet/valid_clip_knn.npz", EVALUATE, lambda _, path: embeddings.read_neighbours(path, 9), True
     ),
-    "failures": Kind("sample/failures.csv", COLLECT, lambda _, path: runner._read_failures(path)),
+    "failures": Kind("sample/failures.csv", COLLECT, lambda _, path: failures.read_failures(path)),
     "list of weights": Kind("weights.csv", LIST, lambda _, path: read_csv(path, COLUMNS)),
     "list of downloads": Kind("downloads_done.csv", LIST, lambda at, _: public_files.read_downloaded(at)),
     "table of downloads": Kind("downloads.csv", LIST, lambda at, _: public_files.load_public_files(at)),
     "annotations": Kind(paths.ANNOTATIONS, EVALUATE, accepted),
-    "annotations of the sample": Kind(paths.SAMPLE_ANNOTATIONS, COLLECT, lambda at, _: sample_images.targets(at)),
+    "annotations of the sample": Kind(
+        paths.SAMPLE_ANNOTATIONS, COLLECT, lambda at, _: image_folders.read_sample_targets(at)
+    ),
     "mistakes": Kind(paths.MISTAKE_LISTS[0], EXPERTS, lambda at, _: experts._read(_Where(at), paths.MISTAKE_LISTS[0])),
     "superclasses": Kind(
         paths.SUPERCLASSES,
@@ -165,12 +168,12 @@ KINDS = {
     "models beyond": Kind(
         paths.MODELS_BEYOND, MODULES, lambda at, _: model_table.load_records(at, paths.MODELS_BEYOND)
     ),
-    "words of weights": Kind(paths.WEIGHT_TAGS, MODULES, lambda at, _: timm_names.Rules.load(at, [])),
+    "words of weights": Kind(paths.WEIGHT_TAGS, OUTSIDE_THE_TABLES, lambda at, _: timm_names.Rules.load(at, [])),
     "figures": Kind(paths.FIGURES, TRENDS, lambda at, _: load_figures(at)),
     "tables": Kind(
         str(stats_table(Path("../results"), "imagenet", "all")),
         TRENDS,
         lambda at, path: load_frames(path.parents[1], "imagenet"),
     ),
-    "logits": Kind("imagenet/vit3b.npz", LOGITS, lambda _, path: logits.read(path), True),
+    "logits": Kind("imagenet/vit3b.npz", LOGITS, lambda _, path: logits.read_logits(path), True),
 }

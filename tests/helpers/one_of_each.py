@@ -18,7 +18,7 @@ from imagenet_errors.dataset.samples import read_samples
 from imagenet_errors.files import read_json_objects
 from imagenet_errors.inference.predict import Predictions
 from imagenet_errors.inference.prefetch import COLUMNS
-from imagenet_errors.inference.saved_predictions import store
+from imagenet_errors.inference.saved_predictions import write_predictions
 from imagenet_errors.models.model_table import ModelRecord
 from imagenet_errors.paths import Artefacts
 from tests.conftest import COMMITTED, annotate
@@ -119,7 +119,7 @@ def make_model(root: Path, name: str) -> None:
     record = ModelRecord(
         model_id, "own", "test", model_id, "", "resnet", "cnn", "ImageNet-1k (1.2M)", ("Distillation",)
     )
-    store(artefacts, "imagenet", record, read_samples(artefacts, "imagenet"), predictions, 25_000, 8)
+    write_predictions(artefacts, "imagenet", record, read_samples(artefacts, "imagenet"), predictions, 25_000, 8)
 
 
 def make_archived(folder: Path) -> None:

@@ -47,7 +47,7 @@ def environment(folder: Path) -> dict[str, Path]:
 
 
 def randomised(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
-    """No tensor keeps the value it is built with, so that one that is not loaded shows; images make a difference."""
+    """Change all tensors, so that one that is not loaded is noticed; images make a difference."""
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in model.state_dict().items():
         if not tensor.is_floating_point():
@@ -91,7 +91,7 @@ def put_timm_on_hub(folder: Path, name: str, model: torch.nn.Module, file: str =
 
 
 def probabilities(artefacts: Path, model: torch.nn.Module, transform) -> np.ndarray:
-    """What a model says of the sample's images, without any code of ours."""
+    """A model's probabilities for the sample's images, without any code of ours."""
     files = np.load(artefacts / "sample" / "samples_info.npz")["sample_files"]
     images = [Image.open(artefacts / "sample" / "images" / file).convert("RGB") for file in files]
     with torch.inference_mode():
@@ -104,9 +104,10 @@ def agree(ours: np.ndarray, theirs: np.ndarray) -> None:
     np.testing.assert_allclose(ours, theirs, rtol=1e-2, atol=1e-6)
 
 
-def stored(artefacts: Path, model: str, array: str = "probs") -> np.ndarray:
+def saved_probs(artefacts: Path, model: str) -> np.ndarray:
+    """[N, 1000] of a model in an artefacts folder."""
     with np.load(artefacts / "sample" / model / "preds.npz") as archive:
-        return archive[array]
+        return archive["probs"]
 
 
 def failures(artefacts: Path) -> dict[str, str]:

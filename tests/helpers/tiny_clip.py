@@ -84,13 +84,11 @@ def other_weights(clip_weights):
 
 
 @pytest.fixture(scope="session")
-def clip_world(shared, clip_weights, tmp_path_factory):
+def clip_world(shared, lite0, clip_weights, tmp_path_factory):
     """An artefacts folder with all shared images, predicted by lite0, and prompts, embedded. Do not write to it."""
-    folder = tmp_path_factory.mktemp("clip_world")
-    shutil.copytree(shared / "annotations", folder / "annotations", copy_function=shutil.copyfile)
+    folder = shutil.copytree(lite0, tmp_path_factory.mktemp("clip") / "artefacts")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IMAGENET_DIR", str(shared / "images"))
-        run("collect_predictions", "--artefacts_dir", folder, "--model", "lite0", "--workers", 0, "--batch_size", 64)
         run("compute_clip_embeddings", *flags(clip_weights, folder))
     return folder
 

@@ -34,7 +34,7 @@ def contents(folder):
     return {path: ("clip" in path.name and path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
 
-def test_interrupted_run_starts_over(embed, embedded, tmp_path):
+def test_interrupted_run_is_continued(embed, embedded, tmp_path):
     """Blocks that are done are kept; in the end all is as if nothing had happened."""
     undisturbed = tmp_path / "undisturbed.npz"
     assert embed("--block", 5, what=["images"]).status == 0
@@ -72,7 +72,7 @@ def spoil(path, how):
     "how",
     ["cut short", "no archive", "of other images", "of another CLIP", "of a CLIP that it does not name", "zero"],
 )
-def test_a_damaged_part_is_taken_for_done(embed, embedded, how):
+def test_damaged_block_is_embedded_again(embed, embedded, how):
     embedded.stop_at = 3
     embed("--block", 8, what=["train"])
     parts = sorted(embed.train.with_suffix(".parts").glob("*.npz"))
@@ -90,7 +90,7 @@ def test_a_damaged_part_is_taken_for_done(embed, embedded, how):
     np.testing.assert_allclose(stored["embeddings"], arrays(embed.train)["embeddings"], atol=1e-6)
 
 
-def test_blocks_of_another_size_or_clip_are_mixed_in(embed, embedded, other_weights, tmp_path):
+def test_blocks_of_another_size_or_clip_are_not_used(embed, embedded, other_weights, tmp_path):
     embedded.stop_at = 2
     embed("--block", 5, what=["images"])
     embed("--block", 5, what=["images"], weights=other_weights)
@@ -106,7 +106,7 @@ def test_blocks_of_another_size_or_clip_are_mixed_in(embed, embedded, other_weig
     assert not embed.parts.exists()
 
 
-def test_killed_process_leaves_what_nobody_can_use(embed, embedded, clip_weights, few, tmp_path):
+def test_killed_run_is_continued(embed, embedded, clip_weights, few, tmp_path):
     """SIGKILL in the middle of 20 blocks: the finished ones stand, none half-written."""
     start = (
         "from pathlib import Path; from tests.helpers import tiny_clip\n"
@@ -132,7 +132,7 @@ def test_killed_process_leaves_what_nobody_can_use(embed, embedded, clip_weights
     assert not parts.exists()
 
 
-def test_second_run_writes_again_what_is_there(embed, embedded):
+def test_second_run_writes_nothing(embed, embedded):
     assert "kept" not in embed().stderr
     before = contents(embed.folder)
     embedded.clear()
@@ -144,7 +144,7 @@ def test_second_run_writes_again_what_is_there(embed, embedded):
 
 
 @pytest.mark.parametrize("what", ["train", "images"])
-def test_another_clip_takes_over_half_of_the_files(embed, clip_weights, other_weights, what, tmp_path):
+def test_embeddings_of_another_clip_are_refused(embed, clip_weights, other_weights, what, tmp_path):
     """Also one whose file has the same name."""
     embed()
     before = contents(embed.folder)
@@ -154,12 +154,12 @@ def test_another_clip_takes_over_half_of_the_files(embed, clip_weights, other_we
     assert contents(embed.folder) == before
 
 
-def test_another_clip_takes_over_the_prompts(call, clip_world, other_weights):
+def test_prompts_of_another_clip_are_refused(call, clip_world, other_weights):
     flags = tiny_clip.flags(other_weights, clip_world, "--what", "texts")
     assert refused(call("compute_clip_embeddings", *flags), clip_world / "clip_text_embeddings.npz", "two CLIPs")
 
 
-def test_other_training_images_are_taken_for_these(embed, few, tmp_path):
+def test_embeddings_of_other_training_images_are_refused(embed, few, tmp_path):
     embed(what=["train"])
     before = contents(embed.folder)
     others = shutil.copytree(few / "train", tmp_path / "train")
@@ -171,7 +171,7 @@ def test_other_training_images_are_taken_for_these(embed, few, tmp_path):
     assert contents(embed.folder) == before
 
 
-def test_refused_limit_changes_what_the_images_are(embed):
+def test_refused_limit_changes_nothing(embed):
     """The embeddings are of 23 images, and so remains samples_info.npz."""
     embed(what=["images"])
     before = contents(embed.folder)
@@ -179,7 +179,7 @@ def test_refused_limit_changes_what_the_images_are(embed):
     assert contents(embed.folder) == before
 
 
-def test_limit_embeds_other_images_than_the_first(embed, embedded, few):
+def test_limit_embeds_the_first_images(embed, embedded, few):
     assert embed("--limit", 7).status == 0
     files = sorted(f"{path.parent.name}/{path.name}" for path in (few / "val").glob("*/*"))
     assert arrays(embed.images)["sample_files"].tolist() == files[:7]
@@ -188,7 +188,7 @@ def test_limit_embeds_other_images_than_the_first(embed, embedded, few):
 
 
 @pytest.mark.parametrize("which", ["train", "images"])
-def test_damaged_embeddings_are_never_made_again(embed, which):
+def test_damaged_embeddings_are_made_again_once_removed(embed, which):
     embed()
     path = {"train": embed.train, "images": embed.images}[which]
     whole = arrays(path)

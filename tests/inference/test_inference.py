@@ -13,7 +13,8 @@ from PIL import Image
 from imagenet_errors.dataset.classes import load_classes
 from imagenet_errors.errors import InputError, ModelError
 from imagenet_errors.inference import zoo
-from imagenet_errors.inference.images import ImageFiles, Images, find_images
+from imagenet_errors.inference.image_folders import find_images
+from imagenet_errors.inference.images import ImageFiles, Images
 from imagenet_errors.inference.predict import predict
 from imagenet_errors.inference.preprocessing import Preprocessing, ResizeAndCrop
 from imagenet_errors.models.model_table import ModelRecord, load_records, select
@@ -49,7 +50,7 @@ def say(model, folder, workers=0, **options):
 
 
 @pytest.mark.parametrize("record", LITE, ids=lambda record: record.model_id)
-def test_weights_end_up_in_another_layer(record):
+def test_weights_of_the_package_are_in_their_layers(record):
     """Every tensor of the package is in the network, in its order, and the parameters are as many as the table says."""
     model, _ = zoo.build(record)
     (file,) = Path(find_spec(record.weights).submodule_search_locations[0]).rglob("*.pth")
@@ -61,13 +62,13 @@ def test_weights_end_up_in_another_layer(record):
     assert not model.training
 
 
-def test_weights_of_another_size_are_forced_in():
+def test_weights_of_another_size_are_refused():
     record = replace(LITE[0], builder="tf_efficientnet_lite1")
     with pytest.raises(ModelError, match="does not fit timm's tf_efficientnet_lite1"):
         zoo.build(record)
 
 
-def test_preprocessing_drifts_from_pil(shared):
+def test_preprocessing_equals_plain_pil(shared):
     """Ours equals a resize of the shorter side and a centre crop written out with PIL, then (x - 127) / 128."""
     _, preprocessing = zoo.build(LITE[0])
     for path in sorted((shared / "images" / "train").rglob("*.JPEG"))[:20]:
@@ -84,7 +85,7 @@ def test_preprocessing_drifts_from_pil(shared):
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "P", "LA", "RGBA"])
-def test_images_that_are_not_rgb_break_the_batch(tmp_path, mode):
+def test_images_are_converted_to_rgb(tmp_path, mode):
     suffix = {"CMYK": "jpg"}.get(mode, "png")
     Image.new("RGB", (50, 50), (10, 200, 30)).convert(mode).save(tmp_path / f"a.{suffix}")
     pixels = ImageFiles(tmp_path, np.array([f"a.{suffix}"]), PLAIN.geometry.to_pixels())[0]
@@ -93,27 +94,27 @@ def test_images_that_are_not_rgb_break_the_batch(tmp_path, mode):
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I", "F"])
-def test_deep_pixels_turn_white(tmp_path, mode):
+def test_images_of_more_than_8_bits_are_refused(tmp_path, mode):
     Image.fromarray(np.full((50, 50), 30_000, np.uint16)).convert("I").convert(mode).save(tmp_path / "a.tiff")
     error = ImageFiles(tmp_path, np.array(["a.tiff"]), PLAIN.geometry.to_pixels())[0]
     assert isinstance(error, InputError)
     assert "not 8-bit" in str(error)
 
 
-def test_png_inside_a_jpeg_name_is_refused(tmp_path):
+def test_png_with_a_jpeg_name_is_read(tmp_path):
     Image.new("RGB", (50, 50)).save(tmp_path / "a.JPEG", format="png")
     assert isinstance(ImageFiles(tmp_path, np.array(["a.JPEG"]), PLAIN.geometry.to_pixels())[0], torch.Tensor)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_truncated_image_arrives_as_a_traceback(photograph, workers):
+def test_truncated_image_is_reported(photograph, workers):
     whole = (photograph / "a.png").read_bytes()
     (photograph / "a.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=r"a\.png cannot be read .*: fetch it again or remove it"):
         say(Constant(np.zeros(1000)), photograph, workers=workers)
 
 
-def test_equal_probabilities_are_ordered_by_chance(photograph):
+def test_equal_probabilities_are_ordered_by_class(photograph):
     logits = np.zeros(1000)
     logits[[700, 300]] = 1
     predictions = say(Constant(logits), photograph)
@@ -121,7 +122,7 @@ def test_equal_probabilities_are_ordered_by_chance(photograph):
     assert predictions.top1.tolist() == [300]
 
 
-def test_probabilities_are_no_softmax_over_all_classes(photograph):
+def test_probabilities_are_the_softmax_over_all_classes(photograph):
     logits = np.random.default_rng(0).normal(size=1000).astype(np.float32)
     predictions = say(Constant(logits), photograph, save_probs=True)
     expected = np.exp(logits) / np.exp(logits).sum()
@@ -129,26 +130,26 @@ def test_probabilities_are_no_softmax_over_all_classes(photograph):
     np.testing.assert_allclose(predictions.top5_probs[0], np.sort(expected)[::-1][:5], rtol=1e-5)
 
 
-def test_subset_accuracy_sees_classes_outside_the_subset(photograph):
+def test_subset_prediction_is_among_the_subset(photograph):
     logits = np.zeros(1000)
     logits[[1, 999]] = [2, 5]
     assert say(Constant(logits), photograph, subset=[0, 1, 7]).top1_of_subset.tolist() == [1]
 
 
-def test_not_a_number_is_stored_as_a_prediction(photograph):
+def test_not_a_number_is_a_failure(photograph):
     with pytest.raises(ModelError, match="not-a-number"):
         say(Constant(np.full(1000, np.nan)), photograph)
 
 
-def test_name_that_no_table_can_hold_is_taken(tmp_path):
+def test_name_that_is_not_utf8_is_refused(tmp_path):
     folder = tmp_path / "n01440764"
     folder.mkdir()
     (folder / os.fsdecode(b"\xff.png")).touch()
-    with pytest.raises(InputError, match="no UTF-8: rename it"):
+    with pytest.raises(InputError, match="not UTF-8: rename it"):
         find_images(tmp_path, load_classes(COMMITTED))
 
 
-def test_images_are_sorted_by_locale_or_numbers(tmp_path):
+def test_images_are_sorted_by_code_point(tmp_path):
     for name in ("n01440764/b10.png", "n01440764/B2.png", "n01440764/b9.png", "n01443537/a.JPEG"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -191,6 +192,6 @@ class TestSelection:
             (["first"], ["b/*"], "no model of --modules first matches 'b/\\*', but some of second"),
         ],
     )
-    def test_unknown_names_are_passed_over(self, records, modules, names, message):
+    def test_unknown_names_are_refused(self, records, modules, names, message):
         with pytest.raises(InputError, match=message):
             select(records, modules, names)

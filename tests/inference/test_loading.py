@@ -18,7 +18,7 @@ from tests.helpers.saved_models import (
     probabilities,
     put_timm_on_hub,
     randomised,
-    stored,
+    saved_probs,
     timm_transform,
 )
 
@@ -101,7 +101,7 @@ class TestSources:
         ("name", "file"),
         [(VIT, "model.safetensors"), (RESNET, "model.safetensors"), (EFFICIENTNET, "pytorch_model.bin")],
     )
-    def test_a_timm_row_keeps_random_weights(self, caches, name, file):
+    def test_timm_row_has_the_cached_weights(self, caches, name, file):
         saved = randomised(timm.create_model(name))
         put_timm_on_hub(caches, name, saved, file)
         model, preprocessing = zoo.build(RECORDS[f"timm/{name}"])
@@ -110,26 +110,26 @@ class TestSources:
         assert preprocessing.geometry.crop == 160
         assert zoo.is_cached(RECORDS[f"timm/{name}"])
 
-    def test_the_pickle_goes_before_the_safetensors(self, caches):
+    def test_safetensors_go_before_the_pickle(self, caches):
         for seed, file in enumerate(["model.safetensors", "pytorch_model.bin"]):
             put_timm_on_hub(caches, VIT, randomised(timm.create_model(VIT), seed), file)
         assert holds(zoo.build(RECORDS[f"timm/{VIT}"])[0], randomised(timm.create_model(VIT), 0).state_dict())
 
-    def test_a_timm_row_without_the_hub_is_not_found(self, caches):
+    def test_timm_row_with_a_url_has_the_cached_weights(self, caches):
         record = RECORDS["timm/legacy_seresnet18.in1k"]
         assert not zoo.is_cached(record)
         saved = randomised(timm.create_model(record.builder))
         torch.save(saved.state_dict(), checkpoint_path(caches, timm.get_pretrained_cfg(record.builder).url))
         assert holds(zoo.build(record)[0], saved.state_dict())
 
-    def test_a_torchvision_row_keeps_random_weights(self, caches):
+    def test_torchvision_row_has_the_cached_weights(self, caches):
         saved = put_torchvision(caches)
         model, preprocessing = zoo.build(RECORDS["torchvision/resnet18"])
         assert holds(model, saved.state_dict())
         geometry = preprocessing.geometry
         assert (geometry.resize, geometry.crop, geometry.interpolation) == (256, 224, "bilinear")
 
-    def test_a_torch_hub_row_keeps_random_weights(self, caches):
+    def test_torch_hub_row_has_the_cached_weights(self, caches):
         saved = put_semi_supervised(caches)
         model, preprocessing = zoo.build(SEMI_SUPERVISED)
         assert holds(model, saved.state_dict())
@@ -137,13 +137,13 @@ class TestSources:
         assert preprocessing.geometry.resize == 256
 
     @pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
-    def test_a_convnext_row_keeps_random_weights(self, caches, file):
+    def test_convnext_row_has_the_cached_weights(self, caches, file):
         saved = put_convnext(caches, file)
         model, preprocessing = zoo.build(RECORDS[CONVNEXT])
         assert holds(model, saved.state_dict())
         assert (preprocessing.geometry.size, preprocessing.geometry.crop_pct) == (224, 0.875)
 
-    def test_a_convnext_without_its_head_gets_a_random_one(self, caches):
+    def test_convnext_without_its_head_is_a_failure(self, caches):
         saved = put_convnext(caches)
         (snapshot,) = (caches / "huggingface").rglob("model.safetensors")
         snapshot.unlink()
@@ -152,7 +152,7 @@ class TestSources:
         with pytest.raises(zoo.ModelError, match="classifier"):
             zoo.build(RECORDS[CONVNEXT])
 
-    def test_cached_weights_are_downloaded_again(self, caches, sample):
+    def test_cached_weights_give_the_predictions_of_the_libraries(self, caches, sample):
         """Another process, which is forbidden to download, predicts what the libraries themselves do."""
         saved = {name: randomised(timm.create_model(name)) for name in (VIT, EFFICIENTNET)}
         for name, model in saved.items():
@@ -167,15 +167,15 @@ class TestSources:
         assert done.returncode == 0, done.stderr
         for name, model in saved.items():
             expected = probabilities(caches, model, timm_transform(model))
-            saved_models.agree(stored(caches, f"timm--{name}"), expected)
+            saved_models.agree(saved_probs(caches, f"timm--{name}"), expected)
         preset = torchvision_models.ResNet18_Weights.IMAGENET1K_V1.transforms()
         expected = probabilities(caches, resnet, preset)
-        saved_models.agree(stored(caches, "torchvision--resnet18"), expected)
+        saved_models.agree(saved_probs(caches, "torchvision--resnet18"), expected)
         expected = probabilities(caches, convnext, convnext_transform(caches))
-        saved_models.agree(stored(caches, "facebook--convnext-tiny-224"), expected)
+        saved_models.agree(saved_probs(caches, "facebook--convnext-tiny-224"), expected)
 
     @pytest.mark.parametrize("model", [f"timm/{VIT}", "torchvision/resnet18", CONVNEXT, "facebook/resnet18_ssl"])
-    def test_a_truncated_file_in_a_cache_ends_the_run(self, caches, sample, model):
+    def test_truncated_file_in_a_cache_is_a_failure(self, caches, sample, model):
         puts = {"torchvision/resnet18": put_torchvision, CONVNEXT: put_convnext}
         puts |= {"facebook/resnet18_ssl": put_semi_supervised}
         puts |= {f"timm/{VIT}": lambda folder: put_timm_on_hub(folder, VIT, timm.create_model(VIT))}
@@ -187,7 +187,7 @@ class TestSources:
         assert "Traceback" not in outcome.stderr
         assert failures(caches)[model].startswith("it cannot be built (")
 
-    def test_a_download_is_tried_although_it_is_forbidden(self, caches, sample):
+    def test_offline_run_downloads_nothing(self, caches, sample):
         assert sample("--model", "torchvision/resnet18", f"timm/{VIT}").status == 1
         assert failures(caches) == {
             "torchvision/resnet18": f"{TORCHVISION_URL} is not in the local cache, and HF_HUB_OFFLINE is set:"

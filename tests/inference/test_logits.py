@@ -59,7 +59,7 @@ RIGHT = logits_of({ROWS[0]: 7, ROWS[1]: 1})
         ("vit3b.npz", bare(RIGHT.astype(np.float64))),
     ],
 )
-def test_rows_are_given_to_other_images(store, small, name, content):
+def test_rows_belong_to_images_by_file_number(store, small, name, content):
     _, done = store(content, name=name)
     assert done.status == 0, done.stderr
     assert done.stdout.startswith("vit3b: top-1 50.00 % on 2 of 50,000 images, from ")
@@ -72,7 +72,7 @@ def test_rows_are_given_to_other_images(store, small, name, content):
     assert (metadata["model_id"], metadata["top1_val_acc"]) == ("vit3b", 50)
 
 
-def test_probabilities_that_were_asked_for_are_lost(store, small):
+def test_probabilities_are_saved_on_request(store, small):
     store(bare(RIGHT), "--save_probs", "--arch", "vit", "--training_data", "JFT-3B")
     with np.load(small / "imagenet/vit3b/preds.npz") as stored:
         exact = np.exp(RIGHT[ROWS].astype(float) - 100)
@@ -81,7 +81,7 @@ def test_probabilities_that_were_asked_for_are_lost(store, small):
     assert (metadata["arch"], metadata["training_data"]) == ("vit", "JFT-3B")
 
 
-def test_tie_goes_to_a_higher_class(store, small):
+def test_ties_go_to_the_lower_class(store, small):
     store(bare(np.zeros((300, 1000), np.float32)))
     with np.load(small / "imagenet/vit3b/preds.npz") as stored:
         assert stored["top5"].tolist() == [[0, 1, 2, 3, 4]] * 2
@@ -97,32 +97,32 @@ def changed(row, value) -> np.ndarray:
     ("content", "words"),
     [
         (archive(a=RIGHT, b=RIGHT), ["'a'", "'b'"]),
-        (bare(changed(ROWS[1], np.nan)), ["ILSVRC2012_val_00000236.JPEG", "no numbers"]),
-        (bare(changed(ROWS[0], np.inf)), ["ILSVRC2012_val_00000293.JPEG", "no numbers"]),
+        (bare(changed(ROWS[1], np.nan)), ["ILSVRC2012_val_00000236.JPEG", "not finite numbers"]),
+        (bare(changed(ROWS[0], np.inf)), ["ILSVRC2012_val_00000293.JPEG", "not finite numbers"]),
         (bare(RIGHT[:292]), ["292 rows", "ILSVRC2012_val_00000293.JPEG"]),
         (bare(RIGHT[:, :999]), ["(300, 999)"]),
         (bare(RIGHT[0]), ["(1000,)"]),
         (bare(RIGHT[..., None]), ["(300, 1000, 1)"]),
         (bare(RIGHT.argsort().astype(np.int64)), ["int64"]),
-        (bare(np.array([[None] * 1000] * 300)), ["holds no array"]),
-        (bare(RIGHT)[:-5], ["holds no array"]),
-        (archive(a=RIGHT)[:-5], ["holds no array"]),
-        (archive(), ["holds no array"]),
-        (b"", ["holds no array"]),
+        (bare(np.array([[None] * 1000] * 300)), ["not a readable array"]),
+        (bare(RIGHT)[:-5], ["not a readable array"]),
+        (archive(a=RIGHT)[:-5], ["not a readable array"]),
+        (archive(), ["not a readable array"]),
+        (b"", ["not a readable array"]),
         (None, ["is missing"]),
     ],
 )
-def test_something_else_than_logits_is_stored(store, small, content, words):
+def test_files_that_are_not_logits_are_refused(store, small, content, words):
     path, done = store(content)
     assert refused(done, path, *words)
     assert not (small / "imagenet/vit3b").exists()
 
 
-def test_row_of_another_image_is_refused(store):
+def test_rows_of_other_images_are_not_checked(store):
     assert store(bare(changed(0, np.nan)))[1].status == 0
 
 
-def test_flags_that_contradict_logits_are_ignored(store, call, tmp_path):
+def test_flags_that_contradict_logits_are_refused(store, call, tmp_path):
     for flags in (("--dataset", "imagenet-a"), ("--model", "timm/resnet50"), ("--checkpoint", "a.pth")):
         assert refused(store(bare(RIGHT), *flags)[1], "--logits goes with --dataset imagenet and --model_name")
     done = call("collect_predictions", "--logits", tmp_path / "logits.npz", "--artefacts_dir", tmp_path)
@@ -137,7 +137,7 @@ def listed(done) -> str:
     return done.stdout[: done.stdout.index("\nimagenet: ")]
 
 
-def test_reference_models_are_counted_unasked(store, analyse, small):
+def test_reference_models_are_counted_on_request(store, analyse, small):
     np.savez(small / "imagenet/me--mine/preds.npz", top1=[0, 843])
     for model in ("vit3b", "greedysoups"):
         store(bare(logits_of({ROWS[0]: 900, ROWS[1]: 843})), model=model)
@@ -160,7 +160,7 @@ def test_reference_models_are_counted_unasked(store, analyse, small):
     assert "left out" not in done.stderr
 
 
-def test_reference_models_alone_are_called_not_analysed(store, analyse, small):
+def test_reference_models_alone_are_refused_with_the_flag_to_use(store, analyse, small):
     for path in (small / "imagenet/me--mine").iterdir():
         path.unlink()
     store(bare(RIGHT))
@@ -197,7 +197,7 @@ def imagenet_m(small):
         (20, "greedysoups gets 20 of ImageNet-M's 68 right, not the published 19: its logits are others"),
     ],
 )
-def test_other_logits_than_the_published_go_unnoticed(imagenet_m, analyse, right, verdict):
+def test_logits_other_than_the_published_are_reported(imagenet_m, analyse, right, verdict):
     """The last two images are none of ImageNet-M, and an accepted label beside the original counts as right."""
     imagenet_m([0] * (right - 5) + [1] * 5 + [5] * (68 - right) + [0, 0])
     done = analyse("--perform_error_analysis")
@@ -205,14 +205,14 @@ def test_other_logits_than_the_published_go_unnoticed(imagenet_m, analyse, right
 
 
 @pytest.mark.parametrize("change", [{"number": 67}, {"number": 0}, {"model": "vit3b"}])
-def test_what_was_not_published_is_checked(imagenet_m, analyse, change):
+def test_only_the_published_case_is_checked(imagenet_m, analyse, change):
     imagenet_m([0] * 19 + [5] * 51, **change)
     done = analyse("--perform_error_analysis")
     assert done.status == 0
     assert "ImageNet-M" not in done.stderr
 
 
-def test_damaged_reference_model_stops_the_others(imagenet_m, analyse, small):
+def test_damaged_reference_model_does_not_stop_the_others(imagenet_m, analyse, small):
     imagenet_m([0] * 70)
     (small / "imagenet/greedysoups/preds.npz").write_bytes(b"PK")
     assert refused(analyse("--perform_error_analysis", "--collect_results", "--with_reference_models"), "1 of 2 models")

@@ -6,7 +6,7 @@ import torch
 
 from imagenet_errors.errors import InputError
 from imagenet_errors.formats.embeddings import Embeddings, read_neighbours, write_embeddings
-from imagenet_errors.inference.clip import nearest
+from imagenet_errors.inference.clip import find_nearest
 from tests.conftest import refused
 
 SMALLEST = 1e-9  # GB: as many column blocks as there can be
@@ -27,7 +27,7 @@ def halves(m, seed):
 
 
 def found(queries, train, memory_gb=2.0):
-    return nearest(queries, train, torch.device("cpu"), memory_gb)
+    return find_nearest(queries, train, torch.device("cpu"), memory_gb)
 
 
 def similarities(queries, train):
@@ -40,7 +40,7 @@ def plain(queries, train):
 
 @pytest.mark.parametrize(("num_train", "width"), [(51, 16), (64, 16), (65, 16), (700, 32), (5000, 24)])
 @pytest.mark.parametrize("memory_gb", [SMALLEST, 2.0])
-def test_neighbours_are_others_than_scikit_learns(num_train, width, memory_gb):
+def test_neighbours_equal_those_of_scikit_learn(num_train, width, memory_gb):
     sklearn = pytest.importorskip("sklearn.neighbors")
     queries, train = units(40, width, 1), units(num_train, width, 2)
     search = sklearn.NearestNeighbors(n_neighbors=51, algorithm="brute", metric="cosine").fit(train.astype(np.float64))
@@ -54,7 +54,7 @@ def test_neighbours_are_others_than_scikit_learns(num_train, width, memory_gb):
     np.testing.assert_array_equal(ours, plain(queries, train))
 
 
-def test_neighbours_come_in_no_order():
+def test_neighbours_are_ordered_by_similarity():
     queries, train = units(20, 32, 3), units(900, 32, 4)
     values = np.take_along_axis(similarities(queries, train), found(queries, train), axis=1)
     assert (np.diff(values) <= 0).all()
@@ -62,7 +62,7 @@ def test_neighbours_come_in_no_order():
 
 
 @pytest.mark.parametrize("memory_gb", [SMALLEST, 3e-7, 2.0])
-def test_ties_are_broken_by_chance_or_by_block(memory_gb):
+def test_ties_are_broken_by_row(memory_gb):
     """300 images are two blocks of queries; of 700 training images hundreds tie with the fiftieth."""
     queries, train = halves(300, 5), halves(700, 6)
     np.testing.assert_array_equal(found(queries, train, memory_gb), plain(queries, train))
@@ -70,7 +70,7 @@ def test_ties_are_broken_by_chance_or_by_block(memory_gb):
 
 @pytest.mark.parametrize("duplicates", [13, 14, 15, 16, 63, 64, 65, 300])
 @pytest.mark.parametrize("closer", [0, 40, 49])
-def test_duplicates_around_the_fiftieth_push_each_other_out(duplicates, closer):
+def test_duplicates_around_the_fiftieth_are_ordered_by_row(duplicates, closer):
     """`closer` training images are nearer than all the duplicates, which lie scattered among farther ones."""
     rng = np.random.default_rng(duplicates)
     query, away = np.eye(48, dtype=np.float32)[:2]
@@ -86,13 +86,13 @@ def test_duplicates_around_the_fiftieth_push_each_other_out(duplicates, closer):
 
 
 @pytest.mark.parametrize("num_train", [50, 64, 65, 1000])
-def test_equal_training_images_come_in_any_order(num_train):
+def test_equal_training_images_are_ordered_by_row(num_train):
     train = np.repeat(units(1, 768, 7), num_train, axis=0)
     for queries in (units(3, 768, 8), train[:3]):
         np.testing.assert_array_equal(found(queries, train, SMALLEST), np.tile(np.arange(50), (3, 1)))
 
 
-def test_single_precision_decides_near_ties():
+def test_near_ties_are_decided_in_double_precision():
     """400 similarities within a few units of single precision's last place, different in double precision."""
     rng = np.random.default_rng(9)
     queries = units(10, 64, 10)
@@ -105,7 +105,7 @@ def test_single_precision_decides_near_ties():
     np.testing.assert_allclose(values, exact[:, :50], atol=1e-14, rtol=0)
 
 
-def test_neighbours_depend_on_memory_or_on_the_other_images():
+def test_neighbours_do_not_depend_on_memory_and_other_images():
     queries, train = units(300, 16, 11), units(2000, 16, 12)
     whole = found(queries, train)
     for memory_gb in (SMALLEST, 4e-7, 1e-6):
@@ -114,7 +114,7 @@ def test_neighbours_depend_on_memory_or_on_the_other_images():
         np.testing.assert_array_equal(found(queries[rows], train), whole[rows])
 
 
-def test_fewer_than_fifty_training_images_give_fewer_neighbours():
+def test_fewer_than_fifty_training_images_are_refused():
     train = units(50, 8, 13)
     with pytest.raises(InputError, match="49 training images for 50 neighbours"):
         found(train[:3], train[:49])
@@ -143,7 +143,7 @@ def stored(call, tmp_path):
     return run
 
 
-def test_stored_classes_are_of_other_training_images(stored):
+def test_written_classes_are_of_the_neighbours(stored):
     images, train = units(30, 16, 14), units(200, 16, 15)
     assert stored(images, train).status == 0
     with np.load(stored.path) as archive:
@@ -156,7 +156,7 @@ def test_stored_classes_are_of_other_training_images(stored):
     assert read_neighbours(stored.path, 30).inputs == str(arrays["inputs"])
 
 
-def test_longer_vectors_are_nearer(stored):
+def test_length_of_vectors_makes_no_difference(stored):
     """Half precision leaves lengths that are not quite one."""
     images, train = units(30, 16, 29), units(200, 16, 30)
     lengths = np.random.default_rng(31).uniform(0.992, 1.008, size=(200, 1)).astype(np.float32)
@@ -165,7 +165,7 @@ def test_longer_vectors_are_nearer(stored):
         np.testing.assert_array_equal(archive["topk_train_indices"], plain(images, train))
 
 
-def test_neighbours_are_of_embeddings_that_are_gone(stored):
+def test_neighbours_are_found_again_for_other_embeddings(stored):
     """They are found again for other images, other training images or other classes, and only then."""
     images, train, classes = units(30, 16, 16), units(200, 16, 17), np.arange(200, dtype=np.int16)
     assert "wrote" in stored(images, train).stderr
@@ -180,13 +180,13 @@ def test_neighbours_are_of_embeddings_that_are_gone(stored):
         assert "kept" in stored(*changed[:2], targets=changed[2]).stderr
 
 
-def test_neighbours_mix_two_clips(stored):
+def test_embeddings_of_two_clips_are_refused(stored):
     images, train = units(30, 16, 18), units(200, 16, 19)
     assert refused(stored(images, train, image_clip="a", train_clip="b"), "two CLIPs", "is of a", "is of b")
     assert not stored.path.exists()
 
 
-def test_embeddings_of_two_widths_end_in_a_traceback(stored, tmp_path):
+def test_embeddings_of_two_widths_are_refused(stored, tmp_path):
     """As where official training embeddings meet images that another CLIP embedded; neither file has to say which."""
     path = tmp_path / "train_clip_embeddings.npz"
     assert stored(units(3, 16, 20), units(60, 16, 20)).status == 0
@@ -195,25 +195,25 @@ def test_embeddings_of_two_widths_end_in_a_traceback(stored, tmp_path):
     assert refused(stored.again(), path, "24", "16")
 
 
-def test_too_few_training_images_end_in_a_traceback(stored):
+def test_too_few_training_images_are_refused(stored):
     assert refused(stored(units(3, 16, 22), units(49, 16, 23)), "49 training images for 50 neighbours")
 
 
 @pytest.mark.parametrize("memory_gb", ["0", "-1", "nan"])
-def test_memory_that_is_none_ends_in_a_traceback(stored, memory_gb):
+def test_sizes_of_memory_that_are_not_positive_are_refused(stored, memory_gb):
     assert refused(stored(units(3, 16, 24), units(60, 16, 25), "--memory_gb", memory_gb), "--memory_gb")
 
 
-def test_memory_without_end_ends_in_a_traceback(stored):
+def test_infinite_memory_ends_in_no_traceback(stored):
     assert stored(units(3, 16, 24), units(60, 16, 25), "--memory_gb", "inf").status in (0, 2)
 
 
-def test_neighbours_of_nothing_send_the_user_to_another_script(call, tmp_path):
+def test_neighbours_without_embeddings_are_refused(call, tmp_path):
     done = call("compute_clip_embeddings", "--artefacts_dir", tmp_path, "--what", "neighbours")
     assert refused(done, tmp_path / "imagenet" / "clip_image_embeddings.npz", "run compute_clip_embeddings.py")
 
 
-def test_damaged_neighbours_are_never_made_again(stored):
+def test_damaged_neighbours_are_made_again(stored):
     """The message about them says to run the script again: that must help."""
     images, train = units(30, 16, 26), units(200, 16, 27)
     stored(images, train)

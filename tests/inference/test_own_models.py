@@ -16,7 +16,7 @@ from torchvision import transforms
 from imagenet_errors.inference import predict
 from tests.conftest import refused
 from tests.helpers import saved_models
-from tests.helpers.saved_models import failures, probabilities, put_timm_on_hub, randomised, stored, timm_transform
+from tests.helpers.saved_models import failures, probabilities, put_timm_on_hub, randomised, saved_probs, timm_transform
 
 pytest_plugins = "tests.helpers.saved_models"
 pytestmark = pytest.mark.usefixtures("caches")
@@ -60,38 +60,38 @@ class TestCheckpoints:
     @pytest.mark.parametrize(
         ("file", "wrap"), [("w.pth", None), ("w.pt", "state_dict"), ("w.safetensors", None), ("w.bin", "model")]
     )
-    def test_a_checkpoint_is_passed_over_for_the_published_weights(self, sample, tmp_path, file, wrap):
+    def test_checkpoint_is_used_instead_of_published_weights(self, sample, tmp_path, file, wrap):
         put_timm_on_hub(tmp_path, "test_vit.r160_in1k", randomised(timm.create_model("test_vit"), seed=9))
         saved = self.save(tmp_path / file, wrap=wrap)
         done = sample("--model", VIT, "--checkpoint", tmp_path / file)
         assert done.status == 0, done.stderr
         expected = probabilities(tmp_path, saved, timm_transform(saved))
-        saved_models.agree(stored(tmp_path, "own--w"), expected)
+        saved_models.agree(saved_probs(tmp_path, "own--w"), expected)
         known = metadata(tmp_path, "own--w")
         assert (known["source"], known["training_data"], known["extra_annotations"]) == ("checkpoint", "unknown", [])
         assert (known["arch"], known["num_params"]) == ("test_vit", 371_240)
 
-    def test_predictions_outlive_their_checkpoint(self, sample, tmp_path):
+    def test_changed_checkpoint_is_predicted_again(self, sample, tmp_path):
         flags = ("--model", VIT, "--checkpoint", tmp_path / "w.pth", "--model_name", "me/mine")
         self.save(tmp_path / "w.pth")
         assert sample(*flags).status == 0
-        first = stored(tmp_path, "me--mine")
+        first = saved_probs(tmp_path, "me--mine")
         self.save(tmp_path / "w.pth")
         assert "me/mine: kept" in sample(*flags).stderr
         saved = self.save(tmp_path / "w.pth", seed=1)
         assert "predicted again, for" in sample(*flags).stderr
-        assert not np.allclose(stored(tmp_path, "me--mine"), first)
+        assert not np.allclose(saved_probs(tmp_path, "me--mine"), first)
         expected = probabilities(tmp_path, saved, timm_transform(saved))
-        saved_models.agree(stored(tmp_path, "me--mine"), expected)
+        saved_models.agree(saved_probs(tmp_path, "me--mine"), expected)
         assert "me/mine: kept" in sample(*flags).stderr
 
-    def test_predictions_are_kept_for_another_architecture_of_the_same_tensors(self, sample, tmp_path):
+    def test_other_architecture_with_the_same_tensors_is_predicted_again(self, sample, tmp_path):
         self.save(tmp_path / "w.pth", builder="deit_tiny_patch16_224")
         flags = ("--checkpoint", tmp_path / "w.pth", "--model_name", "me/mine")
         assert sample("--model", "timm/deit_tiny_patch16_224", *flags).status == 0
         assert "predicted again, for" in sample("--model", "timm/vit_tiny_patch16_224", *flags).stderr
 
-    def test_the_test_size_is_noted_but_not_used(self, sample, tmp_path, monkeypatch):
+    def test_test_size_is_used(self, sample, tmp_path, monkeypatch):
         crops, run = [], predict.predict
 
         def spy(model, preprocessing, *args, **options):
@@ -106,7 +106,7 @@ class TestCheckpoints:
         assert crops == [256, 288]
 
     @pytest.mark.parametrize("damage", ["shape", "code", "truncated", "empty", "garbage", "list"])
-    def test_a_bad_checkpoint_ends_in_a_traceback(self, sample, tmp_path, damage):
+    def test_bad_checkpoint_is_a_failure(self, sample, tmp_path, damage):
         path = tmp_path / ("w.safetensors" if damage == "garbage" else "w.pth")
         self.save(path, builder="test_vit2" if damage == "shape" else "test_vit")
         if damage == "code":
@@ -153,12 +153,12 @@ class TestFunctions:
         for name in [name for name in sys.modules if name == "beside" or name.startswith("own_")]:
             del sys.modules[name]
 
-    def test_flags_do_not_reach_the_metadata(self, sample, own, tmp_path):
+    def test_flags_are_in_the_metadata(self, sample, own, tmp_path):
         flags = ("--model_name", "me/mine", "--arch", "swin", "--training_data", "ImageNet-21k (14M)")
         done = sample("--model", f"{tmp_path}/mine.py:build", *flags)
         assert done.status == 0, done.stderr
         transform = transforms.Compose([transforms.Resize((8, 8)), transforms.ToTensor()])
-        saved_models.agree(stored(tmp_path, "me--mine"), probabilities(tmp_path, own, transform))
+        saved_models.agree(saved_probs(tmp_path, "me--mine"), probabilities(tmp_path, own, transform))
         known = metadata(tmp_path, "me--mine")
         assert known["model_id"] == "me/mine"
         assert (known["arch"], known["arch_family"], known["training_data"]) == (
@@ -168,12 +168,12 @@ class TestFunctions:
         )
         assert known["num_params"] == 193_000
 
-    def test_what_nobody_said_is_made_up(self, sample, own, tmp_path):
+    def test_metadata_without_flags_is_unknown(self, sample, own, tmp_path):
         assert sample("--model", f"{tmp_path}/mine.py:build", "--arch", "my-net").status == 0
         known = metadata(tmp_path, "own--mine.build")
         assert (known["arch"], known["arch_family"], known["training_data"]) == ("my-net", "unknown", "unknown")
 
-    def test_predictions_outlive_their_function(self, sample, own, tmp_path):
+    def test_changed_function_is_predicted_again(self, sample, own, tmp_path):
         argument = f"{tmp_path}/mine.py:build"
         assert sample("--model", argument).status == 0
         assert "own/mine.build: kept" in sample("--model", argument).stderr
@@ -182,11 +182,11 @@ class TestFunctions:
         (tmp_path / "mine.py").write_text((tmp_path / "mine.py").read_text().replace("ToTensor()", "ToTensor(), abs"))
         assert "predicted again" in sample("--model", argument).stderr
 
-    def test_a_function_has_nothing_to_download_and_fails(self, sample, own, tmp_path):
+    def test_function_has_nothing_to_download(self, sample, own, tmp_path):
         done = sample("--model", f"{tmp_path}/mine.py:build", "--download_only")
         assert done.status == 0, done.stderr
 
-    def test_a_neighbour_of_another_file_is_imported(self, sample, own, tmp_path):
+    def test_modules_beside_each_file_are_imported(self, sample, own, tmp_path):
         """Two models, each with a module of the same name beside its file."""
         for folder, size in (("a", 4), ("b", 6)):
             (tmp_path / folder).mkdir()
@@ -196,7 +196,7 @@ class TestFunctions:
         sizes = [metadata(tmp_path, f"own--{name}.build")["num_params"] for name in "ab"]
         assert sizes == [3 * 4 * 4 * 1000 + 1000, 3 * 6 * 6 * 1000 + 1000]
 
-    def test_packages_are_loaded_a_second_time(self, sample, own, tmp_path, monkeypatch):
+    def test_packages_below_the_folder_are_loaded_once(self, sample, own, tmp_path, monkeypatch):
         """A virtual environment often lies beside the user's file."""
         (tmp_path / "venv").mkdir()
         (tmp_path / "venv" / "loaded_once.py").write_text("import own_counter\nown_counter.loads += 1")
@@ -207,14 +207,14 @@ class TestFunctions:
             assert sample("--model", f"{tmp_path}/mine.py:build").status == 0
         assert sys.modules["own_counter"].loads == 1
 
-    def test_a_neighbour_is_gone_when_the_model_runs(self, sample, own, tmp_path):
+    def test_module_beside_the_file_is_found_while_the_model_runs(self, sample, own, tmp_path):
         code = (tmp_path / "mine.py").read_text().replace("torch.nn.Flatten()", "Flatten()")
         flatten = "        from beside import SIZE\n        return pixels.reshape(-1, 3 * SIZE * SIZE)\n"
         code += f"\nclass Flatten(torch.nn.Module):\n    def forward(self, pixels):\n{flatten}"
         (tmp_path / "mine.py").write_text(code)
         assert sample("--model", f"{tmp_path}/mine.py:build").status == 0
 
-    def test_state_that_is_no_tensor_ends_in_a_traceback(self, sample, own, tmp_path):
+    def test_state_that_is_not_a_tensor_is_accepted(self, sample, own, tmp_path):
         """`get_extra_state` puts anything into a state dict."""
         code = (tmp_path / "mine.py").read_text()
         layer = "type('Extra', (torch.nn.Flatten,), {'get_extra_state': lambda self: 'more'})()"
@@ -236,7 +236,7 @@ class TestFunctions:
             ("import sys\ndef build(): sys.exit('no weights')", ("fails (SystemExit",)),
         ],
     )
-    def test_a_bad_function_ends_in_a_traceback(self, sample, own, tmp_path, code, words):
+    def test_bad_function_is_a_failure(self, sample, own, tmp_path, code, words):
         (tmp_path / "bad.py").write_text(code)
         outcome = sample("--model", f"{tmp_path}/bad.py:build", f"{tmp_path}/mine.py:build")
         assert outcome.status == 1
@@ -244,7 +244,7 @@ class TestFunctions:
         assert "Traceback" not in outcome.stderr
         for word in words:
             assert word in failures(tmp_path)["own/bad.build"]
-        assert stored(tmp_path, "own--mine.build").shape == (2, 1000)
+        assert saved_probs(tmp_path, "own--mine.build").shape == (2, 1000)
 
     @pytest.mark.parametrize(
         ("flags", "words"),
@@ -259,14 +259,14 @@ class TestFunctions:
             (("--model", "{own}:build", "--model_name", "timm/resnet18.a1_in1k"), ("another model's name",)),
             (("--model", "{own}:build", "--model_name", "efficientnet_lite--lite0"), ("another model's name",)),
             (("--model", "{own}:build", "--model_name", "../x"), ("no name of a folder",)),
-            (("--model", "{own}:build", "--arch", "a\nb"), ("no line of text",)),
-            (("--model", "{own}:build", "--training_data", " "), ("no line of text",)),
-            (("--model", "lite0", "--arch", "vit"), ("no model of your own",)),
+            (("--model", "{own}:build", "--arch", "a\nb"), ("not one line of printable text",)),
+            (("--model", "{own}:build", "--training_data", " "), ("not one line of printable text",)),
+            (("--model", "lite0", "--arch", "vit"), ("not a model of your own",)),
             (("--model", "no.py:build"), ("no.py is missing",)),
             (("--model", "{own}:build", "{other}:build"), ("would be named own/mine.build", "--model_name")),
         ],
     )
-    def test_flags_are_misunderstood(self, sample, own, tmp_path, flags, words):
+    def test_flags_that_contradict_each_other_are_refused(self, sample, own, tmp_path, flags, words):
         (tmp_path / "other").mkdir()
         other = shutil.copy(tmp_path / "mine.py", tmp_path / "other")
         flags = [flag.format(own=tmp_path / "mine.py", other=other) for flag in flags]

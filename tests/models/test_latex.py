@@ -46,15 +46,15 @@ class TestEscape:
     """Any text is printed as it is."""
 
     @given(st.text(PRINTABLE))
-    def test_a_special_character_reaches_latex(self, text):
+    def test_special_characters_are_escaped(self, text):
         assert printed(latex.escape(text)) == text
 
     @pytest.mark.parametrize("tex", ["a_b", "50%", "a\\b", "{", "a~b", "x^2", "a & b", "#", "$", "a\\\\_b"])
-    def test_the_reader_of_this_test_is_lenient(self, tex):
+    def test_reader_of_these_tests_fails_for_unescaped_characters(self, tex):
         with pytest.raises(AssertionError):
             printed(tex)
 
-    def test_a_document_with_every_character_does_not_compile(self, tmp_path):
+    def test_document_with_every_character_compiles(self, tmp_path):
         every = [f"{character}a{character}{character} {character}" for character in PRINTABLE]
         compiled(tmp_path, "\n\n".join(map(latex.escape, [*every, PRINTABLE])))
 
@@ -62,7 +62,7 @@ class TestEscape:
 class TestModels:
     """The overview of models."""
 
-    def test_the_summary_differs_from_the_published_one(self, call, shared, tmp_path):
+    def test_summary_equals_the_published_one(self, call, shared, tmp_path):
         done = call("list_latex", "--models_summary_csv", "--results_dir", tmp_path)
         assert done == (0, "", f"wrote {tmp_path / 'models_summary.csv'}: 962 models\n")
         made = (tmp_path / "models_summary.csv").read_bytes()
@@ -70,7 +70,7 @@ class TestModels:
         assert made == (ROOT / "models_summary.csv").read_bytes()
         assert [path.name for path in tmp_path.iterdir()] == ["models_summary.csv"]
 
-    def test_a_row_is_misprinted(self, call, shared):
+    def test_rows_equal_the_summary(self, call, shared):
         with open(shared / "published" / "models_summary.csv", newline="") as file:
             summary = list(csv.DictReader(file))
         done = call("list_latex", "--models-summary-latex")
@@ -88,7 +88,7 @@ class TestModels:
         assert {cells[2] for cells in found} == {"torch", "timm", "huggingface"}
         assert {cells[3] for cells in found} == {"cnn", "hybrid", "mlp", "vit"}
 
-    def test_the_table_does_not_compile(self, call, tmp_path):
+    def test_table_compiles(self, call, tmp_path):
         rows = call("list_latex", "--models_summary_latex").stdout
         compiled(tmp_path, "\\begin{longtable}{rllll}\n" + rows + "\\end{longtable}")
 
@@ -127,7 +127,7 @@ class TestCollected:
         flags = ("--collected", "--artefacts_dir", folder / "a", "--results_dir", folder / "r")
         return lambda *more: call("list_latex", *flags, *more)
 
-    def test_a_model_outside_the_table_is_left_out(self, listing, folder):
+    def test_collected_models_are_listed(self, listing, folder):
         before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
         assert listing("--models_summary_csv").status == 0
         written = folder / "r" / "models_summary.csv"
@@ -141,7 +141,7 @@ class TestCollected:
         after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
         assert after == before | {written: written.read_bytes()}
 
-    def test_the_rows_are_of_the_paper(self, listing, folder):
+    def test_rows_are_of_the_collected_models(self, listing, folder):
         assert listing("--models_summary_latex").stdout.splitlines() == [
             r"1. & a--b & unknown & mlp & unknown \\",
             r"2. & plain & unknown & unknown & unknown \\",
@@ -151,13 +151,13 @@ class TestCollected:
 
     @pytest.mark.parametrize("key", ["model_id", "source"])
     @pytest.mark.parametrize("value", [5, ["timm"], "two\nlines"])
-    def test_metadata_that_are_no_text_end_in_a_traceback(self, listing, folder, key, value):
+    def test_metadata_that_are_not_text_are_refused(self, listing, folder, key, value):
         path = folder / "a" / "imagenet" / "plain" / "metadata.json"
         path.write_text(json.dumps({key: value}))
         assert refused(listing("--models_summary_csv", "--models_summary_latex"), path, "correct it")
         assert not (folder / "r" / "models_summary.csv").exists()
 
-    def test_no_model_makes_an_empty_table(self, listing, folder):
+    def test_folder_without_models_is_refused(self, listing, folder):
         shutil.rmtree(folder / "a")
         assert refused(listing("--models_summary_csv"), folder / "a" / "imagenet", "run collect_predictions.py")
         assert not (folder / "r" / "models_summary.csv").exists()
@@ -166,7 +166,7 @@ class TestCollected:
 class TestSuperclasses:
     """The list of superclasses."""
 
-    def test_a_superclass_or_class_is_misprinted(self, call):
+    def test_superclasses_equal_the_committed_listing(self, call):
         listing = (ROOT / "artefacts" / "superclasses.txt").read_text()
         wanted = [block.splitlines() for block in listing.split("\n\n")]
         done = call("list_latex", "--superclasses")
@@ -186,12 +186,12 @@ class TestSuperclasses:
             assert [f"{wnid} {printed(description)}" for wnid, description in cells] == members
             assert bool(found[2]) == (name == "no superclass") == (item is items[-1])
 
-    def test_the_list_does_not_compile_or_leaves_the_page(self, call, tmp_path):
+    def test_list_compiles_and_fits_the_page(self, call, tmp_path):
         items = call("list_latex", "--superclasses").stdout
         said = compiled(tmp_path, "\\begin{enumerate}\n" + items + "\\end{enumerate}")
         assert not [line for line in said.splitlines() if line.startswith("Overfull")]
 
-    def test_superclasses_of_the_user_are_passed_over(self, call, tmp_path):
+    def test_superclasses_of_the_user_are_used(self, call, tmp_path):
         """Their definitions take precedence, whatever they are called, and may leave a superclass empty."""
         (tmp_path / "superclasses.json").write_text(json.dumps({"dogs_&_100% {pets}": [["dog"]], "none": [["none"]]}))
         descriptions = json.loads((ROOT / "artefacts" / "labels_map.json").read_text()) | {"151": "chi_hua & 50% ^dog"}
@@ -208,7 +208,7 @@ class TestSuperclasses:
 
 
 @pytest.mark.parametrize("flags", [(), ("--collected",), ("--results_dir", "r")])
-def test_nothing_to_do_passes_for_done(call, tmp_path, monkeypatch, flags):
+def test_flags_without_a_table_are_refused(call, tmp_path, monkeypatch, flags):
     monkeypatch.chdir(tmp_path)
     assert refused(call("list_latex", *flags), "nothing to do: give --models_summary_csv, --models_summary_latex or")
     assert not list(tmp_path.iterdir())

@@ -9,19 +9,18 @@ from pathlib import Path
 
 import pytest
 import timm
-from huggingface_hub import constants
 from hypothesis import given
 from hypothesis import strategies as st
 
 from imagenet_errors import files, paths
 from imagenet_errors.errors import InputError
-from imagenet_errors.inference import own_models
+from imagenet_errors.inference import timm_models
 from imagenet_errors.maintenance import model_tables
-from imagenet_errors.models import registry
+from imagenet_errors.models import own_models, registry
 from imagenet_errors.models.architectures import Architecture, read_architectures
 from imagenet_errors.models.model_table import COLUMNS, ModelRecord, load_records
 from imagenet_errors.models.timm_names import Rules
-from imagenet_errors.paths import ARCHS, MODELS, MODELS_BEYOND, WEIGHT_TAGS, Artefacts
+from imagenet_errors.paths import ARCHS, MODELS, MODELS_BEYOND, WEIGHT_FILES, WEIGHT_TAGS, Artefacts
 from tests.conftest import COMMITTED, refused
 
 PAPER = load_records(COMMITTED, MODELS)
@@ -42,9 +41,16 @@ MODULES = {f"timm_misc_{kind}" for kind in ("cnn", "hybrid", "mlp", "transformer
 }
 
 
+ALL_TABLES = ("--list_models", "--model", "lite0", "timm/vit_base_patch16_224.augreg_in21k")  # flags that read them all
+
+
 def rows_of(path) -> list[dict[str, str]]:
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def choose(modules, names):
+    return registry.choose(COMMITTED, modules, names, timm_models.find_architecture)
 
 
 def ids(records) -> list[str]:
@@ -59,7 +65,7 @@ def published(shared):
 class TestTables:
     """models.csv is the paper's; models_beyond.csv is what timm has beyond it."""
 
-    def test_a_row_differs_from_the_published_one(self, published):
+    def test_rows_equal_the_published_ones(self, published):
         archs = {row.pop("arch"): row for row in rows_of(COMMITTED.root / ARCHS)}
         ours = []
         for row in rows_of(COMMITTED.root / MODELS):
@@ -73,7 +79,7 @@ class TestTables:
             assert "; ".join(record.extra_annotations) == row["extra_annotations"]
             assert (record.dir_id, str(record.num_params)) == (row["model_dir_id"], row["num_params"])
 
-    def test_two_models_share_a_folder_or_one_has_an_unknown_module_or_corpus(self):
+    def test_folders_are_unique_and_modules_and_corpora_known(self):
         assert max(Counter(record.dir_id for record in PAPER + BEYOND).values()) == 1
         assert {record.module for record in PAPER} == MODULES
         assert {record.module for record in BEYOND} == {"efficientnet_lite", "timm_new"}
@@ -82,7 +88,7 @@ class TestTables:
         assert {record.arch_family for record in PAPER} == FAMILIES
         assert {extra for record in PAPER + BEYOND for extra in record.extra_annotations} == EXTRA
 
-    def test_hub_entry_has_the_weights_of_another(self):
+    def test_hub_entries_have_their_own_weights(self):
         """The 48d network alone is in no registry; torch.hub fetches it."""
         kinds = {"ssl": "/semi_supervised_", "swsl": "/semi_weakly_supervised_", "wsl": "/ig_"}
         hub = [record for record in PAPER if record.source == "torch.hub"]
@@ -92,48 +98,48 @@ class TestTables:
         assert [record.name for record in hub if not record.weights] == ["resnext101_32x48d_wsl"]
         assert len({record.weights for record in hub}) == 16
 
-    def test_weights_of_timm_are_missing_or_stand_twice(self):
+    def test_all_weights_of_timm_are_in_the_tables_once(self):
         pretrained = timm.list_models(pretrained=True)
         offered = [name for name in pretrained if timm.get_pretrained_cfg(name).num_classes == 1000]
         ours = [record.builder for record in PAPER + BEYOND if record.source == "timm"]
         assert sorted(ours) == sorted(offered)
 
-    def test_metadata_beyond_the_paper_are_other_than_their_names_tell(self):
+    def test_metadata_beyond_the_paper_follow_from_names(self):
         new = [record for record in BEYOND if record.module == "timm_new"]
-        assert registry.new_records(COMMITTED, PAPER) == [replace(record, num_params=None) for record in new]
+        assert timm_models.find_new_weights(COMMITTED, PAPER) == [replace(record, num_params=None) for record in new]
         assert all(record.num_params > 0 for record in new)
 
-    def test_models_of_a_newer_timm_stay_hidden(self, call, tmp_path):
+    def test_models_of_a_newer_timm_are_found_by_name(self, call, tmp_path):
         """A table that lacks some weights stands for a timm that has more."""
         lost = [record for record in BEYOND if record.name.startswith("mobilenetv4_conv")]
         kept = [record.to_row() for record in BEYOND if record not in lost]
         files.write_csv(tmp_path / MODELS_BEYOND, COLUMNS, kept)
-        found = registry.all_records(Artefacts(tmp_path))
-        assert found[-len(lost) :] == [replace(record, num_params=None) for record in lost]
-        assert len(found) == len(PAPER) + len(BEYOND)
+        artefacts = Artefacts(tmp_path)
+        found = timm_models.find_new_weights(artefacts, load_records(artefacts))
+        assert found == [replace(record, num_params=None) for record in lost]
         listed = call("collect_predictions", "--artefacts_dir", tmp_path, "--list_models", "--model", lost[0].model_id)
         assert listed.stdout.startswith(f"{lost[0].model_id}  unknown parameters")
 
-    def test_rows_that_cannot_be_built_enter_the_table(self, published):
-        assert model_tables.paper_rows(published) == rows_of(COMMITTED.root / MODELS)
+    def test_rows_that_cannot_be_built_are_refused(self, published):
+        assert model_tables.make_paper_rows(published) == rows_of(COMMITTED.root / MODELS)
         broken = next(row for row in published if row["source"] == "timm") | {"builder": "resnet50.gone"}
         with pytest.raises(InputError, match=f"{broken['model_dir_id']} cannot be built: .*resnet50.gone"):
-            model_tables.paper_rows([broken])
+            model_tables.make_paper_rows([broken])
 
     @pytest.mark.heavy
-    def test_committed_tables_cannot_be_made_again(self, call, shared, tmp_path):
+    def test_committed_tables_are_made_again(self, call, shared, tmp_path):
         (tmp_path / "published").mkdir()
         shutil.copyfile(shared / "published" / "models.csv", tmp_path / "published" / "models.csv")
         done = call("make_artefacts", "--what", "models", "--artefacts_dir", tmp_path)
         assert done.status == 0, done.stderr
-        for name in (ARCHS, MODELS, MODELS_BEYOND):
+        for name in (ARCHS, MODELS, MODELS_BEYOND, WEIGHT_FILES):
             assert (tmp_path / name).read_bytes() == (COMMITTED.root / name).read_bytes()
 
 
 class TestNames:
     """What the name of a weight tells."""
 
-    def test_names_tell_another_training_than_the_paper(self):
+    def test_training_read_from_names_is_that_of_the_paper(self):
         wrong = {}
         for record in OF_TIMM:
             told = RULES.describe(record.builder, record.module)
@@ -146,13 +152,13 @@ class TestNames:
             "resnetv2_50x1_bit.goog_distilled_in1k": "ImageNet-1k (1.2M)",
         }
 
-    def test_an_unseen_architecture_is_taken_for_another(self):
+    def test_unseen_architectures_are_recognised_or_keep_their_name(self):
         """Leaving out one at a time: it keeps its own name, or is found, as 561 of 640 are."""
         truth = {record.builder.partition(".")[0]: record.arch for record in OF_TIMM}
         told = {}
         for left_out in truth:
             others = [r for r in PAPER if r.builder.rpartition(":")[2].partition(".")[0] != left_out]
-            told[left_out] = Rules.load(COMMITTED, others).arch(left_out)
+            told[left_out] = Rules.load(COMMITTED, others).find_arch(left_out)
         wrong = {name for name in truth if told[name] not in (truth[name], name)}
         assert wrong == {"inception_resnet_v2"}
         assert sum(told[name] == truth[name] for name in truth) == 561
@@ -178,7 +184,7 @@ class TestNames:
             ("resnet50_in21k_ssl", "unknown", []),
         ],
     )
-    def test_a_tag_is_misread(self, name, corpus, extra):
+    def test_tags_give_corpus_and_extra_annotations(self, name, corpus, extra):
         told = RULES.describe(name, "m")
         assert (told.training_data, list(told.extra_annotations)) == (corpus, extra)
         assert (told.model_id, told.module, told.source, told.builder) == (f"timm/{name}", "m", "timm", name)
@@ -192,14 +198,14 @@ class TestNames:
             ("efficientvit_b1.r224_in1k", "efficientvit_b1", "unknown"),
         ],
     )
-    def test_a_stranger_gets_a_family(self, name, arch, family):
+    def test_unknown_architectures_have_no_family(self, name, arch, family):
         told = RULES.describe(name, "m")
         assert (told.arch, told.arch_family) == (arch, family)
 
     words = st.sampled_from([row["token"] for row in RULES.tokens] + ["resnet50", "ns", "", "v2", "384"]) | st.text()
 
     @given(st.text() | st.lists(words).map("_".join) | st.lists(st.lists(words).map("_".join)).map(".".join))
-    def test_a_name_of_tomorrow_breaks_the_rules(self, name):
+    def test_any_name_gives_a_valid_record(self, name):
         told = RULES.describe(name, "m")
         assert told.training_data in CORPORA | {"unknown"}
         assert set(told.extra_annotations) <= EXTRA
@@ -222,32 +228,32 @@ class TestChoice:
             (None, [f"efficientnet_lite/lite{i}" for i in range(3)]),
         ],
     )
-    def test_a_name_means_another_model(self, names, expected):
-        assert ids(registry.choose(COMMITTED, ["efficientnet_lite"], names)) == expected
+    def test_names_choose_their_models(self, names, expected):
+        assert ids(choose(["efficientnet_lite"], names)) == expected
 
-    def test_a_wildcard_leaves_its_modules(self):
+    def test_wildcards_are_bounded_by_modules(self):
         matching = [record for record in PAPER + BEYOND if record.model_id.startswith("timm/resnet50.")]
         for modules in (["resnet"], ["vit", "timm_new"], ["resnet", "timm_new"], ["all"]):
             expected = ids(record for record in matching if modules == ["all"] or record.module in modules)
             assert expected
-            assert ids(registry.choose(COMMITTED, modules, ["timm/resnet50.*"])) == expected
+            assert ids(choose(modules, ["timm/resnet50.*"])) == expected
 
-    def test_tables_and_registry_know_other_models_of_timm(self):
-        (record,) = registry.choose(COMMITTED, ["vit"], ["timm/resnet50"])
+    def test_models_of_timm_outside_the_tables_are_found(self):
+        (record,) = choose(["vit"], ["timm/resnet50"])
         assert record == next(one for one in PAPER if one.model_id == "timm/resnet50.a1_in1k")
         name = "vit_base_patch16_224.augreg_in21k"
-        assert registry.choose(COMMITTED, ["resnet"], [f"timm/{name}"]) == [RULES.describe(name, "timm_new")]
+        assert choose(["resnet"], [f"timm/{name}"]) == [RULES.describe(name, "timm_new")]
 
-    def test_a_file_of_names_is_taken_for_a_name(self, tmp_path):
+    def test_file_of_names_stands_for_its_names(self, tmp_path):
         path = tmp_path / "names.txt"
         path.write_text("# the first two\n\nlite1   # the middle one\n  lite0\r\n#lite2\nlite1\ntimm/resnet50\n")
-        found = registry.choose(COMMITTED, ["resnet"], [str(path), "timm/resnet50.a2_in1k"])
+        found = choose(["resnet"], [str(path), "timm/resnet50.a2_in1k"])
         lites = [f"efficientnet_lite/lite{i}" for i in range(2)]
         assert sorted(ids(found)) == [*lites, "timm/resnet50.a1_in1k", "timm/resnet50.a2_in1k"]
         for empty in ("", "\n  \n# resnet50.a1_in1k\n"):
             path.write_text(empty)
             with pytest.raises(InputError, match="names no model: write one name a line"):
-                registry.choose(COMMITTED, ["resnet"], ["lite0", str(path)])
+                choose(["resnet"], ["lite0", str(path)])
 
     @pytest.mark.parametrize(
         ("modules", "name", "message"),
@@ -260,51 +266,22 @@ class TestChoice:
             (["vit"], "timm/resnet50.*", "no model of --modules vit matches 'timm/resnet50.*', but some of resnet, "),
         ],
     )
-    def test_a_typing_mistake_selects_nothing_in_silence(self, modules, name, message):
+    def test_unknown_names_are_refused_with_the_closest(self, modules, name, message):
         with pytest.raises(InputError) as refusal:
-            registry.choose(COMMITTED, modules, name and [name])
+            choose(modules, name and [name])
         assert message in str(refusal.value)
 
-    def test_functions_of_the_user(self, tmp_path):
+    def test_functions_of_the_user_are_chosen(self, tmp_path):
         with pytest.raises(InputError, match=r"gone.py is missing: --model takes path/to/file.py:function"):
-            registry.choose(COMMITTED, ["all"], [f"{tmp_path}/gone.py:build"])
+            choose(["all"], [f"{tmp_path}/gone.py:build"])
         paths = [tmp_path / "net.py", tmp_path / "b" / "net.py"]
         paths[1].parent.mkdir()
         for path in paths:
             path.touch()
-        (record,) = registry.choose(COMMITTED, ["vit"], [f"{paths[0]}:build", f"{paths[0]}:build"])
+        (record,) = choose(["vit"], [f"{paths[0]}:build", f"{paths[0]}:build"])
         assert record == ModelRecord("own/net.build", "own", "function", f"{paths[0]}:build")
         with pytest.raises(InputError, match=r"would be named own/net.build, like another model"):
-            registry.choose(COMMITTED, ["all"], [f"{path}:build" for path in paths])
-
-
-class TestLists:
-    """`--list_modules` and `--list_models`."""
-
-    def test_modules_or_models_are_not_listed(self, call):
-        rows = rows_of(COMMITTED.root / MODELS) + rows_of(COMMITTED.root / MODELS_BEYOND)
-        counts = Counter(row["module"] for row in rows)
-        assert len(counts) == 21
-        listed = call("collect_predictions", "--list_modules")
-        assert listed == (0, "".join(f"{module}  {counts[module]} models\n" for module in sorted(counts)), "")
-
-    def test_a_list_downloads_or_does_not_say_what_is_here(self, call, tmp_path, monkeypatch):
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-        (tmp_path / "net.py").touch()
-        chosen = ("--model", "lite0", f"{tmp_path}/net.py:build", "timm/resnet50", "timm/efficientnet_b0_gn")
-        lines = [
-            "timm/resnet50.a1_in1k  25.6M parameters  ImageNet-1k (1.2M)  not cached",
-            "efficientnet_lite/lite0  4.7M parameters  ImageNet-1k (1.2M)  cached",
-            "own/net.build  unknown parameters  unknown  cached",
-            "timm/efficientnet_b0_gn.untrained  unknown parameters  unknown  not cached",
-        ]
-        assert call("collect_predictions", "--list_models", *chosen).stdout.splitlines() == lines
-        folder = tmp_path / "models--timm--resnet50.a1_in1k"
-        for file, text in (("refs/main", "abc"), ("snapshots/abc/model.safetensors", "")):
-            (folder / file).parent.mkdir(parents=True)
-            (folder / file).write_text(text)
-        lines[0] = lines[0].replace("not cached", "cached")
-        assert call("collect_predictions", "--list_models", *chosen).stdout.splitlines() == lines
+            choose(["all"], [f"{path}:build" for path in paths])
 
 
 class TestRecords:
@@ -323,7 +300,7 @@ class TestRecords:
             num_params=st.none() | st.integers(0, 10**12),
         )
     )
-    def test_a_row_loses_something_of_a_record(self, tmp_path_factory, record):
+    def test_records_survive_writing_and_reading(self, tmp_path_factory, record):
         path = tmp_path_factory.getbasetemp() / "round_trip.csv"
         files.write_csv(path, COLUMNS, [record.to_row()])
         archs = {"resnet": Architecture("ResNet", "cnn")}
@@ -332,28 +309,28 @@ class TestRecords:
             record, arch_family=archs.get(record.arch, Architecture()).family
         )
 
-    @pytest.mark.parametrize("name", [MODELS, MODELS_BEYOND, ARCHS, WEIGHT_TAGS])
+    @pytest.mark.parametrize("name", [MODELS, MODELS_BEYOND, ARCHS, WEIGHT_TAGS, WEIGHT_FILES])
     @pytest.mark.parametrize(
         ("old", "new"), [(r"\A(.*),(\w+)\n", r"\1\n"), (r"\A(.*\n.*),.*\n", r"\1\n"), (r"\A(.*\n)*", "")]
     )
-    def test_a_damaged_table_ends_in_a_traceback(self, call, tmp_path, name, old, new):
+    def test_damaged_table_is_refused(self, call, tmp_path, name, old, new):
         """A column less, a cell less, nothing at all."""
         (tmp_path / name).write_text(re.sub(old, new, (COMMITTED.root / name).read_text()))
-        outcome = call("collect_predictions", "--artefacts_dir", tmp_path, "--list_modules")
+        outcome = call("collect_predictions", "--artefacts_dir", tmp_path, *ALL_TABLES)
         assert refused(outcome, tmp_path / name, "restore it from the repository")
 
-    def test_a_number_that_is_none_ends_in_a_traceback(self, call, tmp_path):
+    def test_malformed_number_is_refused(self, call, tmp_path):
         (tmp_path / MODELS).write_text((COMMITTED.root / MODELS).read_text().replace("88591464", "88.6M", 1))
         for script, flag in (("collect_predictions", "--list_models"), ("list_latex", "--models_summary_latex")):
             outcome = call(script, "--artefacts_dir", tmp_path, flag)
             assert refused(outcome, tmp_path / MODELS, "88.6M", "restore it from the repository")
 
-    @pytest.mark.parametrize("name", [MODELS, MODELS_BEYOND, ARCHS, WEIGHT_TAGS])
-    def test_a_missing_table_ends_in_a_traceback(self, call, tmp_path, monkeypatch, name):
+    @pytest.mark.parametrize("name", [MODELS, MODELS_BEYOND, ARCHS, WEIGHT_TAGS, WEIGHT_FILES])
+    def test_missing_table_is_refused(self, call, tmp_path, monkeypatch, name):
         shutil.copytree(COMMITTED.root, tmp_path / "artefacts")
         (tmp_path / "artefacts" / name).unlink()
         monkeypatch.setattr(paths, "REPOSITORY", tmp_path)
-        assert refused(call("collect_predictions", "--artefacts_dir", tmp_path, "--list_modules"), name, "is missing")
+        assert refused(call("collect_predictions", "--artefacts_dir", tmp_path, *ALL_TABLES), name, "is missing")
 
 
 class TestOwn:
@@ -368,7 +345,7 @@ class TestOwn:
             list(records), read_architectures(COMMITTED), {record.dir_id for record in PAPER}, **flags
         )
 
-    def test_what_the_user_says_is_lost(self, tmp_path):
+    def test_flags_describe_the_user_s_model(self, tmp_path):
         assert self.describe(self.RESNET, self.FUNCTION) == [self.RESNET, self.FUNCTION]
         said = {"arch": "vit", "training_data": "Mine (3)"}
         (record,) = self.describe(self.FUNCTION, model_name="me/mine", **said)
@@ -388,11 +365,11 @@ class TestOwn:
             ([FUNCTION, RESNET], {"arch": "vit"}, "are for one model, and --model names 2"),
             ([FUNCTION], {"checkpoint": "names.py"}, "--checkpoint is for a timm architecture"),
             ([RESNET], {"checkpoint": "gone.pth"}, "gone.pth is missing: --checkpoint takes"),
-            ([RESNET], {"arch": "vit"}, "timm/resnet50.a1_in1k is no model of your own"),
-            ([FUNCTION], {"arch": "a\nb"}, "--arch 'a\\nb' is no line of text"),
-            ([FUNCTION], {"training_data": " "}, "--training_data ' ' is no line of text"),
-            ([FUNCTION], {"model_name": "a\x1bb"}, "is no line of text"),
-            ([FUNCTION], {"arch": ""}, "--arch '' is no line of text"),
+            ([RESNET], {"arch": "vit"}, "timm/resnet50.a1_in1k is not a model of your own"),
+            ([FUNCTION], {"arch": "a\nb"}, "--arch 'a\\nb' is not one line of printable text"),
+            ([FUNCTION], {"training_data": " "}, "--training_data ' ' is not one line of printable text"),
+            ([FUNCTION], {"model_name": "a\x1bb"}, "is not one line of printable text"),
+            ([FUNCTION], {"arch": ""}, "--arch '' is not one line of printable text"),
             ([FUNCTION], {"model_name": ".."}, "'..' is no name of a folder"),
             ([FUNCTION], {"model_name": "a\\b"}, "is no name of a folder"),
             ([FUNCTION], {"model_name": "x" * 201}, "is no name of a folder"),
@@ -400,7 +377,7 @@ class TestOwn:
             ([FUNCTION], {"model_name": "timm/resnet50.a1_in1k"}, "timm/resnet50.a1_in1k is another model's name"),
         ],
     )
-    def test_flags_that_fit_no_model_are_taken(self, records, flags, message):
+    def test_flags_that_fit_no_model_are_refused(self, records, flags, message):
         flags = {name: Path(text) if name == "checkpoint" else text for name, text in flags.items()}
         with pytest.raises(InputError) as refusal:
             self.describe(*records, **flags)

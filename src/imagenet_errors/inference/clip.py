@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,21 +15,21 @@ from imagenet_errors.download import file_sha256
 from imagenet_errors.errors import InputError, ModelError, ProtectedFileError, describe_exception, describe_unknown
 from imagenet_errors.formats.embeddings import NUM_NEIGHBOURS, Embeddings, read_embeddings, write_embeddings
 from imagenet_errors.inference.images import Images
-from imagenet_errors.inference.predict import settle_arithmetic
+from imagenet_errors.inference.predict import configure_arithmetic
 from imagenet_errors.inference.preprocessing import OwnTransform
 from imagenet_errors.progress import show_progress
 
-QUERIES_PER_BLOCK = 256  # images whose neighbours are sought at once
-NUM_SPARE_CANDIDATES = 14  # candidates beyond the fifty whose similarity is computed exactly
-SIMILARITY_TOLERANCE = 1e-5  # more than single precision is off by
+QUERIES_PER_BLOCK = 256  # images whose neighbours are searched at once
+NUM_CANDIDATES = NUM_NEIGHBOURS + 14  # rows whose similarity is computed in double precision
+SIMILARITY_TOLERANCE = 1e-5  # more than the rounding errors of single precision
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A CLIP with its weights.
+    """A CLIP model with its weights.
 
     Attributes:
-        name: Of model and weights, e.g. `ViT-L-14-336/openai`; for a file of weights its hash.
+        name: Of model and weights, e.g. `ViT-L-14-336/openai`; a file of weights is named by its hash.
         model: open_clip's, in float32 and eval mode, on `device`.
         transform: From a PIL image to its input.
         tokenize: From texts to its input.
@@ -36,14 +37,14 @@ class Clip:
     """
 
     name: str
-    model: torch.nn.Module
+    model: Any
     transform: OwnTransform
     tokenize: Callable[[list[str]], torch.Tensor]
     device: torch.device
 
     @classmethod
     def load(cls, model: str, pretrained: str, device: torch.device) -> "Clip":
-        """Any model of open_clip.
+        """Load any model of open_clip.
 
         Args:
             model: Its name, e.g. `ViT-L-14-336`.
@@ -51,7 +52,7 @@ class Clip:
             device: Where to compute.
 
         Raises:
-            InputError: for names that open_clip does not know, or weights that cannot be had or do not fit.
+            InputError: for names that open_clip does not know, or weights that cannot be loaded.
         """
         import open_clip
 
@@ -62,7 +63,7 @@ class Clip:
             tags = open_clip.list_pretrained_tags_by_model(model)
             raise InputError(f"{describe_unknown('--clip_pretrained', pretrained, tags)}, or give a file")
         tag = {} if file.is_file() else open_clip.get_pretrained_cfg(model, pretrained)
-        logging.disable(logging.ERROR)  # what it logs is in the exception as well
+        logging.disable(logging.ERROR)  # what it logs is in the exception too
         try:
             network, _, transform = open_clip.create_model_and_transforms(
                 model,
@@ -70,11 +71,11 @@ class Clip:
                 precision="fp32",
                 device=device,
                 weights_only=True,
-                force_quick_gelu=bool(tag.get("quick_gelu")),  # OpenAI's weights want it; by itself it only warns
+                force_quick_gelu=bool(tag.get("quick_gelu")),  # needed for OpenAI's weights; open_clip only warns
             )
-        except Exception as error:  # hub, torch and open_clip raise many kinds
+        except Exception as error:  # the hub, torch and open_clip raise many exceptions
             raise InputError(
-                f"{model} cannot be had with the weights {pretrained} ({describe_exception(error)})"
+                f"{model} cannot be loaded with the weights {pretrained} ({describe_exception(error)})"
             ) from error
         finally:
             logging.disable(logging.NOTSET)
@@ -84,7 +85,7 @@ class Clip:
     @torch.inference_mode()
     def embed_images(self, images: Images, batch_size: int) -> np.ndarray:
         """[N, D] float32 of unit length. Raises `InputError` for an image that cannot be read."""
-        settle_arithmetic(amp=False)
+        configure_arithmetic(amp=False)
         parts = []
         for pixels in images.batches(self.transform, batch_size):
             if isinstance(pixels, InputError | ModelError):
@@ -95,25 +96,25 @@ class Clip:
     @torch.inference_mode()
     def embed_texts(self, texts: Iterable[str], batch_size: int) -> np.ndarray:
         """[m, D] float32 of unit length."""
-        settle_arithmetic(amp=False)
+        configure_arithmetic(amp=False)
         tokens = self.tokenize(list(texts)).split(batch_size)
         parts = [self.model.encode_text(part.to(self.device), normalize=True).float().cpu().numpy() for part in tokens]
         return np.concatenate(parts)
 
 
 @dataclass(frozen=True)
-class Job:
-    """Names to be embedded and stored in one archive.
+class EmbeddingTask:
+    """Names to be embedded and written to one archive.
 
     Attributes:
         root: The artefacts folder.
         path: The archive in it.
-        field: What it calls the names.
+        field: The array of the archive that has the names.
         names: [m] str, images or prompts.
-        targets: [m] class ids to store with them, or None.
-        clip: What embeds them.
+        targets: [m] class ids to write with them, or None.
+        clip: The model.
         embed_some: From some of the names to their embeddings.
-        block: How many are embedded and stored at a time.
+        block: How many are embedded and written at a time.
     """
 
     root: Path
@@ -127,87 +128,91 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """Where blocks lie until all are there."""
+        """Where blocks are until all are complete."""
         return self.path.with_suffix(".parts")
 
     def lock(self, name: str) -> str:
         return f"{self.path.relative_to(self.root)}/{name}"
 
 
-def embed(job: Job) -> Embeddings:
-    """The embeddings of a job, stored; a block at a time, so that a run that was killed goes on.
+def compute_embeddings(task: EmbeddingTask) -> Embeddings:
+    """The embeddings of a task, written to its archive; a block at a time, so that a killed run is continued.
 
-    Several processes share the blocks; one of them puts them together.
+    Several processes share the blocks; one of them joins them.
 
     Args:
-        job: What to embed.
+        task: What to embed.
 
     Raises:
-        InputError: where the archive holds embeddings of other names or of another CLIP.
+        InputError: where the archive has embeddings of other names or of another CLIP.
     """
-    if not job.path.exists():
-        parts = {}
-        for start in show_progress(range(0, len(job.names), job.block), job.path.name):
-            parts[start] = _embed_block(job, start, wait=False)
-        for start in [start for start, part in parts.items() if part is None]:
-            parts[start] = _embed_block(job, start, wait=True)
-        with locks.locked(job.root, job.lock("all")):
-            if not job.path.exists():
-                vectors = np.concatenate(list(parts.values()))
-                embedded = Embeddings(job.path, job.names, vectors, job.clip.name, job.targets)
-                write_embeddings(job.path, job.field, embedded)
-    stored = check_same(read_embeddings(job.path, job.field), job.clip, job.names)
-    shutil.rmtree(job.folder, ignore_errors=True)  # also those of a run that ended before it did this
-    return stored
+    if not task.path.exists():
+        blocks: dict[int, np.ndarray | None] = {}
+        for start in show_progress(range(0, len(task.names), task.block), task.path.name):
+            blocks[start] = _embed_block(task, start, wait=False)
+        for start in [start for start, vectors in blocks.items() if vectors is None]:
+            blocks[start] = _embed_block(task, start, wait=True)
+        with locks.locked(task.root, task.lock("all")):
+            if not task.path.exists():
+                vectors = np.concatenate([vectors for vectors in blocks.values() if vectors is not None])
+                embeddings = Embeddings(task.path, task.names, vectors, task.clip.name, task.targets)
+                write_embeddings(task.path, task.field, embeddings)
+    embeddings = check_same(read_embeddings(task.path, task.field), task.clip, task.names)
+    shutil.rmtree(task.folder, ignore_errors=True)  # also those of a run that ended before it did this
+    return embeddings
 
 
-def _embed_block(job: Job, start: int, wait: bool) -> np.ndarray | None:
-    """The embeddings of a block; None where they, or all, are left to another process."""
-    part, some = job.folder / f"{start:08d}.npz", job.names[start : start + job.block]
-    done = _valid_part(part, some, job.clip)
-    if done is not None:
-        return done
-    name = job.lock(f"{start:08d}")
-    with locks.locked(job.root, name) if wait else locks.if_free(job.root, name) as mine:
-        if not mine or job.path.exists():
+def _embed_block(task: EmbeddingTask, start: int, wait: bool) -> np.ndarray | None:
+    """The embeddings of a block; None where another process embeds it, or has joined all blocks."""
+    path, names = task.folder / f"{start:08d}.npz", task.names[start : start + task.block]
+    vectors = _read_valid_block(path, names, task.clip)
+    if vectors is not None:
+        return vectors
+    lock = task.lock(f"{start:08d}")
+    with locks.locked(task.root, lock) if wait else locks.if_free(task.root, lock) as is_ours:
+        if not is_ours or task.path.exists():
             return None
-        done = _valid_part(part, some, job.clip)
-        if done is None:
-            write_embeddings(part, "names", Embeddings(part, some, job.embed_some(some), job.clip.name))
-            done = read_embeddings(part, "names").vectors
-        return done
+        vectors = _read_valid_block(path, names, task.clip)
+        if vectors is None:
+            write_embeddings(path, "names", Embeddings(path, names, task.embed_some(names), task.clip.name))
+            vectors = read_embeddings(path, "names").vectors
+        return vectors
 
 
-def check_same(stored: Embeddings, clip: Clip, names: np.ndarray | None = None) -> Embeddings:
-    """The stored embeddings. Raises `InputError` where they are of another CLIP or, if these are given, other names."""
-    if names is not None and not np.array_equal(stored.names, names):
-        raise InputError(f"{stored.path} is of {len(stored.names):,} others than these {len(names):,}: remove it")
-    if stored.clip not in (None, clip.name):
+def check_same(embeddings: Embeddings, clip: Clip, names: np.ndarray | None = None) -> Embeddings:
+    """Raises `InputError` for embeddings of another CLIP or, if these are given, other names; returns them."""
+    if names is not None and not np.array_equal(embeddings.names, names):
         raise InputError(
-            f"{stored.path} is of {stored.clip}, not {clip.name}, and two CLIPs must not be mixed: remove it, or use"
-            " another --artefacts_dir"
+            f"{embeddings.path} has embeddings of other files or prompts ({len(embeddings.names):,}) than those of this"
+            f" run ({len(names):,}): remove it"
         )
-    return stored
+    if embeddings.clip not in (None, clip.name):
+        raise InputError(
+            f"{embeddings.path} is of {embeddings.clip}, not {clip.name}, and two CLIPs must not be mixed: remove it,"
+            " or use another --artefacts_dir"
+        )
+    return embeddings
 
 
-def _valid_part(path: Path, names: np.ndarray, clip: Clip) -> np.ndarray | None:
-    """The embeddings of an earlier run, if they are whole and of these names by this CLIP."""
+def _read_valid_block(path: Path, names: np.ndarray, clip: Clip) -> np.ndarray | None:
+    """The embeddings of an earlier run, if they are complete and of these names by this CLIP."""
+    if not path.exists():
+        return None
     try:
-        stored = read_embeddings(path, "names") if path.exists() else None
+        block = read_embeddings(path, "names")
     except ProtectedFileError:
         raise
     except InputError:
         return None
-    same = stored is not None and stored.clip == clip.name and np.array_equal(stored.names, names)
-    return stored.vectors if same else None
+    return block.vectors if block.clip == clip.name and np.array_equal(block.names, names) else None
 
 
 @torch.inference_mode()
-def nearest(queries: np.ndarray, train: np.ndarray, device: torch.device, memory_gb: float) -> np.ndarray:
+def find_nearest(queries: np.ndarray, train: np.ndarray, device: torch.device, memory_gb: float) -> np.ndarray:
     """The 50 nearest rows of `train` for each query by cosine similarity; of equal ones the lower row first.
 
-    Blocked products in single precision find candidates, and double precision orders them. Where more than these could
-    be among the fifty, the query is compared with all in double precision.
+    Products in single precision find candidates, and double precision orders them. Where other rows could be among the
+    fifty too, the query is compared with all rows in double precision.
 
     Args:
         queries: [N, D] float32 of unit length.
@@ -222,34 +227,34 @@ def nearest(queries: np.ndarray, train: np.ndarray, device: torch.device, memory
         InputError: where T is less than 50.
     """
     if len(train) < NUM_NEIGHBOURS:
-        raise InputError(f"there are {len(train)} training images for {NUM_NEIGHBOURS} neighbours: give more")
-    settle_arithmetic(amp=False)
-    columns = max(NUM_NEIGHBOURS + NUM_SPARE_CANDIDATES, int(memory_gb * 1e9 / (3 * 4 * QUERIES_PER_BLOCK)))
+        raise InputError(f"there are {len(train)} training images for {NUM_NEIGHBOURS} neighbours: add some")
+    configure_arithmetic(amp=False)
+    columns = max(NUM_CANDIDATES, int(memory_gb * 1e9 / (3 * 4 * QUERIES_PER_BLOCK)))
     found = np.empty((len(queries), NUM_NEIGHBOURS), np.int32)
     for start in show_progress(range(0, len(queries), QUERIES_PER_BLOCK), "neighbours"):
         some = queries[start : start + QUERIES_PER_BLOCK]
-        candidates, doubtful = _candidates(some, train, columns, device)
+        candidates, uncertain = _find_candidates(some, train, columns, device)
         exact = np.einsum("qcd,qd->qc", train[candidates].astype(np.float64), some.astype(np.float64))
         order = np.lexsort((candidates, -exact))[:, :NUM_NEIGHBOURS]
         found[start : start + len(some)] = np.take_along_axis(candidates, order, axis=1)
-        for row in np.flatnonzero(doubtful):
+        for row in np.flatnonzero(uncertain):
             exact = np.einsum("td,d->t", train, some[row], dtype=np.float64)
             found[start + row] = np.argsort(-exact, kind="stable")[:NUM_NEIGHBOURS]
     return found
 
 
-def _candidates(
+def _find_candidates(
     queries: np.ndarray, train: np.ndarray, columns: int, device: torch.device
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of `train` that hold the fifty nearest, and of which queries more could be among these."""
+    """[n, c] rows of `train`, the fifty nearest among them, and [n] whether other rows could be among the fifty."""
     left = torch.from_numpy(queries).to(device)
     values = torch.empty(len(queries), 0, device=device)
     rows = torch.empty(len(queries), 0, dtype=torch.int64, device=device)
     for start in range(0, len(train), columns):
         products = left @ torch.from_numpy(train[start : start + columns]).to(device).T
-        block_values, block_rows = products.topk(min(NUM_NEIGHBOURS + NUM_SPARE_CANDIDATES, products.shape[1]))
+        block_values, block_rows = products.topk(min(NUM_CANDIDATES, products.shape[1]))
         values, rows = torch.cat([values, block_values], dim=1), torch.cat([rows, block_rows + start], dim=1)
-        values, kept = values.topk(min(NUM_NEIGHBOURS + NUM_SPARE_CANDIDATES, values.shape[1]))
+        values, kept = values.topk(min(NUM_CANDIDATES, values.shape[1]))
         rows = rows.gather(1, kept)
-    doubtful = (values[:, -1] > values[:, NUM_NEIGHBOURS - 1] - SIMILARITY_TOLERANCE) & (rows.shape[1] < len(train))
-    return rows.cpu().numpy(), doubtful.cpu().numpy()
+    uncertain = (values[:, -1] > values[:, NUM_NEIGHBOURS - 1] - SIMILARITY_TOLERANCE) & (rows.shape[1] < len(train))
+    return rows.cpu().numpy(), uncertain.cpu().numpy()

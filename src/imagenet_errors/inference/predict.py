@@ -1,4 +1,4 @@
-"""The loop over images."""
+"""Running one model over images."""
 
 import ctypes
 import os
@@ -19,22 +19,22 @@ from imagenet_errors.inference.preprocessing import OwnTransform, Preprocessing
 from imagenet_errors.progress import show_progress
 
 TOP = 5
-OUT_OF_MEMORY = re.compile("allocate memory|out of memory|ALLOC_FAILED")  # as torch, MPS and cuBLAS say it
+OUT_OF_MEMORY = re.compile("allocate memory|out of memory|ALLOC_FAILED")  # torch, MPS, cuBLAS
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 class OutOfMemoryError(ModelError):
-    """A batch that does not fit; a smaller one may."""
+    """A batch that does not fit into memory; a smaller one may."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says about N images, the most probable class first; of equal ones the lower id.
+    """A model's predictions for N images, the most probable class first; of equal ones the lower id.
 
     Attributes:
         top5: [N, 5] int16.
         top5_probs: [N, 5] float32, of the softmax over all 1000 classes.
-        seconds: Wall time of the loop, data loading included; None where somebody else computed.
+        seconds: Wall time of the loop, data loading included; None where only logits were given.
         top1_of_subset: [N] int16, the most probable of the classes asked for, or None.
         probs: [N, 1000] float32, or None.
     """
@@ -52,7 +52,7 @@ class Predictions:
 
 
 def choose_device(name: str | None) -> torch.device:
-    """The device of this name, or else the best there is. Raises `InputError` where it cannot be used."""
+    """The device of this name, by default a GPU where there is one. Raises `InputError` where it cannot be used."""
     name = name or ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
     try:
         torch.zeros(1, device=name).item()
@@ -64,13 +64,13 @@ def choose_device(name: str | None) -> torch.device:
 def default_workers(device: torch.device) -> int:
     """How many processes decode images: one a core for another device, few where the CPU computes as well.
 
-    A worker that takes a core from a network halves its speed, for every layer waits for all of its threads.
+    On a CPU, a worker that takes a core from the network halves its speed: every layer waits for all of its threads.
     """
     cores = os.cpu_count() or 1
     return cores // 4 if device.type == "cpu" else min(16, cores)
 
 
-def settle_arithmetic(amp: bool) -> None:
+def configure_arithmetic(amp: bool) -> None:
     """Seed everything with 0, and compute in plain float32: no TF32, no autotuned convolutions; with `amp`, both."""
     random.seed(0)
     np.random.seed(0)
@@ -82,7 +82,7 @@ def settle_arithmetic(amp: bool) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc reuse the memory of activations: giving it back after every layer halves the speed on a CPU."""
+    """Make glibc keep the memory of activations: returning it after every layer halves the speed on a CPU."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
@@ -109,7 +109,7 @@ def predict(
         images: What to run it on.
         batch_size: Images per batch.
         device: Where to compute.
-        amp: Compute in half precision where PyTorch's autocast deems it safe: faster, not the same to the bit.
+        amp: Compute in half precision where PyTorch's autocast does: faster, not the same to the bit.
         subset: Class ids among which `top1_of_subset` is taken.
         save_probs: Keep all probabilities.
         description: Of the progress bar.
@@ -117,14 +117,14 @@ def predict(
     Raises:
         InputError: for an image that cannot be read.
         OutOfMemoryError: where a batch does not fit.
-        ModelError: for output that is no 1000 numbers an image, or any exception of the model's.
+        ModelError: for output that is not 1000 finite numbers per image, or any exception of the model's.
     """
-    settle_arithmetic(amp)
+    configure_arithmetic(amp)
     start = time.perf_counter()
     batches = []
     loader = show_progress(images.batches(preprocessing.geometry, batch_size), description)
     for probs in probabilities(model, preprocessing, loader, device, amp):
-        batch = best(probs)
+        batch = take_top_predictions(probs)
         if subset is not None:
             columns = torch.tensor(subset, device=device)
             batch["top1_of_subset"] = columns[probs[:, columns].argmax(dim=1)].short()
@@ -135,7 +135,7 @@ def predict(
     return Predictions(**arrays, seconds=time.perf_counter() - start)
 
 
-def best(probs: torch.Tensor) -> dict[str, torch.Tensor]:
+def take_top_predictions(probs: torch.Tensor) -> dict[str, torch.Tensor]:
     """The five most probable classes of each row and their probabilities; of equal ones the lower id first."""
     values, classes = probs.sort(dim=1, descending=True, stable=True)
     return {"top5": classes[:, :TOP].short(), "top5_probs": values[:, :TOP]}
@@ -171,7 +171,7 @@ def probabilities(
 
 @contextmanager
 def model_errors() -> Iterator[None]:
-    """Tell what a model raises as `OutOfMemoryError` or `ModelError`."""
+    """Turn what a model raises into `OutOfMemoryError` or `ModelError`."""
     try:
         yield
     except ModelError:

@@ -1,4 +1,4 @@
-"""The weights of many models, fetched before they are needed, and what was fetched."""
+"""Downloading the weights of many models before they are needed, and the list of them: weights.csv."""
 
 import logging
 from pathlib import Path
@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 COLUMNS = ["model_id", "file", "revision", "sha256", "bytes"]
 
 
-def download(records: list[ModelRecord], artefacts: Artefacts) -> dict[str, str]:
-    """Fetch what is missing of every model's weights, and note each file in weights.csv as soon as it is there.
+def download_weights(records: list[ModelRecord], artefacts: Artefacts) -> dict[str, str]:
+    """Download what is missing of every model's weights; each file enters weights.csv as soon as it is complete.
 
     Args:
         records: The models.
@@ -36,26 +36,26 @@ def download(records: list[ModelRecord], artefacts: Artefacts) -> dict[str, str]
             failures[record.model_id] = str(error)
             log.info(f"{record.model_id}: not downloaded, {error}")
             continue
-        noted = _read(artefacts.weights())
-        rows = {(record.model_id, file.name): row(record, file, noted) for file in files}
-        if noted != noted | rows:
+        listed = _read_rows(artefacts.weights())
+        rows = {(record.model_id, file.name): _make_row(record, file, listed) for file in files}
+        if listed != listed | rows:
             with locks.locked(artefacts.root, artefacts.weights().name):
-                rows = _read(artefacts.weights()) | rows
+                rows = _read_rows(artefacts.weights()) | rows
                 write_csv(artefacts.weights(), COLUMNS, list(rows.values()))
     return failures
 
 
-def _read(path: Path) -> dict[tuple[str, str], dict[str, str]]:
+def _read_rows(path: Path) -> dict[tuple[str, str], dict[str, str]]:
     """{(model id, file): row}."""
     rows = read_csv(path, COLUMNS) if path.exists() else []
     return {(row["model_id"], row["file"]): row for row in rows}
 
 
-def row(record: ModelRecord, file: Path, noted: dict) -> dict[str, str]:
+def _make_row(record: ModelRecord, file: Path, listed: dict) -> dict[str, str]:
     """The row of a file; its hash is computed once."""
     key = {"model_id": record.model_id, "file": file.name}
     found = key | {"revision": revision(file), "bytes": str(file.stat().st_size)}
-    known = noted.get((record.model_id, file.name), {})
+    known = listed.get((record.model_id, file.name), {})
     if found.items() <= known.items():
         return known
     return found | {"sha256": file_sha256(file)}

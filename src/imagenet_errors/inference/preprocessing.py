@@ -1,25 +1,17 @@
-"""From an image to a model's input, in two steps: 8-bit pixels (decode, resize, crop), then normalised numbers.
+"""From an image to a model's input in two steps: 8-bit pixels (decode, resize, crop), then normalised numbers.
 
-Many models share the first step, which is the expensive one.
+The first step, which takes longer, is the same for many models: its parameters are the geometry of a model.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
-from PIL.Image import Image
+from PIL.Image import Image, Resampling
 from torchvision import transforms
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-class Geometry(Protocol):
-    """How an image becomes pixels; equal ones give equal pixels."""
-
-    def to_pixels(self) -> Callable[[Image], torch.Tensor]:
-        """A transform from a PIL image in RGB to [3, H, W]."""
 
 
 @dataclass(frozen=True)
@@ -27,19 +19,19 @@ class ResizeAndCrop:
     """The geometry of timm, torchvision and torch.hub models: resize with PIL's antialiasing, then crop the centre.
 
     Attributes:
-        resize: Length after resizing, in pixels: of the shorter side (`center`), of each side (`squash`: the
-            proportions are lost) or of the longer side (`border`: what the crop lacks is filled).
+        resize: Length after resizing, in pixels: of the shorter side (`center`), of each side (`squash`, which changes
+            proportions) or of the longer side (`border`: the rest of the crop is filled).
         crop: Side of the crop, in pixels.
         interpolation: A torchvision `InterpolationMode`, e.g. `bicubic`.
         mode: timm's `crop_mode`.
-        fill: 8-bit colour of the border.
+        fill: 8-bit colour of the border (R, G, B).
     """
 
     resize: int
     crop: int
     interpolation: str
     mode: str = "center"
-    fill: tuple[int, ...] = ()
+    fill: tuple[int, int, int] = (0, 0, 0)
 
     def __str__(self) -> str:
         return f"resize {self.resize}, crop {self.crop}, {self.interpolation}, {self.mode}"
@@ -56,7 +48,7 @@ class ResizeAndCrop:
             from timm.data.transforms import CenterCropOrPad, ResizeKeepRatio
 
             resize = ResizeKeepRatio((self.resize, self.resize), interpolation=self.interpolation, longest=1.0)
-            crop = CenterCropOrPad(self.crop, fill=list(self.fill))
+            crop = CenterCropOrPad(self.crop, fill=self.fill)
         else:
             resize = transforms.Resize(
                 (self.resize, self.resize) if self.mode == "squash" else self.resize, interpolation
@@ -69,15 +61,15 @@ class ResizeAndCrop:
 class ConvNextGeometry:
     """The geometry of the Hugging Face ConvNeXts: that of their PIL-based image processor.
 
-    From 384 pixels on it squashes; below, it crops as `ResizeAndCrop`, but rounds odd margins otherwise.
+    From 384 pixels on it squashes; below, it crops as `ResizeAndCrop`, but rounds odd margins in another way.
     """
 
     size: int
     crop_pct: float
-    resample: int
+    resample: Resampling
 
     def __str__(self) -> str:
-        return f"ConvNextImageProcessor, size {self.size}, crop_pct {self.crop_pct:g}, resample {self.resample}"
+        return f"ConvNextImageProcessor, size {self.size}, crop_pct {self.crop_pct:g}, resample {self.resample:d}"
 
     @property
     def num_bytes(self) -> int:
@@ -102,14 +94,15 @@ class ConvNextGeometry:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The geometry, and what to do with its pixels.
+    """The geometry, and how its pixels are normalised.
 
     Attributes:
+        geometry: From an image to pixels.
         mean: Per channel (R, G, B), of pixels scaled to 0..1.
         std: Likewise.
     """
 
-    geometry: Geometry
+    geometry: ResizeAndCrop | ConvNextGeometry
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
 
@@ -121,7 +114,7 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class OwnTransform:
-    """The transform of a user's own model: from a PIL image in RGB to its complete input, float32 [3, H, W]."""
+    """The transform of a user's own model: from a PIL image in RGB to its input, float32 [3, H, W]."""
 
     transform: Callable[[Image], torch.Tensor]
 
@@ -134,3 +127,6 @@ class OwnTransform:
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
         return pixels.to(torch.float32, copy=True)  # a model may write into its input
+
+
+Geometry = ResizeAndCrop | ConvNextGeometry | OwnTransform

@@ -1,30 +1,67 @@
-"""From records to stored predictions, one model at a time; a model that fails is a row in failures.csv."""
+"""From records to saved predictions, one model at a time; a model that fails is a row in failures.csv."""
 
+import atexit
 import gc
 import logging
-from collections.abc import Iterable, Iterator
+import socket
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import torch
+from torch.nn import Module
 
 from imagenet_errors import locks
 from imagenet_errors.dataset.dataset_table import Dataset
-from imagenet_errors.dataset.samples import Samples
+from imagenet_errors.dataset.samples import Samples, register_samples
 from imagenet_errors.errors import InputError, ModelError, ProtectedFileError, describe_exception
-from imagenet_errors.files import read_csv, write_csv, write_json
-from imagenet_errors.inference import own_models, predict, saved_predictions, zoo
+from imagenet_errors.files import fingerprint, write_json
+from imagenet_errors.inference import image_folders, own_functions, predict, saved_predictions, zoo
+from imagenet_errors.inference.failures import FailureList
 from imagenet_errors.inference.images import Images
+from imagenet_errors.inference.preprocessing import OwnTransform, Preprocessing
+from imagenet_errors.inference.weights import is_offline
+from imagenet_errors.models import own_models
 from imagenet_errors.models.model_table import ModelRecord
 from imagenet_errors.paths import Artefacts
 
 log = logging.getLogger(__name__)
 
-FAILURE_COLUMNS = ["model_id", "reason"]
+Built = tuple[Module, Preprocessing | OwnTransform]
 
 
-class TakenError(Exception):
-    """Another process works at a model; says which."""
+class LockedByOtherProcessError(Exception):
+    """Another process is predicting with this model; the message names the process."""
+
+
+class FailedInOtherProcessError(Exception):
+    """Another process found this model failing since this run began; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How models are run: the flags of collect_predictions.py.
+
+    Attributes:
+        batch_size: Images per batch, at first: it is halved for a model that runs out of memory.
+        workers: Processes that decode images; None for a number that fits the device.
+        device: Name of the device; None for the best there is.
+        limit: Only the first so many images.
+        amp: Half precision and TF32.
+        use_test_size: timm's test size instead of its train size.
+        pixel_cache: A folder to keep decoded pixels in.
+        save_probs: Save all 1000 probabilities per image as well.
+    """
+
+    batch_size: int = 32
+    workers: int | None = None
+    device: str | None = None
+    limit: int | None = None
+    amp: bool = False
+    use_test_size: bool = False
+    pixel_cache: Path | None = None
+    save_probs: bool = False
 
 
 @dataclass
@@ -33,13 +70,13 @@ class Collector:
 
     Attributes:
         artefacts: Where predictions go.
-        dataset: What the images are of.
+        dataset: Of the images.
         samples: The images of the run.
         images: Their pixels.
         device: Where to compute.
-        batch_size: Images per batch, at first: it is halved for a model that runs out of memory.
-        subset: Class ids among which a second accuracy is taken.
-        save_probs, amp, use_test_size: As the flags of collect_predictions.py.
+        subset: Class ids among which a second accuracy is taken, or None.
+        options: How models are run.
+        failure_list: The failures of all processes.
         failures: {model id: reason} of this run.
     """
 
@@ -48,67 +85,109 @@ class Collector:
     samples: Samples
     images: Images
     device: torch.device
-    batch_size: int
     subset: list[int] | None
-    save_probs: bool
-    amp: bool
-    use_test_size: bool
+    options: Options
+    failure_list: FailureList
     failures: dict[str, str] = field(default_factory=dict)
 
-    def run(self, records: Iterable[ModelRecord]) -> Iterator[str]:
-        """Predict and store, unless that is done; yields every new result in a line.
+    @classmethod
+    def prepare(cls, artefacts: Artefacts, dataset: Dataset, options: Options) -> "Collector":
+        """Find the images of the run, and register them as those of the dataset's folder.
 
-        What another process is at comes last: then it is waited for, and is done, or is done here if that one failed.
+        Raises:
+            InputError: where there are no images, others are registered, or a flag does not fit this machine.
+        """
+        if options.pixel_cache and not options.pixel_cache.is_dir():
+            raise InputError(f"{options.pixel_cache} is not a folder: --pixel_cache takes one on a fast disk")
+        device = predict.choose_device(options.device)
+        root, samples, class_ids = image_folders.find_samples(artefacts, dataset, options.limit)
+        register_samples(artefacts, dataset.name, samples)
+        log.info(f"{dataset.name}: {dataset.extent(len(samples.files))} in {root}")
+        workers = predict.default_workers(device) if options.workers is None else options.workers
+        conditions = fingerprint(socket.gethostname(), str(device), options, is_offline(), samples.fingerprint)
+        return cls(
+            artefacts,
+            dataset,
+            samples,
+            Images(root, samples.files, workers, options.pixel_cache, pin_memory=device.type == "cuda"),
+            device,
+            class_ids if dataset.name == "imagenet-a" else None,
+            options,
+            FailureList(artefacts, dataset.name, conditions),
+        )
+
+    def run(self, records: Sequence[ModelRecord]) -> Iterator[str]:
+        """Predict and save, unless that is done; yields a line for every new result.
+
+        A model that another process is predicting with comes last: then its end is waited for, and it is run here if
+        it was not finished there. With a pixel cache, models of one geometry follow each other.
 
         Raises:
             InputError: for an image that cannot be read, or a killed worker: no other model could be run either.
         """
-        taken = []
+        gc.freeze()  # the collection before every model does not visit the objects of torch and timm
+        atexit.register(gc.unfreeze)  # else nanobind reports them as leaks
+        if self.options.pixel_cache:
+            groups = zoo.group_by_geometry(records, self.options.use_test_size)
+            records = list(chain.from_iterable(groups.values()))
+        locked = []
         for record in records:
             try:
                 yield from self._try(record, wait=False)
-            except TakenError as error:
-                log.info(f"{record.model_id}: {error} works at it, so it comes last")
-                taken.append(record)
-        for record in taken:
+            except LockedByOtherProcessError as error:
+                log.info(f"{record.model_id}: {error}, so it comes last")
+                locked.append(record)
+        for record in locked:
             yield from self._try(record, wait=True)
 
     def _try(self, record: ModelRecord, wait: bool) -> list[str]:
         try:
+            self._check_other_processes(record)
             lines = self._collect(record, wait)
+        except FailedInOtherProcessError as error:
+            self.failures[record.model_id] = str(error)
+            log.info(f"{record.model_id}: not predicted, {error} (found by another process since this run began)")
+            return []
         except (ModelError, ProtectedFileError) as error:
             self.failures[record.model_id] = str(error)
             log.info(f"{record.model_id}: not predicted, {error}")
             lines = []
         except RuntimeError as error:
             raise InputError(f"decoding images fails ({describe_exception(error)}): try fewer --workers") from error
-        self._write_failures(record.model_id)
+        self.failure_list.update(record.model_id, self.failures.get(record.model_id))
         return lines
 
+    def _check_other_processes(self, record: ModelRecord) -> None:
+        """Raises `FailedInOtherProcessError` where the model need not be tried again."""
+        reason = self.failure_list.find_new(record.model_id)
+        if reason is not None:
+            raise FailedInOtherProcessError(reason)
+
     def _collect(self, record: ModelRecord, wait: bool) -> list[str]:
-        made_with = {"amp": self.amp, "use_test_size": self.use_test_size}
+        made_with: dict[str, bool | str] = {"amp": self.options.amp, "use_test_size": self.options.use_test_size}
         built = None
         if record.module == own_models.MODULE:
-            built = zoo.build(record, self.use_test_size)
-            made_with["weights_fingerprint"] = own_models.fingerprint_of(record, built[0])
+            built = zoo.build(record, self.options.use_test_size)
+            made_with["weights_fingerprint"] = own_functions.fingerprint_of(record, built[0])
         kept = f"{record.model_id}: kept, it has valid predictions"
         if self._is_up_to_date(record, made_with):  # without a lock: the folder may be read-only
             log.info(kept)
             return []
         root, name = self.artefacts.root, f"{self.dataset.name}/{record.dir_id}"
-        with locks.locked(root, name) if wait else locks.if_free(root, name) as mine:
-            if not mine:
-                raise TakenError(locks.read_holder(root, name))
+        with locks.locked(root, name) if wait else locks.if_free(root, name) as is_ours:
+            if not is_ours:
+                raise LockedByOtherProcessError(f"locked by {locks.read_holder(root, name)}")
             if self._keep(record, made_with):
                 log.info(kept)
                 return []
+            self._check_other_processes(record)
             return [self._make(record, built, made_with)]
 
-    def _known_metadata(self, record: ModelRecord, made_with: dict, level: int) -> dict | None:
-        """Those of valid predictions; what is wrong with others is logged at this level."""
+    def _read_valid_metadata(self, record: ModelRecord, made_with: dict, level: int) -> dict | None:
+        """The metadata of valid predictions; what is wrong with others is logged at this level."""
         try:
-            return saved_predictions.known_metadata(
-                self.artefacts, self.dataset.name, record, self.samples, self.save_probs, made_with
+            return saved_predictions.read_valid_metadata(
+                self.artefacts, self.dataset.name, record, self.samples, self.options.save_probs, made_with
             )
         except ProtectedFileError:
             raise
@@ -117,26 +196,26 @@ class Collector:
             return None
 
     def _is_up_to_date(self, record: ModelRecord, made_with: dict) -> bool:
-        """Whether there is nothing to write; what is wrong is said once nobody else is at it."""
-        known = self._known_metadata(record, made_with, logging.DEBUG)
-        return known is not None and known == known | saved_predictions.description(record)
+        """Whether there is nothing to write; what is wrong is logged later, under the lock."""
+        known = self._read_valid_metadata(record, made_with, logging.DEBUG)
+        return known is not None and known == known | saved_predictions.describe_model(record)
 
     def _keep(self, record: ModelRecord, made_with: dict) -> bool:
         """Whether the predictions are valid; the descriptive part of their metadata is brought up to date."""
-        known = self._known_metadata(record, made_with, logging.INFO)
+        known = self._read_valid_metadata(record, made_with, logging.INFO)
         if known is None:
             return False
-        if known != (refreshed := known | saved_predictions.description(record)):
+        if known != (refreshed := known | saved_predictions.describe_model(record)):
             write_json(self.artefacts.metadata(self.dataset.name, record.dir_id), refreshed)
         return True
 
-    def _make(self, record: ModelRecord, built: tuple | None, made_with: dict) -> str:
+    def _make(self, record: ModelRecord, built: Built | None, made_with: dict) -> str:
         gc.collect()  # the memory of the network before this one
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        model, preprocessing = built or zoo.build(record, self.use_test_size)
+        model, preprocessing = built or zoo.build(record, self.options.use_test_size)
         predictions, batch_size = self._predict(record, model, preprocessing)
-        metadata = saved_predictions.store(
+        metadata = saved_predictions.write_predictions(
             self.artefacts,
             self.dataset.name,
             record,
@@ -151,9 +230,11 @@ class Collector:
             f" {self.dataset.extent(len(self.samples.files))}, {predictions.seconds:.1f} s on {self.device}"
         )
 
-    def _predict(self, record: ModelRecord, model, preprocessing) -> tuple[predict.Predictions, int]:
+    def _predict(
+        self, record: ModelRecord, model: Module, preprocessing: Preprocessing | OwnTransform
+    ) -> tuple[predict.Predictions, int]:
         """The predictions, and the batch size that fitted into memory."""
-        batch_size = min(self.batch_size, len(self.samples.files))
+        batch_size = min(self.options.batch_size, len(self.samples.files))
         while True:
             try:
                 predictions = predict.predict(
@@ -162,9 +243,9 @@ class Collector:
                     self.images,
                     batch_size=batch_size,
                     device=self.device,
-                    amp=self.amp,
+                    amp=self.options.amp,
                     subset=self.subset,
-                    save_probs=self.save_probs,
+                    save_probs=self.options.save_probs,
                     description=record.model_id,
                 )
                 return predictions, batch_size
@@ -173,19 +254,3 @@ class Collector:
                     raise ModelError(f"{error} with a single image on {self.device}") from None
             batch_size //= 2
             log.info(f"{record.model_id}: out of memory, trying again with --batch_size {batch_size}")
-
-    def _write_failures(self, model_id: str) -> None:
-        """Bring the row of one model up to date; those of other runs stay."""
-        path, reason = self.artefacts.failures(self.dataset.name), self.failures.get(model_id)
-        if _read_failures(path).get(model_id) == reason:
-            return
-        with locks.locked(self.artefacts.root, f"{self.dataset.name}/failures.csv"):
-            rows = _read_failures(path)
-            rows.pop(model_id, None)
-            rows |= {model_id: reason} if reason else {}
-            write_csv(path, FAILURE_COLUMNS, [{"model_id": key, "reason": value} for key, value in rows.items()])
-
-
-def _read_failures(path: Path) -> dict[str, str]:
-    """{model id: reason}."""
-    return {row["model_id"]: row["reason"] for row in read_csv(path, FAILURE_COLUMNS)} if path.exists() else {}

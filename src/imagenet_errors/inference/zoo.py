@@ -1,21 +1,23 @@
 """From a record to a network with its preprocessing."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from torch.nn import Module
 
 from imagenet_errors.errors import ModelError, describe_exception, describe_unknown
-from imagenet_errors.inference import own_models, weights
-from imagenet_errors.inference.loaders import SOURCES, Source
-from imagenet_errors.inference.preprocessing import Geometry, OwnTransform, Preprocessing
+from imagenet_errors.inference import own_functions, weights
+from imagenet_errors.inference.loaders import LOADERS, Loader
+from imagenet_errors.inference.preprocessing import ConvNextGeometry, OwnTransform, Preprocessing, ResizeAndCrop
 from imagenet_errors.models.model_table import ModelRecord
+from imagenet_errors.models.weight_files import missing
 
 
-def source(record: ModelRecord) -> Source:
-    """Raises `ModelError` for one that there is not."""
-    if record.source not in SOURCES:
-        raise ModelError(f"{record.model_id} has the {describe_unknown('source', record.source, SOURCES)}")
-    return SOURCES[record.source]
+def get_loader(record: ModelRecord) -> Loader:
+    """The loader of the record's source. Raises `ModelError` for an unknown one."""
+    if record.source not in LOADERS:
+        raise ModelError(f"{record.model_id} has the {describe_unknown('source', record.source, LOADERS)}")
+    return LOADERS[record.source]
 
 
 def build(record: ModelRecord, use_test_size: bool = False) -> tuple[Module, Preprocessing | OwnTransform]:
@@ -26,9 +28,10 @@ def build(record: ModelRecord, use_test_size: bool = False) -> tuple[Module, Pre
     """
     try:
         if record.source == "function":
-            model, transform = own_models.call_function(record.builder)
+            model, transform = own_functions.call_function(record.builder)
             return model.eval(), transform
-        return source(record).load(record, fetch(record)).eval(), source(record).preprocessing(record, use_test_size)
+        loader = get_loader(record)
+        return loader.load_model(record, fetch(record)).eval(), loader.get_preprocessing(record, use_test_size)
     except ModelError:
         raise
     except MemoryError as error:
@@ -39,29 +42,39 @@ def build(record: ModelRecord, use_test_size: bool = False) -> tuple[Module, Pre
 
 def fetch(record: ModelRecord) -> list[Path]:
     """The files that building it needs, downloaded where they were missing. Raises `ModelError` where that fails."""
-    return [] if record.source == "function" else weights.fetch(source(record).files(record))
+    return [] if record.source == "function" else weights.fetch(get_loader(record).list_files(record))
 
 
 def is_cached(record: ModelRecord) -> bool:
-    """Whether building it needs no download."""
-    if record.module == own_models.MODULE:
-        return True
+    """Whether building it needs no download, according to its library."""
     try:
-        return not weights.missing(source(record).files(record))
+        return not missing(get_loader(record).list_files(record))
     except ModelError:
         return False
 
 
-def by_geometry(records: list[ModelRecord], use_test_size: bool) -> dict[Geometry | None, list[ModelRecord]]:
+def group_by_geometry(
+    records: Iterable[ModelRecord], use_test_size: bool
+) -> dict[ResizeAndCrop | ConvNextGeometry | None, list[ModelRecord]]:
     """Models that see the same pixels; under None those whose geometry is not known before they are built."""
-    groups = {}
+    groups: dict[ResizeAndCrop | ConvNextGeometry | None, list[ModelRecord]] = {}
     for record in records:
         try:
-            geometry = source(record).preprocessing(record, use_test_size).geometry
-        except Exception:  # will be said when it is built
+            geometry = get_loader(record).get_preprocessing(record, use_test_size).geometry
+        except Exception:  # the reason is reported when the model is built
             geometry = None
         groups.setdefault(geometry, []).append(record)
     return groups
+
+
+def describe_geometries(records: Iterable[ModelRecord], use_test_size: bool, num_images: int) -> Iterator[str]:
+    """A line per geometry, that of the most models first: how many models have it, and the size of the pixels."""
+    groups = group_by_geometry(records, use_test_size)
+    for geometry, group in sorted(groups.items(), key=lambda item: (item[0] is None, -len(item[1]))):
+        if geometry is None:
+            yield f"not known before they are built: {len(group)} models"
+        else:
+            yield f"{geometry}: {len(group)} models, {geometry.num_bytes * num_images / 1e9:.1f} GB of pixels"
 
 
 def count_parameters(model: Module) -> int:

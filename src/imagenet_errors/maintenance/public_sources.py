@@ -1,12 +1,30 @@
-"""How the committed artefacts follow from their public sources; src/make_artefacts.py alone uses this."""
+"""How the committed artefacts are computed from their public sources (by make_artefacts.py)."""
 
 from collections import Counter
 from collections.abc import Iterable
 from itertools import combinations
+from pathlib import Path
 
 from imagenet_errors.dataset.wordnet import Synset, WordNet
+from imagenet_errors.errors import InputError
 
+WORDNET_FILES = (Path("/usr/share/wordnet/data.noun"), Path("/usr/local/share/wordnet/data.noun"))
 POINTERS = {"@": "hypernyms", "@i": "instance_hypernyms", "~": "hyponyms"}
+
+
+def read_data_noun() -> list[str]:
+    """The lines of WordNet 3.0's data.noun, from NLTK's corpus where it is installed, else from Debian's package."""
+    try:
+        from nltk.corpus import wordnet
+
+        return wordnet.open("data.noun").read().splitlines()
+    except (ImportError, LookupError):
+        for path in WORDNET_FILES:
+            if path.exists():
+                return path.read_text(encoding="utf-8").splitlines()
+    raise InputError(
+        "WordNet 3.0 is not installed: install Debian's package wordnet-base, or run python -m nltk.downloader wordnet"
+    )
 
 
 def parse_data_noun(lines: Iterable[str]) -> WordNet:
@@ -18,7 +36,7 @@ def parse_data_noun(lines: Iterable[str]) -> WordNet:
         fields = line.partition("|")[0].split()
         num_words = int(fields[3], 16)
         first_pointer = 4 + 2 * num_words
-        pointers = {name: [] for name in POINTERS.values()}
+        pointers: dict[str, list[int]] = {name: [] for name in POINTERS.values()}
         for start in range(first_pointer + 1, first_pointer + 1 + 4 * int(fields[first_pointer]), 4):
             symbol, offset, part_of_speech, _ = fields[start : start + 4]
             if symbol in POINTERS and part_of_speech == "n":
@@ -60,14 +78,14 @@ def count_cooccurrences(
         targets: Original labels in the same order.
         annotated: Whether an image is one of the 20,000 annotated ones, in the same order.
     """
-    counts = Counter()
+    counts: Counter[tuple[int, int]] = Counter()
     for labels, target, skip in zip(real_labels, targets, annotated, strict=True):
         if labels and not skip:
             counts.update(combinations(sorted({*labels, target}), 2))
     return dict(sorted(counts.items()))
 
 
-def non_prototypical(mistake_lists: Iterable[dict[str, dict]]) -> list[str]:
+def find_non_prototypical(mistake_lists: Iterable[dict[str, dict]]) -> list[str]:
     """The files that any of the experts' mistake lists (Vasudevan et al. 2022) calls non-prototypical, sorted."""
     return sorted(
         {

@@ -1,8 +1,9 @@
-"""The models there are, as typed records, and which of them are meant. Nothing here needs torch."""
+"""The tables of models as typed records, and the choice among them."""
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from imagenet_errors.errors import InputError, describe_unknown
 from imagenet_errors.files import read_csv, read_text
@@ -25,19 +26,19 @@ SEPARATOR = "; "  # of extra_annotations
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """All that distinguishes one model from another: a row of models.csv or models_beyond.csv.
+    """A row of models.csv or models_beyond.csv: all that distinguishes one model from another.
 
     Attributes:
         model_id: `<publisher>/<name>`.
         module: The group that `--modules` names.
         source: Which loader builds it.
         builder: What the loader calls.
-        weights: Which weights the loader takes, where the builder does not say it.
-        arch: A row of archs.csv, or a name of its own, or `unknown`.
-        arch_family: Of that row; `unknown` where there is none.
+        weights: Which weights the loader takes, where the builder does not say so.
+        arch: An architecture of archs.csv, another one, or `unknown`.
+        arch_family: That of archs.csv; `unknown` for another architecture.
         training_data: One of the paper's corpora, or `unknown`.
         extra_annotations: What else its training used, e.g. `Distillation`.
-        num_params: Parameters that require gradients; None where nobody counted them yet.
+        num_params: Parameters that require gradients; None where they have not been counted.
     """
 
     model_id: str
@@ -53,12 +54,15 @@ class ModelRecord:
 
     @classmethod
     def from_row(cls, row: dict[str, str], archs: dict[str, Architecture]) -> "ModelRecord":
-        extra = tuple(filter(None, row["extra_annotations"].split(SEPARATOR)))
-        num_params = int(row["num_params"]) if row["num_params"] else None
-        family = archs.get(row["arch"], Architecture()).family
-        return cls(**row | {"extra_annotations": extra, "num_params": num_params, "arch_family": family})
+        texts = {column: row[column] for column in COLUMNS if column not in ("extra_annotations", "num_params")}
+        return cls(
+            **texts,
+            arch_family=archs.get(row["arch"], Architecture()).family,
+            extra_annotations=tuple(filter(None, row["extra_annotations"].split(SEPARATOR))),
+            num_params=int(row["num_params"]) if row["num_params"] else None,
+        )
 
-    def to_row(self) -> dict:
+    def to_row(self) -> dict[str, Any]:
         """A row of the table; inverse of `from_row`."""
         return {column: getattr(self, column) for column in COLUMNS} | {
             "extra_annotations": SEPARATOR.join(self.extra_annotations)
@@ -75,8 +79,12 @@ class ModelRecord:
 
     @property
     def names(self) -> tuple[str, str, str]:
-        """What it answers to."""
+        """Those that choose it."""
         return self.model_id, self.dir_id, self.name
+
+    def is_called(self, pattern: str) -> bool:
+        """Whether a name, or a wildcard such as `resnet50.*`, chooses it."""
+        return pattern in self.names or any(fnmatchcase(name, pattern) for name in self.names)
 
 
 def load_records(artefacts: Artefacts, *tables: str) -> list[ModelRecord]:
@@ -134,15 +142,15 @@ def select(records: list[ModelRecord], modules: list[str], names: list[str] | No
     chosen = set()
     for name in names:
         found = [record for record in records if name in record.names]
-        found = found or [record for record in of_modules if any(fnmatchcase(one, name) for one in record.names)]
+        found = found or [record for record in of_modules if record.is_called(name)]
         if not found:
-            raise InputError(_not_found(name, records, modules))
+            raise InputError(_describe_not_found(name, records, modules))
         chosen.update(found)
     return [record for record in records if record in chosen]
 
 
-def _not_found(name: str, records: list[ModelRecord], modules: list[str]) -> str:
-    elsewhere = {record.module for record in records if any(fnmatchcase(one, name) for one in record.names)}
+def _describe_not_found(name: str, records: list[ModelRecord], modules: list[str]) -> str:
+    elsewhere = {record.module for record in records if record.is_called(name)}
     if elsewhere:
         return f"no model of --modules {' '.join(modules)} matches {name!r}, but some of {', '.join(sorted(elsewhere))}"
     return describe_unknown("model", name, [record.model_id if "/" in name else record.name for record in records])

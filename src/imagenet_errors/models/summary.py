@@ -8,11 +8,11 @@ from imagenet_errors.paths import Artefacts
 COLUMNS = ["idx", "model_id", "source", "arch", "arch_group", "arch_family", "dataset", "extra_annotations"]
 
 
-def of_records(records: list[ModelRecord], archs: dict[str, Architecture]) -> list[dict]:
-    """The rows of models in a table."""
-    return numbered(
+def summarise_records(records: list[ModelRecord], archs: dict[str, Architecture]) -> list[dict]:
+    """The rows of models in models.csv."""
+    return _sort_and_number(
         [
-            row(
+            _make_row(
                 record.model_id, record.source, record.arch, record.training_data, list(record.extra_annotations), archs
             )
             for record in records
@@ -20,21 +20,23 @@ def of_records(records: list[ModelRecord], archs: dict[str, Architecture]) -> li
     )
 
 
-def of_collected(artefacts: Artefacts) -> list[dict]:
-    """The rows of models that have a folder in `A/imagenet`, as their metadata describe them."""
+def summarise_collected(artefacts: Artefacts) -> list[dict]:
+    """The rows of the models with a folder in `A/imagenet`, from their metadata."""
     archs, rows = read_architectures(artefacts), []
     for model in artefacts.models("imagenet"):
         known = read_metadata(artefacts.metadata("imagenet", model))
         model_id, source = known.get("model_id") or model.replace("--", "/", 1), known.get("source") or "unknown"
-        rows.append(row(model_id, source, known["arch"], known["training_data"], known["extra_annotations"], archs))
+        rows.append(
+            _make_row(model_id, source, known["arch"], known["training_data"], known["extra_annotations"], archs)
+        )
         rows[-1]["arch_family"] = known["arch_family"]
-    return numbered(rows)
+    return _sort_and_number(rows)
 
 
-def row(
+def _make_row(
     model_id: str, source: str, arch: str, training_data: str, extra: list[str], archs: dict[str, Architecture]
 ) -> dict:
-    """A row without its number; the model loses its publisher, the corpus its size."""
+    """A row without its number; the model without its publisher, the corpus without its size."""
     return {
         "model_id": model_id.partition("/")[2] or model_id,
         "source": source,
@@ -46,7 +48,7 @@ def row(
     }
 
 
-def numbered(rows: list[dict]) -> list[dict]:
+def _sort_and_number(rows: list[dict]) -> list[dict]:
     """Sorted by family, group, architecture and model, and numbered from 1."""
     keys = ("arch_family", "arch_group", "arch", "model_id")
     ordered = sorted(rows, key=lambda row: " | ".join(row[key] for key in keys))
