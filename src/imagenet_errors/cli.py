@@ -89,7 +89,8 @@ def run(main: Callable[[], None]) -> None:
     """
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.reconfigure(errors="replace")  # a terminal that cannot show ≤ shows ?
-    log.handlers, log.level = [TqdmHandler()], logging.INFO
+    log.handlers = [TqdmHandler()]
+    log.setLevel(logging.INFO)
     processes.stop_on_signals()
     try:
         main()
