@@ -263,7 +263,7 @@ class TestDisk:
 
     def test_it_begins_without_room(self, server, path, monkeypatch):
         self.free(monkeypatch, len(CONTENT) - 1)
-        with pytest.raises(InputError, match="bytes free, and 251,000 are to come"):
+        with pytest.raises(InputError, match="bytes free, 251,000 are needed"):
             download(server.url, path)
         assert list(path.parent.iterdir()) == []
 

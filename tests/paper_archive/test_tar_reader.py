@@ -424,7 +424,7 @@ class TestUnpack:
 
     def test_it_begins_without_room(self, path, folder, monkeypatch):
         monkeypatch.setattr("shutil.disk_usage", lambda _: type("usage", (), {"free": (256 << 20) + 2800}))
-        with pytest.raises(InputError, match="bytes free, and 2,818 are to come"):
+        with pytest.raises(InputError, match="bytes free, 2,818 are needed"):
             unpack(path, folder)
         assert below(folder) == {}
 

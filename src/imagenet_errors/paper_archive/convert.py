@@ -3,6 +3,7 @@
 An archive is `models-<dataset>.tar.gz`, as it is or unpacked: `<dataset>/<model>/{metadata.json, errors_analysis.pkl}`.
 """
 
+import faulthandler
 import gc
 import hashlib
 import json
@@ -244,6 +245,7 @@ def _prepare_worker() -> None:
     A few bytes of a hostile pickle can ask for all the memory there is.
     """
     gc.disable()
+    faulthandler.disable()  # the parent tells in one line which pickle ended this process
     size = Path("/proc/self/statm")
     if size.exists():
         now = int(size.read_text().split()[0]) * resource.getpagesize()
