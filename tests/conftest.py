@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from imagenet_errors import cli, processes
+from imagenet_errors import cli, signals
 from imagenet_errors.dataset.classes import load_classes
 from imagenet_errors.dataset.wordnet import load_wordnet
 from imagenet_errors.paths import Artefacts
@@ -49,7 +49,7 @@ def call(monkeypatch, capsys):
 
     def call_script(name: str, *arguments) -> Outcome:
         monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
-        status, handlers = 0, {number: signal.getsignal(number) for number in (*processes.SIGNALS, signal.SIGCHLD)}
+        status, handlers = 0, {number: signal.getsignal(number) for number in (*signals.SIGNALS, signal.SIGCHLD)}
         try:
             cli.run(importlib.import_module(name).main)
         except SystemExit as leaving:

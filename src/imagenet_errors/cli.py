@@ -1,4 +1,4 @@
-"""What all scripts share: flags, errors as one line, the log."""
+"""What all scripts share: flags, errors in one line, the log."""
 
 import argparse
 import logging
@@ -6,13 +6,14 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from imagenet_errors import processes
+from imagenet_errors import signals
 from imagenet_errors.dataset.dataset_table import DATASETS
 from imagenet_errors.errors import InputError, describe_os_error, describe_unknown
-from imagenet_errors.paths import REPOSITORY
+from imagenet_errors.paths import DEFAULT_RESULTS_DIR, REPOSITORY
 from imagenet_errors.progress import TqdmHandler
 
 log = logging.getLogger("imagenet_errors")
@@ -21,31 +22,39 @@ log = logging.getLogger("imagenet_errors")
 class Help(argparse.ArgumentDefaultsHelpFormatter):
     """Help that states a default where there is one."""
 
-    def _get_help_string(self, action):
+    def _get_help_string(self, action: argparse.Action) -> str | None:
         return super()._get_help_string(action) if action.default else action.help
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose flags answer to hyphens and underscores alike, and whose errors are one line."""
+    """An argument parser that takes hyphens for underscores in flags and reports errors in one line."""
 
-    def __init__(self, description: str):
+    def __init__(self, description: str | None):
         super().__init__(description=description, formatter_class=Help)
         self.add_argument(
-            "--artefacts_dir", type=Path, default=REPOSITORY / "artefacts", help="where predictions and analyses lie"
+            "--artefacts_dir",
+            type=Path,
+            default=REPOSITORY / "artefacts",
+            help="folder of the predictions and error analyses",
         )
 
     def add_dataset(self) -> None:
         self.add_argument("--dataset", default="imagenet", type=one_of("dataset", DATASETS), help=" | ".join(DATASETS))
 
-    def parse_args(self, args=None, namespace=None):
+    def add_results_dir(self) -> None:
+        self.add_argument("--results_dir", type=Path, default=DEFAULT_RESULTS_DIR, help="folder for the results")
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
         return super().parse_args([underscored(arg) for arg in (sys.argv[1:] if args is None else args)], namespace)
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
 
 
 def underscored(argument: str) -> str:
-    """`--batch-size=8` as `--batch_size=8`; anything that is no flag as it is."""
+    """`--batch-size=8` as `--batch_size=8`; an argument that is not a flag is returned as it is."""
     if not argument.startswith("--"):
         return argument
     flag, equals, value = argument[2:].partition("=")
@@ -53,6 +62,7 @@ def underscored(argument: str) -> str:
 
 
 def positive(text: str) -> int:
+    """An argument type: an integer of 1 or more."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not 1 or more")
@@ -60,57 +70,64 @@ def positive(text: str) -> int:
 
 
 def natural(text: str) -> int:
+    """An argument type: an integer of 0 or more."""
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{value} is negative")
     return value
 
 
-def one_of(kind: str, names: Iterable[str]) -> Callable[[str], str]:
-    """An argument type that takes one of `names` and says which one may have been meant."""
+def one_of(what: str, names: Iterable[str]) -> Callable[[str], str]:
+    """An argument type: one of `names`; for another name the error suggests the closest."""
 
     def check(name: str) -> str:
         if name not in names:
-            raise argparse.ArgumentTypeError(describe_unknown(kind, name, names))
+            raise argparse.ArgumentTypeError(describe_unknown(what, name, names))
         return name
 
     return check
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script's main function and leave.
+    """Run a script's main function and exit.
 
     Exit statuses:
-        0: all is done.
-        1: the run went to its end, and left out something that it named: a model, a figure.
+        0: everything is done.
+        1: the run reached its end but left out something that it named: a model, a figure.
         2: bad input, wrong flags, or a file that cannot be read or written: one line says which, and what to do.
-        129, 130, 143: SIGHUP, Ctrl-C, SIGTERM came. What is finished is kept, nothing is half-written.
-        141: the reader of our output left, e.g. `| head`.
+        129, 130, 143: stopped by SIGHUP, Ctrl-C, SIGTERM. Finished work is kept, no file is half-written.
+        141: the reader of the output closed it, e.g. `| head`.
     """
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.reconfigure(errors="replace")  # a terminal that cannot show ≤ shows ?
     log.handlers = [TqdmHandler()]
     log.setLevel(logging.INFO)
-    processes.stop_on_signals()
     try:
+        signals.stop_on_signals()
         main()
         print(end="", flush=True)
-        processes.ignore_signals()  # all is done
+        signals.ignore_signals()  # everything is done
     except InputError as error:
-        sys.exit(_complain(error, 2))
+        sys.exit(_report(_one_line(error), 2))
     except KeyboardInterrupt as error:
-        number = error.number if isinstance(error, processes.Stopped) else signal.SIGINT
-        what = signal.strsignal(number).lower()
-        sys.exit(_complain(f"{what}: what is finished is kept, the same command goes on from there", 128 + number))
+        number = getattr(error, "number", signal.SIGINT)
+        sys.exit(_report(signals.describe_signal(number), 128 + number))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:
-        sys.exit(_complain(describe_os_error(error), 2))
+        sys.exit(_report(_one_line(describe_os_error(error)), 2))
 
 
-def _complain(message, status: int) -> int:
-    processes.ignore_signals()
-    traceback.clear_frames(sys.exception().__traceback__)  # ends progress bars and workers: the line is the last one
-    print(f"{Path(sys.argv[0]).name}: error: {' '.join(str(message).split())}", file=sys.stderr)
+def _one_line(error: InputError | str) -> str:
+    return f"{Path(sys.argv[0]).name}: error: {' '.join(str(error).split())}"
+
+
+def _report(line: str, status: int) -> int:
+    """Print the last line of a run that is given up; returns `status`."""
+    signals.ignore_signals()
+    error = sys.exception()
+    if error is not None:
+        traceback.clear_frames(error.__traceback__)  # ends progress bars and workers, so that the line is the last one
+    print(line, file=sys.stderr)
     return status

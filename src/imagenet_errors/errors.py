@@ -1,13 +1,14 @@
-"""Mistakes of users, told in one line."""
+"""Errors that the user can mend, each told in one line."""
 
 import difflib
 import errno
 from collections.abc import Iterable
+from pathlib import Path
 
 ADVICE = {
     errno.ENOSPC: "make room",
     errno.EDQUOT: "your quota is used up, make room",
-    errno.EROFS: "it cannot be written, choose another folder",
+    errno.EROFS: "it is read-only, choose another folder",
     errno.EACCES: "get the permission, or choose another folder",
     errno.EPERM: "get the permission, or choose another folder",
     errno.EIO: "the disk or the network fails, check it",
@@ -25,42 +26,43 @@ class InputError(Exception):
 
 
 class ProtectedFileError(InputError):
-    """A file that cannot be used although nothing is wrong with it: it must not be overwritten."""
+    """A file that cannot be used and must not be overwritten, because its content may be valid."""
 
 
 class NewerSchemaError(ProtectedFileError):
-    """A file that a newer version of this repository wrote: it must be neither read nor overwritten."""
+    """A file written by a newer version of this repository."""
 
 
 class UnreadableFileError(ProtectedFileError):
-    """A file that the machine does not let us read, for want of a permission or for a failing disk."""
+    """A file that the operating system does not let us read, for lack of a permission or because of a failing disk."""
 
 
 class ModelError(Exception):
-    """A model that cannot be downloaded, built or run, told in one line: a row of failures.csv, and the run goes on."""
+    """A model that cannot be downloaded, built or run, told in one line: a row of failures.csv; the run continues."""
 
 
-def describe_os_error(error: OSError, path="") -> str:
-    """What the operating system refused, where, and what to do."""
+def describe_os_error(error: OSError, path: Path | str = "") -> str:
+    """What the operating system refused, where, and what to do; `path` replaces the path that the error names."""
     where = [str(place) for place in (path or error.filename,) if place]
-    return ": ".join([*where, error.strerror or str(error), ADVICE.get(error.errno, "choose another folder")])
+    advice = ADVICE.get(error.errno or 0, "choose another folder")
+    return ": ".join([*where, error.strerror or str(error), advice])
 
 
-def describe_unknown(kind: str, name: str, names: Iterable[str]) -> str:
-    """`unknown model 'resnet5', did you mean 'resnet50'?`, or the names there are where none is close."""
+def describe_unknown(what: str, name: str, names: Iterable[str]) -> str:
+    """`unknown model 'resnet5', did you mean 'resnet50'?`, or the first 20 of `names` where none is similar."""
     names = list(names)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if close:
-        return f"unknown {kind} {name!r}, did you mean {close[0]!r}?"
-    return f"unknown {kind} {name!r}, there are {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}"
+        return f"unknown {what} {name!r}, did you mean {close[0]!r}?"
+    return f"unknown {what} {name!r}, choose one of {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}"
 
 
 def describe_exception(error: BaseException) -> str:
-    """What a library's exception says, in one line of at most 300 characters, with its kind."""
+    """A library's exception in one line of at most 300 characters, with its type."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
 
 
 def escape_name(name: str) -> str:
-    """A file's name as a part of one line: what is no printable character is escaped as Python does it."""
+    """A file's name as part of one line: unprintable characters are escaped as Python does it."""
     return "".join(part if part.isprintable() else part.encode("unicode_escape").decode() for part in name)

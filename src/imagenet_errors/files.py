@@ -1,7 +1,8 @@
-"""How files are written and read: completely or not at all, and with every fault told in one line.
+"""Writing files completely or not at all, and reading them with every error told in one line.
 
 Every writer writes a temporary file beside the target and renames it, so a file that exists is complete. Every reader
-raises `InputError` for a file that is missing, damaged or malformed, and `UnreadableError` for one that may be whole.
+raises `InputError` for a file that is missing, damaged or malformed, and its subclass `UnreadableFileError` for a file
+that the operating system does not let us read.
 """
 
 import csv
@@ -16,6 +17,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,17 +25,19 @@ from imagenet_errors import processes
 from imagenet_errors.errors import InputError, NewerSchemaError, UnreadableFileError, describe_os_error
 
 RESERVE = 256 << 20  # bytes of a disk that large files leave free
+DIRECTORY_ENTRY = b"PK\1\2"  # first bytes of each entry of a zip archive's directory
+Value = TypeVar("Value")
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` and rename it to `path` once it is completely written.
 
-    The temporary name tells host and process. What killed processes of this host left for the same file is removed;
-    other hosts' processes may be at work.
+    The temporary name contains host and process. Temporary files of the same target that killed processes of this host
+    left are removed; those of other hosts stay, because their processes may be running.
 
     Raises:
-        OSError: naming `path`, where it cannot be written.
+        OSError: where `path` cannot be written; it names `path`.
     """
     ours = f".{path.name}.{socket.gethostname()}."
     temporary = path.with_name(f"{ours}{os.getpid()}.tmp")
@@ -63,7 +67,7 @@ def _remove_leftovers(folder: Path, ours: str) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the new name outlive a power cut, where the file system can do that."""
+    """Make the new name survive a power failure, on file systems that support it."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -77,7 +81,7 @@ def write_text(path: Path, text: str) -> None:
         file.write(text)
 
 
-def write_json(path: Path, value) -> None:
+def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -93,37 +97,38 @@ def write_csv(
 
 def write_npz(path: Path, **arrays: np.ndarray) -> None:
     with atomic_write(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # mypy takes an array for `allow_pickle`
 
 
 def refuse_unreadable(error: Exception, path: Path) -> None:
-    """Raises `UnreadableError` where what a reader raised says nothing of the bytes in the file."""
-    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: a place before the file
+    """Raise `UnreadableFileError` for an error that does not concern the file's bytes, e.g. a missing permission."""
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: a negative offset in the file
         raise UnreadableFileError(describe_os_error(error, path)) from None
 
 
-def check_schema(path: Path, version, newest: int, advice: str) -> None:
-    """Raises `NewerSchemaError` for a version beyond `newest`, `InputError` for one that is no version."""
+def check_schema(path: Path, version: object, newest: int, advice: str) -> None:
+    """Raise `NewerSchemaError` for a version above `newest`, `InputError` for anything but a positive integer."""
     if type(version) is not int or version < 1:
-        raise InputError(f"{path} has the schema {version!r}, which is none of ours: {advice}")
+        raise InputError(f"{path} has the schema version {version!r}, which is not a positive integer: {advice}")
     if version > newest:
         raise NewerSchemaError(f"{path} has schema {version}, newer than {newest}: update this repository")
 
 
-def _refuse_constant(name: str):
-    raise ValueError(f"{name} is no JSON number")
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
 
 
-def _unique_keys(pairs: list) -> dict:
+def _unique_keys(pairs: list[tuple[str, Value]]) -> dict[str, Value]:
     unique = dict(pairs)
     if len(unique) < len(pairs):
         keys = [key for key, _ in pairs]
         duplicate = next(key for key in unique if keys.count(key) > 1)
-        raise ValueError(f"{duplicate!r} stands twice")
+        raise ValueError(f"the key {duplicate!r} occurs twice")
     return unique
 
 
 def read_text(path: Path) -> str:
+    """Read a UTF-8 text."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -131,19 +136,21 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise UnreadableFileError(describe_os_error(error, path)) from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no UTF-8 text ({error.reason} at byte {error.start}): fetch it again") from None
+        raise InputError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): fetch it again") from None
 
 
 def read_whole_text(path: Path) -> str:
-    """A text whose last line ends as the others do. Raises `InputError` where it breaks off."""
+    """Read a text whose last line ends with a line break; without one it may be truncated: `InputError`."""
     text = read_text(path)
     if not text.endswith("\n"):
-        raise InputError(f"{path} breaks off in its last line: restore it from the repository, or end that line")
+        raise InputError(
+            f"{path} may be truncated, its last line has no end: restore it from the repository, or end it"
+        )
     return text
 
 
-def read_json(path: Path):
-    """Read a JSON file; a key that stands twice in an object is an error."""
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a key that occurs twice in an object is an error."""
     try:
         return json.loads(read_text(path), object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -151,7 +158,7 @@ def read_json(path: Path):
 
 
 def read_json_objects(path: Path) -> dict:
-    """Read one JSON object, or one object per line, as one dictionary; a key that stands twice is an error."""
+    """Read one JSON object, or one object per line, as one dictionary; a key that occurs twice is an error."""
     text = read_text(path)
     try:
         try:
@@ -161,7 +168,7 @@ def read_json_objects(path: Path) -> dict:
                 raise
             parts = [json.loads(line, object_pairs_hook=list) for line in text.splitlines() if line.strip()]
         if not all(isinstance(part, list) and all(isinstance(pair, tuple) for pair in part) for part in parts):
-            raise ValueError("an object is expected")
+            raise ValueError("not an object")
         return _unique_keys([pair for part in parts for pair in part])
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is malformed JSON ({error}): correct it or fetch it again") from None
@@ -173,7 +180,7 @@ def read_csv(path: Path, columns: list[str], delimiter: str = ",") -> list[dict[
     try:
         found, rows = reader.fieldnames, list(reader)
     except csv.Error as error:
-        raise InputError(f"{path} is no table ({error}): restore it from the repository") from None
+        raise InputError(f"{path} is not a CSV table ({error}): restore it from the repository") from None
     if found != columns:
         raise InputError(f"{path} has the columns {found}, not {columns}: restore it from the repository")
     for line, row in enumerate(rows, start=2):
@@ -195,11 +202,17 @@ def check_table(path: Path) -> None:
 def read_npz(
     path: Path, *names: str, optional: tuple[str, ...] = (), advice: str = "run collect_predictions.py again"
 ) -> dict[str, np.ndarray]:
-    """Read the named arrays of an archive, and the optional ones where they are there; `advice` says who writes it.
+    """Read arrays of an npz archive, none of them pickled.
+
+    Args:
+        path: The archive.
+        *names: Arrays that must be there.
+        optional: Arrays that are read where they are there.
+        advice: For the error, how the file is made.
 
     Raises:
-        InputError: where the file is missing, no such archive, damaged in any way, or lacks one of `names`.
-        UnreadableError: where it may be whole.
+        InputError: where the file is missing, damaged in any way, or lacks one of `names`.
+        UnreadableFileError: where the operating system does not let us read it.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -207,30 +220,32 @@ def read_npz(
             if missing:
                 raise InputError(f"{path} lacks the array {missing[0]!r}: {advice}")
             arrays = {name: archive[name] for name in (*names, *optional) if name in archive}
-            for member in archive.zip.infolist():  # a damaged directory hides some in the names of others
+            for member in archive.zip.infolist():  # a damaged directory can rename members, or hide them in others
                 archive.zip.open(member).close()
+                if DIRECTORY_ENTRY in member.comment + member.extra:
+                    raise ValueError(f"damaged directory at {member.filename}")
     except FileNotFoundError:
         raise InputError(f"{path} is missing: {advice.removesuffix(' again')}") from None
     except InputError:
         raise
-    except Exception as error:  # NumPy, zipfile and zlib raise a dozen different kinds for damaged bytes
+    except Exception as error:  # NumPy, zipfile and zlib raise a dozen different types for damaged bytes
         refuse_unreadable(error, path)
-        raise InputError(f"{path} is no readable npz archive ({error}): {advice}") from None
+        raise InputError(f"{path} is not a readable npz archive ({error}): {advice}") from None
     if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-        raise InputError(f"{path} holds something that is no array: {advice}")
+        raise InputError(f"{path} has a member that is not an array: {advice}")
     return arrays
 
 
 def as_texts(names: np.ndarray, path: Path, advice: str) -> np.ndarray:
-    """Names from an archive as str; bytes are decoded. Raises `InputError` where they are no UTF-8."""
+    """Names from an npz archive as str; bytes are decoded. Raises `InputError` where they are not UTF-8."""
     try:
         return np.char.decode(names, "utf-8") if names.dtype.kind == "S" else names.astype(str)
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} holds names that are no UTF-8 ({error}): {advice}") from None
+        raise InputError(f"{path} holds names that are not UTF-8 ({error}): {advice}") from None
 
 
-def fingerprint(*parts) -> str:
-    """A short hash of arrays and texts: equal for equal contents, whatever the machine."""
+def fingerprint(*parts: object) -> str:
+    """A short hash of arrays and texts: equal for equal contents, on every machine."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
@@ -242,11 +257,11 @@ def fingerprint(*parts) -> str:
 
 
 def check_room(folder: Path, num_bytes: int) -> None:
-    """Raise `InputError` where `folder`'s disk has no room for `num_bytes` more, and for other programs besides."""
+    """Raise `InputError` where `num_bytes` more would leave less than RESERVE bytes free on `folder`'s disk."""
     there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free
     if num_bytes > free - RESERVE:
         raise InputError(
-            f"{folder} has {free:,} bytes free, and {num_bytes:,} are to come (with {RESERVE:,} to spare):"
+            f"{folder} has {free:,} bytes free, {num_bytes:,} are needed and {RESERVE:,} must stay free:"
             " make room, or choose another folder"
         )

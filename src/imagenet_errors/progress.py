@@ -1,4 +1,4 @@
-"""Progress bars, and log lines that do not tear them."""
+"""Progress bars, and log lines that are printed above them."""
 
 import logging
 import sys

@@ -388,7 +388,7 @@ def test_truncated_file_ends_in_a_traceback(here, analyse, name):
     whole = (here / name).read_bytes()
     for kept in (0, len(whole) - 30):
         (here / name).write_bytes(whole[:kept])
-        assert refused(analyse(), here / name, "no readable npz archive")
+        assert refused(analyse(), here / name, "not a readable npz archive")
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "incomplete"])

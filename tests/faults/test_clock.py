@@ -1,6 +1,6 @@
-"""The clock is set back, or was wrong when files were written: nothing is done twice, left out or changed for that.
+"""A clock that is set back, or was wrong when files were written, has no effect.
 
-What another clock would show, the tests set: the times of all files, and what Python says the time is.
+The tests set the times of all files and the time that Python tells.
 """
 
 import json
@@ -21,13 +21,13 @@ from tests.helpers.one_of_each import collect, evaluate, files_of
 
 pytest_plugins = ("tests.helpers.one_of_each", "tests.helpers.http_server", "tests.helpers.tiny_clip")
 YEAR = 365 * 24 * 3600
-CLOCKS = {"1970": 0, "in a year": YEAR}
+CLOCKS = [pytest.param(0, id="1970"), pytest.param(YEAR, id="in a year", marks=pytest.mark.heavy)]
 
 
 @pytest.fixture(params=CLOCKS)
 def clock(request, monkeypatch):
-    """`clock(folder)`: have all files in it be of another time, which it also is now, or was before a change back."""
-    shift, begin = CLOCKS[request.param], time.time()
+    """`clock(folder)` sets the clock, and the times of all files in the folder."""
+    shift, begin = request.param, time.time()
 
     def now() -> float:
         return begin + shift if shift else 0.0
@@ -48,7 +48,7 @@ def world(one_of_each, tmp_path, monkeypatch):
     return tmp_path / "world"
 
 
-def test_finished_work_is_done_again(world, clock, capsys):
+def test_finished_work_is_kept(world, clock, capsys):
     """Analyses, predictions and conversions are kept, and the tables are the same."""
     before = files_of(world)
     clock(world)
@@ -61,7 +61,7 @@ def test_finished_work_is_done_again(world, clock, capsys):
     assert {name for name in after if after[name] != before.get(name)} <= {"artefacts/imagenet/archive.json"}
 
 
-def test_a_stale_analysis_is_kept_for_it_is_younger(world, clock, capsys):
+def test_stale_analysis_is_recomputed_though_it_is_younger(world, clock, capsys):
     """Times decide nothing: contents do."""
     path = world / "artefacts" / "superclasses.json"
     path.write_text(path.read_text().rstrip().removesuffix("}") + ', "another": [["fish"]]}')
@@ -73,7 +73,7 @@ def test_a_stale_analysis_is_kept_for_it_is_younger(world, clock, capsys):
     assert "2 analysed again because its inputs have changed" in said
 
 
-def test_another_archive_of_an_older_time_passes_for_the_first(world, clock, capsys):
+def test_another_archive_of_an_older_time_is_read(world, clock, capsys):
     """As a copy that keeps times would be: its size or its time differ."""
     clock(world)
     archive = world / "artefacts" / "models-imagenet.tar.gz"
@@ -83,7 +83,7 @@ def test_another_archive_of_an_older_time_passes_for_the_first(world, clock, cap
     assert "1 archived analyses converted" in capsys.readouterr().err
 
 
-def test_leftovers_of_the_future_stay(tmp_path, clock):
+def test_leftovers_of_the_future_are_removed(tmp_path, clock):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     left = tmp_path / f".a.txt.{os.uname().nodename}.{dead.pid}.tmp"
@@ -93,7 +93,7 @@ def test_leftovers_of_the_future_stay(tmp_path, clock):
     assert not left.exists()
 
 
-def test_a_lock_of_the_future_is_held(tmp_path, clock):
+def test_lock_file_of_the_future_is_free(tmp_path, clock):
     with locks.locked(tmp_path, "imagenet/me"):
         pass
     clock(tmp_path)
@@ -101,7 +101,7 @@ def test_a_lock_of_the_future_is_held(tmp_path, clock):
         assert mine
 
 
-def test_blocks_of_the_future_are_embedded_again(embed, embedded, clock):
+def test_blocks_of_the_future_are_kept(embed, embedded, clock):
     embedded.stop_at = 2
     assert embed("--block", 8, what=["images"]).status == 130
     clock(embed.folder)
@@ -113,7 +113,7 @@ def test_blocks_of_the_future_are_embedded_again(embed, embedded, clock):
     assert not {file for block in done for file in block} & {file for block in embedded for file in block}
 
 
-def test_a_part_of_the_future_is_fetched_from_its_beginning(server, waits, tmp_path, clock):
+def test_download_of_the_future_is_continued(server, waits, tmp_path, clock):
     server.headers, server.breaks_at = {"ETag": '"1"'}, 100_000
     waits.then = lambda: clock(tmp_path)
     download_file(server.url, tmp_path / "file")
@@ -121,7 +121,7 @@ def test_a_part_of_the_future_is_fetched_from_its_beginning(server, waits, tmp_p
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
-def test_a_run_takes_less_than_no_time(world, clock, monkeypatch):
+def test_run_time_is_positive_when_the_clock_is_set_back(world, clock, monkeypatch):
     """The clock is set back while a model runs."""
     metadata = world / "artefacts" / "sample" / "own--own.build" / "metadata.json"
     metadata.unlink()

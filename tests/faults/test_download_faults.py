@@ -277,7 +277,7 @@ class TestDisk:
 
     def test_download_without_room_is_refused(self, server, path, monkeypatch):
         self.free(monkeypatch, len(CONTENT) - 1)
-        with pytest.raises(InputError, match="bytes free, and 251,000 are to come"):
+        with pytest.raises(InputError, match="bytes free, 251,000 are needed"):
             download_file(server.url, path)
         assert list(path.parent.iterdir()) == []
 

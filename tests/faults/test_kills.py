@@ -16,9 +16,8 @@ from tests.test_download_artefacts import CONTENTS, write_downloads
 pytestmark = pytest.mark.heavy
 
 pytest_plugins = ("tests.helpers.tiny_clip", "tests.helpers.fault_runs", "tests.helpers.http_server")
-KILLS = 50  # of each task, at random moments, by `make check-all`
-KILLS_IN_SUITE = 2
-CALLS = 10  # of the file system that each task is killed at, by `make check-all`
+KILLS = 50  # of each task, at random moments
+CALLS = 10  # of the file system that each task is killed at
 STEPS = 8  # of a chain: in each the run comes so much farther
 KILLED = {  # the tasks, and their share of KILLS
     "collect": 0.5,
@@ -57,20 +56,13 @@ def kill_and_rerun(task: Task, tmp_path, number: int) -> None:
         task.check_rerun(folder)
 
 
-@pytest.mark.parametrize("name", sorted(KILLED.keys() - {"collect_with_workers"}))
-def test_a_killed_run_cannot_be_repeated(tasks, name, tmp_path):
-    kill_and_rerun(tasks(name), tmp_path, KILLS_IN_SUITE)
-
-
-@pytest.mark.heavy
 @pytest.mark.parametrize("name", KILLED)
-def test_some_moment_to_be_killed_is_a_bad_one(tasks, name, tmp_path):
+def test_run_killed_at_any_moment_is_continued(tasks, name, tmp_path):
     kill_and_rerun(tasks(name), tmp_path, int(KILLS * KILLED[name]))
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("name", KILLED)
-def test_a_kill_between_two_calls_of_the_system_is_a_bad_one(tasks, name, tmp_path):
+def test_run_killed_before_any_call_of_the_system_is_continued(tasks, name, tmp_path):
     """Right before a file is opened, renamed, removed or synchronised."""
     task = tasks(name)
     for call in task.calls(tmp_path, CALLS, removals=True):
@@ -81,8 +73,7 @@ def test_a_kill_between_two_calls_of_the_system_is_a_bad_one(tasks, name, tmp_pa
         task.check_rerun(folder)
 
 
-def test_blocks_that_are_put_together_stay_for_ever(tasks, tmp_path):
-    """Killed while they are removed."""
+def test_run_killed_while_it_removes_blocks_is_continued(tasks, tmp_path):
     task, parts = tasks("embed"), "train_clip_embeddings.parts"
     folder = task.folder(tmp_path)
     last = task.calls(tmp_path, 2, removals=True, below=parts)[-1]
@@ -103,21 +94,17 @@ def chain(task: Task, folder) -> int:
     return step - 1
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.heavy] * (name != "convert")) for name in KILLED]
-)
-def test_a_run_that_is_killed_again_and_again_never_ends(tasks, name, tmp_path):
+@pytest.mark.parametrize("name", KILLED)
+def test_run_killed_again_and_again_ends(tasks, name, tmp_path):
     task = tasks(name)
     assert chain(task, task.folder(tmp_path)) > 1
 
 
-@pytest.mark.parametrize("number", [KILLS_IN_SUITE, pytest.param(KILLS, marks=pytest.mark.heavy)])
-def test_a_killed_download_cannot_be_repeated(warm, server, tmp_path, number):
+def test_killed_download_is_continued(warm, server, tmp_path):
     """All files of a server on this machine, and its archive unpacked."""
     server.files, server.content = {f"/{what}": content for what, content in CONTENTS.items()}, None
     (tmp_path / "before").mkdir()
     write_downloads(tmp_path / "before", server)
     flags = ("--what", "all")
-    kill_and_rerun(
-        Task(warm, "fetch", tmp_path / "before", "download_artefacts", flags, {"no_proxy": "*"}), tmp_path, number
-    )
+    task = Task(warm, "fetch", tmp_path / "before", "download_artefacts", flags, {"no_proxy": "*"})
+    kill_and_rerun(task, tmp_path, KILLS)

@@ -34,7 +34,7 @@ def run_read_only(task, folder, where):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_a_folder_that_cannot_be_written_ends_in_a_traceback(tasks, name, tmp_path):
+def test_read_only_folder_is_told_in_one_line(tasks, name, tmp_path):
     task = tasks(name)
     folder = task.folder(tmp_path)
     check_told(run_read_only(task, folder, folder), folder, errno.EROFS)
@@ -42,8 +42,8 @@ def test_a_folder_that_cannot_be_written_ends_in_a_traceback(tasks, name, tmp_pa
 
 
 @pytest.mark.parametrize("name", FINISHED)
-def test_finished_work_needs_to_be_written(tasks, name, tmp_path):
-    """Nor does it need locks."""
+def test_finished_work_is_kept_in_a_read_only_folder(tasks, name, tmp_path):
+    """Without locks, too."""
     task = tasks(name)
     folder = task.folder(tmp_path)
     assert task.run(folder).status == task.undisturbed[0]
@@ -59,7 +59,7 @@ def test_finished_work_needs_to_be_written(tasks, name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["analyse", "collect_tables"])
-def test_results_that_cannot_be_written_cost_the_analyses(tasks, name, tmp_path):
+def test_read_only_results_cost_no_analyses(tasks, name, tmp_path):
     task = tasks(name)
     folder = task.folder(tmp_path)
     results = folder / "results"
@@ -71,7 +71,7 @@ def test_results_that_cannot_be_written_cost_the_analyses(tasks, name, tmp_path)
 
 
 @pytest.mark.parametrize("flag", ["--verify", "--list"])
-def test_looking_is_writing(tasks, flag, tmp_path):
+def test_verify_and_list_write_nothing(tasks, flag, tmp_path):
     task = tasks("take")
     folder = task.folder(tmp_path)
     task.run(folder)

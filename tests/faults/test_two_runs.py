@@ -11,10 +11,11 @@ from tests.test_download_artefacts import CONTENTS, write_downloads
 pytestmark = pytest.mark.heavy
 
 pytest_plugins = ("tests.helpers.tiny_clip", "tests.helpers.fault_runs", "tests.helpers.http_server")
-PAIRS = 5  # of each task, by `make check-all`
-TOGETHER = ("collect", "collect_with_workers", "embed", "analyse", "convert", "convert_in_place", "collect_tables")
-ALSO = ("collect_again", "compare", "export", "unpack", "take", "note_weights", "summary", "committed")
-heavy = pytest.mark.heavy
+PAIRS = 5  # of each task
+NAMES = (
+    *("collect", "collect_with_workers", "collect_again", "embed", "analyse", "convert", "convert_in_place"),
+    *("collect_tables", "compare", "export", "unpack", "take", "note_weights", "summary", "committed"),
+)
 
 
 def run_both(task: Task, tmp_path, number: int = 0) -> list:
@@ -30,39 +31,29 @@ def run_both(task: Task, tmp_path, number: int = 0) -> list:
     return ends
 
 
-@pytest.mark.parametrize("name", sorted({*TOGETHER} - {"collect_with_workers", "analyse"}))  # see below
-def test_two_runs_damage_what_they_share(tasks, name, tmp_path):
-    task = tasks(name)
-    ends = run_both(task, tmp_path)
-    assert [end.status for end in ends] == [task.undisturbed[0]] * 2, ends
-
-
-@heavy
-@pytest.mark.parametrize("name", TOGETHER + ALSO)
-def test_two_runs_meet_at_a_bad_moment(tasks, name, tmp_path):
+@pytest.mark.parametrize("name", NAMES)
+def test_two_runs_leave_what_one_leaves(tasks, name, tmp_path):
     task = tasks(name)
     for number in range(PAIRS):
         ends = run_both(task, tmp_path, number)
         assert [end.status for end in ends] == [task.undisturbed[0]] * 2, ends
 
 
-def test_two_analyses_of_one_model_are_made(tasks, tmp_path):
-    """The models are shared out."""
+def test_two_runs_share_the_models(tasks, tmp_path):
     ends = run_both(tasks("analyse"), tmp_path)
     assert [end.status for end in ends] == [0, 0]
     analysed = [re.search(r"(\d+) analysed", end.stderr) for end in ends]
     assert sum(int(found[1]) for found in analysed if found) == 3
 
 
-@pytest.mark.parametrize("number", [1, pytest.param(PAIRS, marks=heavy)])
-def test_two_downloads_of_a_file_mix(warm, server, tmp_path, number):
+def test_two_downloads_of_a_file_do_not_mix(warm, server, tmp_path):
     """One of them fetches a file; the other says who is at it, or finds it there."""
     server.files, server.content = {f"/{what}": content for what, content in CONTENTS.items()}, None
     (tmp_path / "before").mkdir()
     write_downloads(tmp_path / "before", server)
     flags = ("--what", "annotations", "mistakes", "tables", "logits")
     task = Task(warm, "fetch", tmp_path / "before", "download_artefacts", flags, {"no_proxy": "*"})
-    for count in range(number):
+    for count in range(PAIRS):
         folder, begin = task.folder(tmp_path, str(count)), tmp_path / f"begin {count}"
         runs = [task.start(folder, Fault("wait_for", (str(begin),))) for _ in range(2)]
         begin.touch()

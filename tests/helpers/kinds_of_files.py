@@ -133,7 +133,7 @@ KINDS = {
         "models-imagenet.tar.gz", CONVERT, archive, True, (f"{OLD}/errors_analysis.parquet", "imagenet/archive.json")
     ),
     "contents of the archive": Kind(
-        "imagenet/archive.json", EVALUATE, lambda at, _: convert.read_contents(at, "imagenet")
+        "imagenet/archive.json", EVALUATE, lambda at, _: convert.read_contents(at, "imagenet"), True
     ),
     "embedded images": Kind("imagenet/clip_image_embeddings.npz", EVALUATE, npz("sample_files"), True),
     "embedded prompts": Kind("clip_text_embeddings.npz", EVALUATE, npz("prompts"), True),

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,7 +39,7 @@ MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 32, 4096, 1 << 14, 1 << 
 PR_SET_CHILD_SUBREAPER = 36  # of its prctl.h
 LEFT_WORKERS = 98  # for an exit status: what the run started outlived it
 NO_NAMESPACE = 99  # exit status of a run whose disk could not be arranged
-SECONDS_FOR_WORKERS = 5  # to end after the run that they are of
+SECONDS_FOR_WORKERS = 60  # to end after their run; a bound, for they end at once
 
 
 class Fault(NamedTuple):
@@ -145,7 +146,7 @@ def read_only(folder: str) -> None:
 
 def without_reserve() -> None:
     """Large files are begun on a disk that is nearly full."""
-    for name in ("files", "download", "tarballs", "public_data"):
+    for name in ("files", "download", "public_files", "paper_archive.tar_reader"):
         importlib.import_module(f"imagenet_errors.{name}").check_room = lambda *_: None
 
 
@@ -265,8 +266,9 @@ def _await(run: int, ended: dict[int, int]) -> int:
         if pid:
             _reap(pid, status, ended)
         elif time.monotonic() > end:
-            os.killpg(run, signal.SIGKILL)
-            ended[run] = LEFT_WORKERS
+            with suppress(ProcessLookupError):  # they have ended just now
+                os.killpg(run, signal.SIGKILL)
+                ended[run] = LEFT_WORKERS
         else:
             time.sleep(0.002)
     return ended.pop(run)

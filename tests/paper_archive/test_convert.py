@@ -737,16 +737,42 @@ def test_archive_that_was_replaced_is_not_read(tmp_path, collect, contents, few)
     assert len(tables(tmp_path / "results")["all"]) == 12
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"models": 5}', "old"])
+def test_analyses_of_a_replaced_archive_are_converted_again(tmp_path, collect, few, group_classes):
+    """Where the pickle is another; the user's own analysis of a model stays."""
+    path, content = tmp_path / "models-imagenet.tar.gz", {model: from_pandas(frame) for model, frame in few.items()}
+    member = "imagenet/{}/errors_analysis.pkl".format
+    pack(path, {member(model): content[model] for model in MODELS} | {member("same"): content[MODELS[0]]})
+    (tmp_path / "imagenet").mkdir()
+    put_inputs(tmp_path, few[MODELS[0]])
+    put_own(tmp_path, OWN, np.roll(few[MODELS[0]].top1, 1))
+    assert collect("--perform_error_analysis", "--collect_results").status == 0
+    before = {model: stored(tmp_path, model).stat().st_mtime_ns for model in (*MODELS, "same", OWN)}
+    swapped = dict(zip(MODELS, MODELS[::-1], strict=True)) | {"same": MODELS[0], OWN: MODELS[0]}
+    pack(path, {member(model): content[other] for model, other in swapped.items()})
+    done = collect()
+    assert done.status == 0
+    assert {line for line in done.stderr.splitlines() if "converted again" in line} == {
+        f"{model}: converted again because the archive was replaced by another" for model in MODELS
+    }
+    found = {model: few[other] for model, other in swapped.items()}
+    assert rows_are(tmp_path / "results", found, group_classes, (*MODELS, "same", OWN))
+    after = {model: stored(tmp_path, model).stat().st_mtime_ns for model in before}
+    assert {model for model in before if after[model] == before[model]} == {"same", OWN}
+    assert "again" not in collect().stderr
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"models": 5}', "old", "another model"])
 def test_damaged_note_of_an_archive_stops_a_run(tmp_path, collect, contents, content):
     """archive.json is ours: without it, or with rubbish in its place, the archive is read again."""
     pack(tmp_path / "models-imagenet.tar.gz", contents)
     assert collect().status == 0
     note = tmp_path / "imagenet" / "archive.json"
     whole = note.read_text()
-    note.write_text(json.dumps({key: value for key, value in json.loads(whole).items() if key != "models"}))
-    if content != "old":
-        note.write_text(content)
+    if content == "old":
+        content = json.dumps({key: value for key, value in json.loads(whole).items() if key != "models"})
+    elif content == "another model":
+        content = whole.replace("m--03", "m--33")
+    note.write_text(content)
     done = collect()
     assert done.status == 0, done.stderr
     assert note.read_text() == whole

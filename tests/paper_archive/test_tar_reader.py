@@ -430,7 +430,7 @@ class TestUnpack:
 
     def test_archive_without_room_is_refused(self, path, folder, monkeypatch):
         monkeypatch.setattr("shutil.disk_usage", lambda _: type("usage", (), {"free": (256 << 20) + 2800}))
-        with pytest.raises(InputError, match="bytes free, and 2,818 are to come"):
+        with pytest.raises(InputError, match="bytes free, 2,818 are needed"):
             unpack(path, folder)
         assert below(folder) == {}
 

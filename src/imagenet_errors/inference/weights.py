@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from imagenet_errors.download import download_file
 from imagenet_errors.errors import ModelError, describe_exception
 from imagenet_errors.models.weight_files import HubCode, HubFile, PackageFile, UrlFile, WeightFile, missing
 

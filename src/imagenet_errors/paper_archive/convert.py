@@ -3,13 +3,17 @@
 An archive is `models-<dataset>.tar.gz`, as it is or unpacked: `<dataset>/<model>/{metadata.json, errors_analysis.pkl}`.
 """
 
+import faulthandler
 import gc
+import hashlib
+import json
 import logging
 import os
 import random
 import resource
 import time
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from collections.abc import Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,7 +25,7 @@ from imagenet_errors.dataset.annotations import non_prototypical_files
 from imagenet_errors.dataset.classes import load_classes
 from imagenet_errors.dataset.dataset_table import DATASETS
 from imagenet_errors.errors import InputError, ProtectedFileError
-from imagenet_errors.files import atomic_write, check_schema, read_json, write_json
+from imagenet_errors.files import atomic_write, check_schema, fingerprint, read_json, write_json
 from imagenet_errors.formats import error_analyses, image_tables
 from imagenet_errors.paper_archive import tar_reader
 from imagenet_errors.paper_archive.analysis_frames import Reader
@@ -33,7 +37,7 @@ log = logging.getLogger(__name__)
 LARGEST = 1 << 30  # bytes of a pickle; the paper's have 16 MB
 MEMORY = 8 << 30  # bytes that reading one may take ...
 SECONDS = 60  # ... and seconds of a processor
-CONTENTS_SCHEMA = 1  # of archive.json
+CONTENTS_SCHEMA = 2  # of archive.json
 
 
 @dataclass(frozen=True)
@@ -54,24 +58,31 @@ class Conversion:
         """Whether a valid analysis is there, whoever made it, or one that must not be touched."""
         return self.why(model) is None
 
-    def why(self, model: str) -> str | None:
-        """Why a model is to be converted: nothing special, or what is wrong; None where it is not."""
+    def why(self, model: str, is_replaced: bool = False) -> str | None:
+        """Why a model is to be converted: "" if it has no analysis, else what is wrong with it; None if it is not.
+
+        Args:
+            model: A `model_dir_id`.
+            is_replaced: Whether the archive held another analysis of the model before.
+        """
         path = self.artefacts.analysis(self.dataset, model)
         if not path.exists():
             return ""
         try:
-            image_table = error_analyses.read(path, model).image_table
+            analysis = error_analyses.read(path, model)
         except ProtectedFileError:
             return None
         except InputError as error:
             return str(error)
-        has_images = image_tables.locate(path, image_table).exists()
-        return None if has_images else f"its image table {image_table} is missing"
+        if is_replaced and analysis.is_archived:
+            return "the archive was replaced by another"
+        has_images = image_tables.locate(path, analysis.image_table).exists()
+        return None if has_images else f"its image table {analysis.image_table} is missing"
 
-    def convert(self, model: str, content: bytes | None) -> None:
+    def convert(self, model: str, content: bytes | None, is_replaced: bool) -> None:
         """Write the analysis in the pickle `content`, or else in the model's own file, unless one is there already."""
         with locks.locked(self.artefacts.root, f"{self.dataset}/{model}"):
-            if self.is_done(model):
+            if self.why(model, is_replaced) is None:
                 return
             source = self.artefacts.archived(self.dataset, model)
             if content is None:
@@ -171,52 +182,54 @@ class _Work:
     count: int = 0
     faults: dict[str, str] = field(default_factory=dict)
 
-    def submit(self, model: str, content: bytes | None = None) -> None:
+    def submit(self, model: str, content: bytes | None = None, is_replaced: bool = False) -> None:
         while len(self.pending) >= 2 * self.jobs:
             self._settle(wait(self.pending, return_when=FIRST_COMPLETED).done)
         if self.pool is None:
             self.pool = self.pools.enter_context(processes.pool(self.jobs))
         try:
-            self.pending[self.pool.submit(_convert, self.conversion, model, content)] = model, content
+            task = model, content, is_replaced
+            self.pending[self.pool.submit(_convert, self.conversion, *task)] = task
         except BrokenProcessPool:
             self.pool = None
             self.finish()
-            self.submit(model, content)
+            self.submit(model, content, is_replaced)
 
     def finish(self) -> None:
         self._settle(wait(self.pending).done)
 
-    def _settle(self, futures) -> None:
+    def _settle(self, futures: Iterable[Future]) -> None:
         for future in futures:
-            model, content = self.pending.pop(future)
+            model, *_ = task = self.pending.pop(future)
             try:
                 fault = future.result()
             except BrokenProcessPool:
                 self.pool = None
-                fault = self._alone(model, content)
+                fault = self._alone(*task)
             self.count += 1
             if fault is not None:
                 self.faults[model] = fault
 
-    def _alone(self, model: str, content: bytes | None) -> str | None:
+    def _alone(self, model: str, content: bytes | None, is_replaced: bool) -> str | None:
         try:
             with ProcessPoolExecutor(1, initializer=processes.follow_parent) as pool:
-                return pool.submit(_convert, self.conversion, model, content).result()
+                return pool.submit(_convert, self.conversion, model, content, is_replaced).result()
         except BrokenProcessPool:
             path = self.conversion.artefacts.archived(self.conversion.dataset, model)
             return f"{path} is refused, for reading it takes all time or memory: get it from its source"
 
 
-def _convert(conversion: Conversion, model: str, content: bytes | None) -> str | None:
+def _convert(conversion: Conversion, model: str, content: bytes | None, is_replaced: bool) -> str | None:
     """In a process of its own; returns what is wrong with the archived analysis."""
     _prepare_worker()
     resource.setrlimit(
         resource.RLIMIT_CPU, (int(time.process_time()) + SECONDS, resource.getrlimit(resource.RLIMIT_CPU)[1])
     )
     try:
-        conversion.convert(model, content)
+        conversion.convert(model, content, is_replaced)
     except InputError as error:
         return str(error)
+    return None
 
 
 @cache
@@ -232,6 +245,7 @@ def _prepare_worker() -> None:
     A few bytes of a hostile pickle can ask for all the memory there is.
     """
     gc.disable()
+    faulthandler.disable()  # the parent tells in one line which pickle ended this process
     size = Path("/proc/self/statm")
     if size.exists():
         now = int(size.read_text().split()[0]) * resource.getpagesize()
@@ -256,20 +270,30 @@ def _unread(conversion: Conversion) -> Path | None:
         raise
     except InputError as error:
         if artefacts.archive_contents(dataset).exists():
-            log.info(f"{archive}: read again, for {error}")
+            log.info(f"{archive}: read again because {error}")
         return archive
     return None if is_of(contents, archive) and all(map(conversion.is_done, contents["models"])) else archive
 
 
 def read_contents(artefacts: Artefacts, dataset: str) -> dict:
-    """What is known of the archive: its state and `models`. Raises `InputError` where that is missing or malformed."""
+    """What is known of the archive: its size and time, and `models`: the sha256 of each model's pickle.
+
+    Raises:
+        InputError: where archive.json is missing, damaged, or an earlier version's.
+    """
     path = artefacts.archive_contents(dataset)
     contents = read_json(path)
-    models = contents.get("models") if isinstance(contents, dict) else None
-    if not isinstance(models, list) or not all(isinstance(model, str) for model in models):
-        raise InputError(f"{path} does not list the models of an archive: remove it")
+    if not isinstance(contents, dict):
+        raise InputError(f"{path} is not a JSON object: remove it")
     check_schema(path, contents.get("schema_version"), CONTENTS_SCHEMA, "remove it")
+    if contents.pop("fingerprint", None) != _fingerprint(contents):
+        raise InputError(f"{path} is damaged or was written by an earlier version: remove it")
     return contents
+
+
+def _fingerprint(contents: dict) -> str:
+    """Of all that archive.json holds besides."""
+    return fingerprint(json.dumps(contents, sort_keys=True))
 
 
 def is_of(contents: dict, archive: Path) -> bool:
@@ -289,14 +313,20 @@ def _convert_archive(conversion: Conversion, archive: Path, work: _Work) -> Inpu
         models = _convert_members(conversion, archive, work)
     except InputError as error:
         return error
-    contents = _state(archive) | {"models": sorted(models)}
-    write_json(conversion.artefacts.archive_contents(conversion.dataset), contents)
+    contents = _state(archive) | {"models": dict(sorted(models.items()))}
+    path = conversion.artefacts.archive_contents(conversion.dataset)
+    write_json(path, contents | {"fingerprint": _fingerprint(contents)})
+    return None
 
 
-def _convert_members(conversion: Conversion, archive: Path, work: _Work) -> list[str]:
-    """Returns the models in the archive."""
+def _convert_members(conversion: Conversion, archive: Path, work: _Work) -> dict[str, str]:
+    """Returns the models in the archive, with the sha256 of their pickles."""
     artefacts, dataset = conversion.artefacts, conversion.dataset
-    models = []
+    models: dict[str, str] = {}
+    try:
+        known = read_contents(artefacts, dataset)["models"]
+    except InputError:  # the archive was not read before
+        known = {}
     for member in tar_reader.read_members(archive, tar_reader.Limits(member=LARGEST), f"converting {archive.name}"):
         match member.name.removeprefix("artefacts/").split("/"):
             case [folder, model, "metadata.json"] if folder == dataset:
@@ -305,12 +335,14 @@ def _convert_members(conversion: Conversion, archive: Path, work: _Work) -> list
                     with atomic_write(path) as temporary:
                         temporary.write_bytes(member.file.read())
             case [folder, model, "errors_analysis.pkl"] if folder == dataset:
-                models.append(model_dir_id(model))
-                why = conversion.why(models[-1])
+                model, content = model_dir_id(model), member.file.read()
+                models[model] = hashlib.sha256(content).hexdigest()
+                is_replaced = known.get(model, models[model]) != models[model]
+                why = conversion.why(model, is_replaced)
                 if why:
-                    log.info(f"{models[-1]}: converted again because {why}")
+                    log.info(f"{model}: converted again because {why}")
                 if why is not None:
-                    work.submit(models[-1], member.file.read())
+                    work.submit(model, content, is_replaced)
             case _:
                 log.info(f"{archive}: {member.name} is passed over, for it is no part of {dataset}'s analyses")
     return models
