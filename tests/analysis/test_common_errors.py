@@ -47,7 +47,7 @@ def stored(analysed) -> list[list[tuple]]:
 
 
 @pytest.mark.parametrize("error_type", FLAGS)
-def test_list_is_that_of_a_plain_recount(analysed, stored, classes, error_type):
+def test_list_equals_a_plain_recount(analysed, stored, classes, error_type):
     times, about = Counter(), {}
     for model in stored:
         for file, target, labels, pred, kind in model:
@@ -67,11 +67,11 @@ def test_list_is_that_of_a_plain_recount(analysed, stored, classes, error_type):
     assert text in (analysed / "stdout.txt").read_text()
 
 
-def test_out_of_vocabulary_errors_are_not_listed_as_none_where_the_test_was_skipped(analysed):
+def test_out_of_vocabulary_list_is_not_written_where_the_test_was_skipped(analysed):
     assert not (analysed / "results/common_error_samples/most_common_fg-OOV.txt").exists()
 
 
-def test_printed_number_of_pairs_is_that_of_a_plain_recount(shared, analysed, stored):
+def test_printed_number_of_pairs_equals_a_plain_recount(shared, analysed, stored):
     with open(shared / "published/spurious_pairs.csv", newline="") as file:
         spurious = {frozenset((int(row["class_a"]), int(row["class_b"]))) for row in csv.DictReader(file)}
     seen = {
@@ -122,7 +122,7 @@ ENTRY = re.compile(
 
 
 @pytest.mark.parametrize("flag", FLAGS.values())
-def test_layout_of_the_published_list_comes_out_again(shared, classes, flag):
+def test_layout_equals_that_of_the_published_list(shared, classes, flag):
     """Models are made up so that the published triples have their counts and ranks; the text must be the same."""
     text = (shared / f"published/common_error_samples/most_common_{flag}.txt").read_bytes().decode()
     entries = [match.groupdict() for match in ENTRY.finditer(text)]

@@ -84,14 +84,14 @@ def test_written_header_is_the_published_one(shared, analysed, group):
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_no_image_falls_between_correct_and_error(written, group):
+def test_correct_images_and_errors_add_up(written, group):
     for row in written[group]:
         correct, errors = int(row["num_group_correct"]), int(row["num_group_top1_errors"])
         assert int(row["num_group_samples"]) == correct + errors
         assert sum(int(row[column]) for column in SHOWN.values()) <= errors
 
 
-def test_what_is_over_all_images_is_the_same_in_the_four_tables(written):
+def test_columns_over_all_images_are_equal_in_the_four_tables(written):
     for column in ("model_dir_id", "num_all_samples", "num_all_top1_errors", "mla_all"):
         assert len({tuple(row[column] for row in rows) for rows in written.values()}) == 1, column
     for row in written["all"]:
@@ -105,7 +105,7 @@ def test_models_keep_the_order_of_their_folders(analysed, written):
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_cells_that_need_the_open_world_test_are_empty_and_not_zero(written, group):
+def test_cells_that_need_the_open_world_test_are_empty(written, group):
     for row in written[group]:
         assert {row[column] for column in OPEN_WORLD_CELLS + SOFT_ACCURACIES} == {""}
 
@@ -124,7 +124,7 @@ def test_imagenet_accuracies_are_those_of_the_same_table(written):
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_counts_and_accuracies_are_those_of_a_plain_recount(analysed, written, group_classes, group):
+def test_counts_and_accuracies_equal_a_plain_recount(analysed, written, group_classes, group):
     frame = read_joined(analysed / f"artefacts/imagenet/{MODEL}/errors_analysis.parquet").to_pandas()
     images = [
         (int(target), set(labels.tolist()), kind)
@@ -176,14 +176,14 @@ def complete(context) -> dict[str, dict]:
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_the_seven_types_add_up_to_the_errors(complete, group):
+def test_seven_error_types_add_up_to_the_errors(complete, group):
     row = complete[group]
     assert sum(row[column] for column in ERROR_CELLS) == row["num_group_top1_errors"]
     assert min(row[column] for column in ERROR_CELLS if column != "num_non_prototypical") > 0
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_no_cell_but_those_of_imagenet_m_is_empty(complete, group):
+def test_only_cells_of_imagenet_m_are_empty_after_the_open_world_test(complete, group):
     assert {column for column in stats_tables.columns("imagenet") if complete[group][column] is None} == {
         *IMAGENET_M_CELLS
     }
@@ -213,7 +213,7 @@ def test_minor_and_explainable_accuracies_forgive_the_right_types(context, compl
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_imagenet_m_counts_accepted_predictions_only_and_no_problematic_images(shared, context, group_classes, group):
+def test_imagenet_m_errors_are_unaccepted_predictions_on_unproblematic_images(shared, context, group_classes, group):
     analysis = with_open_world(context, MODEL)
     images = context.images
     names = [file.split("/")[1] for file in images.files]
@@ -294,7 +294,7 @@ def test_imagenet_a_tables_repeat_the_accuracy_on_imagenet(imagenet_a, written):
     ("column", "tolerance"),
     [("num_collapsed_mappings", 0.5), ("num_ambiguous", 1.5), ("num_same_superclass", 2.5)],
 )
-def test_error_portions_do_not_leave_the_published_trend(shared, written, column, tolerance):
+def test_error_portions_follow_the_published_trend(shared, written, column, tolerance):
     """Shares of the errors in percentage points; measured: at most 0.35, 1.22 and 2.09 points off."""
     published = read(shared / "published/stats-imagenet/non_problematic_stats_all.csv")
     off = {
@@ -322,13 +322,13 @@ def trend(published: list[dict[str, str]], row: dict[str, str], column: str) -> 
     return sum(share(other, column) for other in near) / len(near)
 
 
-def test_committed_tables_are_of_other_code(analysed):
+def test_committed_tables_equal_those_of_this_code(analysed):
     for path in (REPOSITORY / "stats-imagenet").glob("*.csv"):
         made = pd.read_csv(analysed / "results" / "stats-imagenet" / path.name)
         pd.testing.assert_frame_equal(pd.read_csv(path), made, rtol=0, atol=1e-9)
 
 
-def test_committed_lists_are_of_other_code(analysed):
+def test_committed_lists_equal_those_of_this_code(analysed):
     committed = {path.name: path.read_text() for path in (REPOSITORY / "common_error_samples").glob("*.txt")}
     made = {path.name: path.read_text() for path in (analysed / "results" / "common_error_samples").glob("*.txt")}
     assert committed == made

@@ -128,17 +128,17 @@ def assert_types(published, chosen: np.ndarray, open_world: str) -> None:
     assert not lines, "\n".join(lines)
 
 
-def test_published_overlap_label_and_fine_grained_errors_keep_their_types_and_get_no_company(published):
+def test_exactly_the_published_overlap_multi_label_and_fine_grained_errors_get_these_types(published):
     early = [CODES_BY_FLAG[flag] for flag in BEFORE_OPEN_WORLD]
     _, expected, kinds = published
     assert_types(published, np.isin(expected, early) | np.isin(kinds["skipped"], early), "skipped")
 
 
-def test_published_later_types_survive_a_skipped_open_world_test(published):
+def test_published_types_after_the_open_world_test_are_reproduced_where_it_is_skipped(published):
     assert_types(published, np.isin(published[1], [CODES_BY_FLAG[flag] for flag in AFTER_OPEN_WORLD]), "skipped")
 
 
-def test_every_published_decision_comes_out_again_with_the_open_world_test(published):
+def test_every_published_decision_is_reproduced_with_the_open_world_outcomes(published):
     assert_types(published, np.ones(len(published[0]), bool), "given")
 
 
@@ -180,7 +180,7 @@ def plain_decisions(context, plain_images, facts):
     return {model: decide_plainly(images, predictions(model, files)["top1"][rows], facts) for model in context.models}
 
 
-def test_whole_array_decisions_are_the_plain_ones_for_twelve_models(context, plain_decisions):
+def test_decisions_of_twelve_models_equal_the_plain_ones(context, plain_decisions):
     assert (len(plain_decisions), {len(decisions) for decisions in plain_decisions.values()}) == (12, {20_000})
     for model, plain in plain_decisions.items():
         decisions = decide(context.images, ModelFiles(context, model).top1, context.relations)
@@ -192,7 +192,7 @@ def test_whole_array_decisions_are_the_plain_ones_for_twelve_models(context, pla
         assert wrong == []
 
 
-def test_whole_array_decisions_are_the_plain_ones_with_the_open_world_test(context, plain_images, facts):
+def test_decisions_with_open_world_outcomes_equal_the_plain_ones(context, plain_images, facts):
     images, _, _ = plain_images
     top1 = ModelFiles(context, "pytorch--resnet18").top1
     says = np.random.default_rng(0).random(len(images)) < 0.5
@@ -202,7 +202,7 @@ def test_whole_array_decisions_are_the_plain_ones_with_the_open_world_test(conte
     assert ours == list(map(but_superclasses, plain))
 
 
-def test_deciding_many_models_at_once_does_not_mix_them_up(context):
+def test_many_models_at_once_are_decided_as_each_alone(context):
     top1 = np.array([ModelFiles(context, model).top1 for model in context.models])
     assert top1.shape == (12, 20_000)
     at_once = decide(context.images, top1, context.relations)
@@ -212,7 +212,7 @@ def test_deciding_many_models_at_once_does_not_mix_them_up(context):
             assert np.array_equal(getattr(at_once, name)[row], values), (context.models[row], name)
 
 
-def test_nothing_is_lost_or_shifted_in_stored_decisions(analysed, plain_images, plain_decisions):
+def test_stored_decisions_equal_the_plain_ones(analysed, plain_images, plain_decisions):
 
     images, _, _ = plain_images
     for model, plain in plain_decisions.items():
@@ -225,7 +225,7 @@ def test_nothing_is_lost_or_shifted_in_stored_decisions(analysed, plain_images, 
         assert table["multi_label"].to_pylist() == [labels for _, _, labels, _ in images]
 
 
-def test_overlapping_classes_are_directed_and_all_there():
+def test_overlapping_classes_equal_the_plain_table():
     pairs = [(target, also) for target, many in plain_taxonomy.OVERLAPPING.items() for also in sorted(many)]
     assert np.argwhere(overlap()).tolist() == sorted(map(list, pairs))
 
@@ -254,7 +254,7 @@ def of_archive(strings: list[str]) -> tuple[str | None, str, list[str]]:
     return note, ARCHIVED_TYPES[error_type], details
 
 
-def test_types_and_notes_agree_with_the_archive(context, archived):
+def test_error_types_and_notes_equal_those_of_the_archive(context, archived):
     decisions, frame, _ = archived
     undecided = {"spurious_correlation", "non_prototypical", "model_failure"}
     for row, strings in enumerate(frame.error_types):
@@ -266,7 +266,7 @@ def test_types_and_notes_agree_with_the_archive(context, archived):
             assert (our_note, ours) == (note, error_type), frame.img_rel_path.iloc[row]
 
 
-def test_details_agree_with_the_archive(context, archived):
+def test_details_equal_those_of_the_archive(context, archived):
     decisions, frame, top1 = archived
     compared = Counter()
     for row, strings in enumerate(frame.error_types):
@@ -304,7 +304,7 @@ def relations_of(superclasses_of: dict[int, set[str]], pairs: set[frozenset[int]
 
 @settings(max_examples=400)
 @given(st.lists(IMAGE, min_size=1, max_size=6), MEMBERSHIPS, PAIRS, st.integers(1, 3), st.booleans(), st.data())
-def test_rare_combinations_are_decided_as_plainly(images, superclasses_of, pairs, num_models, skipped, data):
+def test_random_combinations_are_decided_as_by_plain_code(images, superclasses_of, pairs, num_models, skipped, data):
     targets, labels, problematic, non_prototypical = zip(*images, strict=True)
     annotated = images_of([f"n/{row}" for row in range(len(images))], targets, labels, non_prototypical, problematic)
     grid = st.lists(st.tuples(CLASS, st.booleans()), min_size=len(images), max_size=len(images))

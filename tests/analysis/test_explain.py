@@ -35,7 +35,7 @@ SAID = {  # of unproblematic images: the sentences after the prediction, and how
 
 
 @pytest.mark.parametrize("name", SAID)
-def test_explanation_contradicts_the_decision(context, decided, name):
+def test_explanation_agrees_with_the_decision(context, decided, name):
     before, last = SAID[name]
     for row in np.flatnonzero((decided.error_types == CODES[name]) & ~context.images.problematic)[:20]:
         lines = explain(context, context.images.files[row], MODEL)
@@ -48,7 +48,7 @@ def test_explanation_contradicts_the_decision(context, decided, name):
 
 
 @pytest.mark.parametrize("name", ["like_target", "co_occurs_with_target", "fine_grained", "model_failure"])
-def test_explanation_forgets_that_the_image_is_problematic(context, decided, name):
+def test_explanation_says_that_the_image_is_problematic(context, decided, name):
     for row in np.flatnonzero((decided.error_types == CODES[name]) & context.images.problematic)[:20]:
         lines = explain(context, context.images.files[row].partition("/")[2], MODEL.replace("--", "/"))
         assert lines[4].startswith("The image is problematic")
@@ -56,7 +56,7 @@ def test_explanation_forgets_that_the_image_is_problematic(context, decided, nam
         assert noted == ([NOTES[decided.notes[row]].title] if decided.notes[row] != NO_NOTE else [])
 
 
-def test_explanation_claims_tests_that_do_not_apply(context, decided):
+def test_explanation_gives_only_tests_that_apply(context, decided):
     """An image without accepted labels is said to fail no test that looks at them."""
     empty = (context.images.labels < 0).all(axis=1)
     for row in np.flatnonzero(empty)[:20]:
@@ -65,7 +65,7 @@ def test_explanation_claims_tests_that_do_not_apply(context, decided):
         assert not any("no accepted label" in line or "among the accepted" in line for line in lines)
 
 
-def test_superclasses_that_are_not_shared_are_named(context, decided):
+def test_only_shared_superclasses_are_named(context, decided):
     fine_grained = np.flatnonzero(decided.error_types == CODES["fine_grained"])
     for row in fine_grained[:200]:
         matching = context.images.labels[row][decided.matching[row]]

@@ -84,21 +84,21 @@ def check_against_plain(world, made, pairs) -> list:
     return plain
 
 
-def test_random_embeddings_are_decided_otherwise_than_plainly(world, few, pairs):
+def test_random_embeddings_are_decided_as_by_plain_code(world, few, pairs):
     plain = check_against_plain(world, few, pairs)
     assert all(verdict.num_prompts for verdict in plain)
     assert 0.2 < np.mean([verdict.says for verdict in plain]) < 0.8
 
 
 @pytest.mark.parametrize("number", [1, 2, 7])
-def test_ties_of_equal_embeddings_go_to_a_later_prompt(world, few, pairs, number):
+def test_ties_of_equal_embeddings_go_to_the_first_prompt(world, few, pairs, number):
     which = np.random.default_rng(8).integers(0, number, len(few.prompts))
     plain = check_against_plain(world, replace(few, texts=few.texts[which]), pairs)
     if number == 1:  # all score alike: the prediction itself wins
         assert not any(verdict.says for verdict in plain)
 
 
-def test_ties_of_different_embeddings_go_to_a_later_prompt(world, few, pairs):
+def test_ties_of_different_embeddings_go_to_the_first_prompt(world, few, pairs):
     """Cosines are exactly 0.25, 0.5 or 0.75, whatever the other coordinates are."""
     texts, images = few.texts.copy(), np.zeros_like(few.images)
     texts[:, 0] = np.random.default_rng(9).integers(1, 4, len(texts)) / 4
@@ -106,14 +106,14 @@ def test_ties_of_different_embeddings_go_to_a_later_prompt(world, few, pairs):
     check_against_plain(world, replace(few, texts=texts, images=images), pairs)
 
 
-def test_image_that_equals_every_prompt_is_out_of_vocabulary(world, few, pairs):
+def test_image_that_equals_every_prompt_is_in_the_vocabulary(world, few, pairs):
     same = replace(few, texts=np.tile(few.texts[:1], (len(few.texts), 1)), images=np.tile(few.texts[:1], (300, 1)))
     for verdict in check_against_plain(world, same, pairs):
         assert not verdict.says
         assert [score for *_, score in verdict.best] == pytest.approx([1 / verdict.num_prompts] * len(verdict.best))
 
 
-def test_one_text_of_two_synsets_is_given_to_the_later(world, few):
+def test_text_of_two_synsets_belongs_to_the_first(world, few):
     """Both synsets score alike, and the earlier decides whether the image is out of vocabulary."""
     cases = []
     for pred in range(0, 1000, 2):
@@ -129,7 +129,7 @@ def test_one_text_of_two_synsets_is_given_to_the_later(world, few):
     assert all(first[1] == second[1] and first[0] != second[0] for first, second in twins)
 
 
-def test_fewer_than_five_prompts_are_filled_up(world):
+def test_fewer_than_five_prompts_give_as_many_proposals(world):
     """Superclasses may leave a class alone; the rest of the five is empty, and none of it wins."""
     pred, target = min(
         ((pred, target) for pred in range(1000) for target in (0, 999) if not world.share(pred, target)),
@@ -141,7 +141,7 @@ def test_fewer_than_five_prompts_are_filled_up(world):
     assert len(plain[0].best) == plain[0].num_prompts == len(world.prompts(pred, target))
 
 
-def test_eleventh_neighbour_opens_the_gate(few, pairs, world):
+def test_prompts_are_compared_only_where_one_of_ten_neighbours_shares_a_superclass(few, pairs, world):
     alone = next(row for row, (pred, _) in enumerate(pairs) if sum(world.share(pred, c) for c in range(1000)) == 1)
     pred, target = pairs[alone]
     indices = np.full((2, 50), target)
@@ -217,7 +217,7 @@ def stored(tested, model, *columns):
     return read_joined(path, list(columns)).to_pydict()
 
 
-def test_stored_types_are_not_the_plain_ones(tested, plain):
+def test_stored_error_types_equal_the_plain_ones(tested, plain):
     models, rows, _ = plain
     assert (len(models), len(rows)) == (12, 20_000)
     for model, decided in models.items():
@@ -226,7 +226,7 @@ def test_stored_types_are_not_the_plain_ones(tested, plain):
         assert list(zip(*found.values(), strict=True)) == expected, model
 
 
-def test_stored_outcomes_are_not_the_plain_ones(tested, plain):
+def test_stored_outcomes_equal_the_plain_ones(tested, plain):
     asked = opened = said = 0
     for model, decided in plain[0].items():
         found = stored(tested, model, "num_prompts", "top5")
@@ -243,7 +243,7 @@ def test_stored_outcomes_are_not_the_plain_ones(tested, plain):
     assert 0.2 < said / opened < 0.8
 
 
-def test_stored_neighbours_are_those_of_other_images(tested, made, plain):
+def test_stored_neighbours_are_those_of_the_image(tested, made, plain):
     rows = plain[1]
     for model in ("imagenetx--ViT", "pytorch--vgg16"):
         path = tested / "artefacts/imagenet" / model / "errors_analysis.parquet"
@@ -255,7 +255,7 @@ def test_stored_neighbours_are_those_of_other_images(tested, made, plain):
         assert np.array_equal(file, train_files()[index])
 
 
-def test_tables_have_empty_cells_after_the_test(tested, plain):
+def test_tables_are_complete_after_the_test(tested, plain):
     models, _, problematic = plain
     types = {
         "num_collapsed_mappings": "class_overlap",
@@ -286,7 +286,7 @@ def test_tables_have_empty_cells_after_the_test(tested, plain):
                 assert table[column].tolist() == expected
 
 
-def test_finished_test_is_called_provisional(tested):
+def test_nothing_is_called_provisional_after_the_test(tested):
     printed = (tested / "stdout.txt").read_text() + (tested / "stderr.txt").read_text()
     assert "12 analysed" in printed
     for word in ("at most", "≤", "skipped", "provisional", "not listed"):
@@ -308,7 +308,7 @@ ENTRY = re.compile(
 )
 
 
-def test_list_of_out_of_vocabulary_errors_has_other_proposals(tested, plain, made):
+def test_list_of_out_of_vocabulary_errors_shows_the_plain_proposals(tested, plain, made):
     models, rows, problematic = plain
     text = (tested / "results/common_error_samples/most_common_fg-OOV.txt").read_text()
     assert text in (tested / "stdout.txt").read_text()
@@ -332,7 +332,7 @@ def test_list_of_out_of_vocabulary_errors_has_other_proposals(tested, plain, mad
             assert float(ours[2][:-1]) == pytest.approx(100 * theirs[2], abs=0.0051)
 
 
-def test_accuracy_on_imagenet_waits_for_embeddings_that_it_does_not_need(call, small):
+def test_accuracy_on_imagenet_needs_no_embeddings(call, small):
     """ImageNet-A's tables repeat it; ImageNet's files of embeddings may be damaged, or large."""
     (small / "imagenet-a/me--mine").mkdir(parents=True)
     np.savez(small / "imagenet-a/samples_info.npz", sample_files=["n01498041/a.jpg"], targets=[6])

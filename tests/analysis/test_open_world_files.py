@@ -71,7 +71,7 @@ def why(analyse, file) -> list[str]:
 # --- from run to run -------------------------------------------------------------------------------------------------
 
 
-def test_outcome_is_stored_in_part(here, analyse):
+def test_outcome_is_stored_completely(here, analyse):
     assert analyse().status == 0
     assert types(here) == TESTED
     (number, best), closed = stored(here, "num_prompts", "top5")
@@ -80,7 +80,7 @@ def test_outcome_is_stored_in_part(here, analyse):
 
 
 @pytest.mark.parametrize("changed", ["image", "prompt", "tenth neighbour"])
-def test_outcome_of_other_embeddings_is_kept(here, analyse, made, changed):
+def test_outcome_of_changed_embeddings_is_made_again(here, analyse, made, changed):
     analyse()
     assert "1 kept" in analyse(ANALYSE).stderr
     if changed == "image":
@@ -99,7 +99,7 @@ def test_outcome_of_other_embeddings_is_kept(here, analyse, made, changed):
         assert says == "model_failure"
 
 
-def test_damaged_analysis_is_made_again_without_the_test(here, analyse):
+def test_damaged_analysis_is_made_again_with_the_test(here, analyse):
     """It counts as current until its rows are read, so its pairs are not among those tested for all models at once."""
     analyse()
     path = here / "imagenet/me--mine/errors_analysis.parquet"
@@ -111,7 +111,7 @@ def test_damaged_analysis_is_made_again_without_the_test(here, analyse):
 
 
 @pytest.mark.parametrize("gone", [(), CLIP_FILES])
-def test_asking_to_skip_keeps_tested_outcomes(here, analyse, made, gone):
+def test_skipping_on_request_replaces_tested_outcomes(here, analyse, made, gone):
     analyse()
     take_away(here, gone)
     done = analyse(ANALYSE, "--open_world", "skip")
@@ -125,7 +125,7 @@ def test_asking_to_skip_keeps_tested_outcomes(here, analyse, made, gone):
 
 
 @pytest.mark.parametrize("gone", [CLIP_FILES, [NEIGHBOURS]])
-def test_stored_outcomes_are_lost_with_the_embeddings(here, analyse, gone):
+def test_stored_outcomes_are_kept_without_the_embeddings(here, analyse, gone):
     before = analyse(ANALYSE, "--collect_results", "--list_most_common_errors").stdout
     take_away(here, gone)
     done = analyse(ANALYSE, "--collect_results", "--list_most_common_errors")
@@ -136,7 +136,7 @@ def test_stored_outcomes_are_lost_with_the_embeddings(here, analyse, gone):
 
 
 @pytest.mark.parametrize("gone", [CLIP_FILES, [IMAGES], [NEIGHBOURS], [TEXTS]])
-def test_files_are_not_named_that_the_test_lacks(here, analyse, gone):
+def test_first_missing_file_is_named(here, analyse, gone):
     take_away(here, gone)
     first = here / gone[0]
     line = next(line for line in analyse().stderr.splitlines() if "the open-world test is skipped" in line)
@@ -147,7 +147,7 @@ def test_files_are_not_named_that_the_test_lacks(here, analyse, gone):
     assert refused(done, first, "is missing")
 
 
-def test_outcomes_of_other_predictions_stand_without_embeddings(here, analyse):
+def test_outcomes_of_changed_predictions_are_dropped_without_embeddings(here, analyse):
     analyse()
     take_away(here)
     np.savez(here / "imagenet/me--mine/preds.npz", top1=np.array([SWING, TRIPOD]))
@@ -156,14 +156,14 @@ def test_outcomes_of_other_predictions_stand_without_embeddings(here, analyse):
     assert types(here)[0] == SKIPPED[0]
 
 
-def test_explanation_is_another_without_embeddings(here, analyse):
+def test_explanation_is_the_same_without_embeddings(here, analyse):
     analyse()
     at_first, closed = why(analyse, FILES[0]), why(analyse, FILES[1])
     take_away(here)
     assert (why(analyse, FILES[0]), why(analyse, FILES[1])) == (at_first, closed)
 
 
-def test_explanation_hides_what_the_test_said(here, analyse, made):
+def test_explanation_gives_the_outcome_of_the_test(here, analyse, made):
     analyse()
     lines, best = why(analyse, FILES[0]), stored(here, "top5")[0][0]
     assert lines[0].endswith(": fine-grained out-of-vocabulary")
@@ -183,7 +183,7 @@ def test_explanation_hides_what_the_test_said(here, analyse, made):
     assert PROVISIONAL in done.stdout.splitlines()
 
 
-def test_models_with_and_without_outcomes_are_mixed_up(here, analyse):
+def test_only_the_model_without_outcomes_is_provisional(here, analyse):
     """Added after the embeddings went: the new model alone is provisional, in tables and the printed summary."""
     analyse()
     take_away(here)
@@ -199,7 +199,7 @@ def test_models_with_and_without_outcomes_are_mixed_up(here, analyse):
     assert done.stdout.count("potentially OOV, detected by CLIP") == 1
 
 
-def test_list_shows_the_proposals_of_a_later_model(classes):
+def test_list_shows_the_proposals_of_the_first_model_with_the_error(classes):
     """Of two models with the same error the first is asked, with the row of the image."""
     images = images_of(["n/a", "n/b"], [0, 0], [[0], [0]], [False] * 2, [False] * 2)
     code, failure = CODES["out_of_vocabulary"], CODES["model_failure"]
@@ -230,7 +230,7 @@ def neighbours(folder):
     return [row[0] and [tuple(one.values()) for one in row[0]] for row in stored(folder, "neighbours")]
 
 
-def test_neighbours_are_stored_unasked_or_under_other_names(here, analyse):
+def test_neighbours_are_stored_under_the_names_of_training_images(here, analyse):
     analyse(ANALYSE, "--without_neighbours")
     assert neighbours(here) == [None, None]
     (here / "imagenet/me--mine/errors_analysis.parquet").unlink()
@@ -254,7 +254,7 @@ def test_analyses_with_and_without_neighbours_replace_each_other(here, analyse):
     assert table.exists()
 
 
-def test_names_in_bytes_end_in_a_traceback(here, analyse):
+def test_file_names_may_be_bytes(here, analyse):
     """NumPy writes names so that were bytes; samples_info.npz may hold them."""
     write_train(here)
     with np.load(here / "train_clip_embeddings.npz") as archive:
@@ -267,7 +267,7 @@ def test_names_in_bytes_end_in_a_traceback(here, analyse):
     assert refused(analyse(), here / IMAGES)
 
 
-def test_neighbours_beyond_the_training_images_end_in_a_traceback(here, analyse):
+def test_neighbours_beyond_the_training_images_are_refused(here, analyse):
     write_npz_train(here, 800)
     assert refused(analyse(), "train_clip_embeddings.npz")
 
@@ -296,27 +296,27 @@ def scaled(folder, name, row, factor):
 
 
 @pytest.mark.parametrize(("name", "factor"), [(IMAGES, 0), (TEXTS, np.nan)])
-def test_vector_without_direction_decides(here, analyse, made, name, factor):
+def test_vector_without_direction_is_refused(here, analyse, made, name, factor):
     scaled(here, name, 1, factor)
     which = FILES[1] if name == IMAGES else made.prompts[1]
     assert refused(analyse(), here / name, f"embedding of {which} has length", "compute_clip_embeddings.py")
 
 
 @pytest.mark.parametrize("factor", [0, 1.02, 0.98, np.nan, np.inf, -np.inf, 1e38])
-def test_vector_of_another_length_is_read(here, made, factor):
+def test_vector_that_is_not_of_unit_length_is_refused(here, made, factor):
     scaled(here, TEXTS, 1, factor)
     with pytest.raises(InputError, match=f"{made.prompts[1]} has length"):
         read_embeddings(here / TEXTS, "prompts")
 
 
 @pytest.mark.parametrize("factor", [0.995, 1.005])
-def test_vector_of_nearly_unit_length_is_refused_or_kept_as_it_is(here, factor):
+def test_vector_of_nearly_unit_length_is_normalised(here, factor):
     scaled(here, TEXTS, 1, factor)
     assert np.linalg.norm(read_embeddings(here / TEXTS, "prompts").vectors[1]) == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", [IMAGES, TEXTS])
-def test_half_precision_is_refused_or_not_renormalised(here, analyse, made, name):
+def test_half_precision_is_normalised(here, analyse, made, name):
     with np.load(here / name) as archive:
         half = archive["embeddings"].astype(np.float16)
     spoil(here / name, embeddings=half)
@@ -328,30 +328,30 @@ def test_half_precision_is_refused_or_not_renormalised(here, analyse, made, name
 
 
 @pytest.mark.parametrize("name", CLIP_FILES)
-def test_two_clips_are_mixed(here, analyse, name):
+def test_embeddings_of_two_clips_are_refused(here, analyse, name):
     spoil(here / name, clip=np.array("another"))
     assert refused(analyse(), "two CLIPs are mixed", "is of another", f"is of {CLIP}", here / name)
 
 
 @pytest.mark.parametrize("name", CLIP_FILES)
-def test_file_that_names_no_clip_fits_none(here, analyse, name):
+def test_file_that_names_no_clip_is_accepted(here, analyse, name):
     spoil(here / name, clip=None)
     assert analyse().status == 0
     assert types(here) == TESTED
 
 
-def test_embeddings_without_a_clip_are_written_unreadably(tmp_path):
+def test_embeddings_without_a_clip_are_read_as_written(tmp_path):
     path = tmp_path / "some.npz"
     write_embeddings(path, "prompts", Embeddings(path, np.array(["a"]), units(1, 0), None))
     assert read_embeddings(path, "prompts").clip is None
 
 
-def test_other_dimensions_end_in_a_traceback(here, analyse):
+def test_different_dimensions_are_refused(here, analyse):
     spoil(here / IMAGES, embeddings=np.eye(2, 31, dtype=np.float32))
     assert refused(analyse(), "31 dimensions", "32", here / IMAGES, here / TEXTS)
 
 
-def test_prompt_without_an_embedding_is_not_named(here, analyse, made):
+def test_prompt_without_an_embedding_is_named(here, analyse, made):
     spoil(here / TEXTS, prompts=made.prompts[1:], embeddings=made.texts[1:])
     unasked = analyse("--explain", FILES[1], "--model", "me/mine")
     assert refused(unasked, here / TEXTS, "lacks the prompt", repr(str(made.prompts[0])))
@@ -361,13 +361,13 @@ def test_prompt_without_an_embedding_is_not_named(here, analyse, made):
 
 
 @pytest.mark.parametrize("files", [FILES[::-1], FILES[:1], [*FILES, "n01440764/ILSVRC2012_val_00000295.JPEG"]])
-def test_embeddings_of_other_images_decide(here, analyse, files):
+def test_embeddings_of_other_images_are_refused(here, analyse, files):
     spoil(here / IMAGES, sample_files=np.array(files), embeddings=units(len(files), 1))
     assert refused(analyse(), here / IMAGES, "of other images", here / "imagenet/samples_info.npz")
 
 
 @pytest.mark.parametrize("shape", [(2, 10), (3, 50), (100,)])
-def test_another_number_of_neighbours_decides(here, analyse, shape):
+def test_wrong_number_of_neighbours_is_refused(here, analyse, shape):
     zeros = np.zeros(shape, np.int32)
     spoil(here / NEIGHBOURS, topk_train_indices=zeros, topk_train_targets=zeros)
     assert refused(analyse(), here / NEIGHBOURS, "50 for each of 2 images")
@@ -376,7 +376,7 @@ def test_another_number_of_neighbours_decides(here, analyse, shape):
 @pytest.mark.parametrize(
     ("name", "array"), [(IMAGES, "embeddings"), (IMAGES, "sample_files"), (TEXTS, "prompts"), (TEXTS, "embeddings")]
 )
-def test_embeddings_without_names_or_names_without_embeddings(here, analyse, name, array):
+def test_missing_or_misshapen_array_is_refused(here, analyse, name, array):
     spoil(here / name, **{array: None})
     assert refused(analyse(), here / name, f"lacks the array {array!r}")
     spoil(here / name, **{array: np.zeros(5, int)})
@@ -384,7 +384,7 @@ def test_embeddings_without_names_or_names_without_embeddings(here, analyse, nam
 
 
 @pytest.mark.parametrize("name", CLIP_FILES)
-def test_truncated_file_ends_in_a_traceback(here, analyse, name):
+def test_truncated_file_is_refused(here, analyse, name):
     whole = (here / name).read_bytes()
     for kept in (0, len(whole) - 30):
         (here / name).write_bytes(whole[:kept])
@@ -392,7 +392,7 @@ def test_truncated_file_ends_in_a_traceback(here, analyse, name):
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "incomplete"])
-def test_message_sends_to_the_script_of_predictions(here, analyse, damage):
+def test_message_names_the_script_that_makes_the_file(here, analyse, damage):
     if damage == "missing":
         take_away(here, [IMAGES])
     elif damage == "truncated":
@@ -402,7 +402,7 @@ def test_message_sends_to_the_script_of_predictions(here, analyse, damage):
     assert refused(analyse(ANALYSE, "--open_world", "clip"), here / IMAGES, "compute_clip_embeddings.py")
 
 
-def test_neighbours_of_no_class_decide(here, analyse, made):
+def test_neighbours_of_an_unknown_class_are_refused(here, analyse, made):
     near = made.near.copy()
     near[0, 3] = 1000
     spoil(here / NEIGHBOURS, topk_train_targets=near)
