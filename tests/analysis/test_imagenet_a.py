@@ -95,7 +95,7 @@ def test_counts_add_up(rows):
         assert count["num_group_top1_errors"] == sum(count[f"num_{name}"] for name in TYPES)
         for scope in ("all", "group"):
             correct, minor, explainable = (
-                float(row[f"mla_{scope}{kind}"]) for kind in ("", "_minor_error", "_explainable_error")
+                float(row[f"mla_{scope}{suffix}"]) for suffix in ("", "_minor_error", "_explainable_error")
             )
             assert 0 < correct <= minor <= explainable <= 100
     assert int(rows["all"]["num_all_top1_errors"]) == int(rows["all"]["num_group_top1_errors"])
@@ -160,12 +160,12 @@ def test_lists_of_imagenet_a_have_their_own_folder(made, rows):
 def test_explanation_gives_the_stored_error_type(made, call):
     stored = read_joined(made / "artefacts" / "imagenet-a" / MODEL / "errors_analysis.parquet").to_pydict()
     where = ("--dataset", "imagenet-a", "--artefacts_dir", made / "artefacts")
-    kinds = {kind: file for file, kind in zip(stored["img_rel_path"], stored["error_type"], strict=True)}
+    examples = {name: file for file, name in zip(stored["img_rel_path"], stored["error_type"], strict=True)}
     titles = {"fine_grained": "fine-grained", "out_of_vocabulary": "out-of-vocabulary", "correct": "correct"}
-    for kind, title in titles.items():
-        done = call("evaluation", *where, "--explain", kinds[kind], "--model", "efficientnet_lite/lite0")
+    for name, title in titles.items():
+        done = call("evaluation", *where, "--explain", examples[name], "--model", "efficientnet_lite/lite0")
         assert done.status == 0, done.stderr
-        assert done.stdout.startswith(f"{kinds[kind]}, efficientnet_lite/lite0: ")
+        assert done.stdout.startswith(f"{examples[name]}, efficientnet_lite/lite0: ")
         assert title in done.stdout.splitlines()[0]
     ambiguous = call("evaluation", *where, "--explain", "0.jpg", "--model", "efficientnet_lite/lite0")
     assert refused(ambiguous, "0.jpg")

@@ -10,8 +10,8 @@ from imagenet_errors.analysis.proposals import Proposer, prompt
 from imagenet_errors.dataset.superclasses import define_superclasses, load_superclasses
 from imagenet_errors.dataset.wordnet import Synset, WordNet
 from imagenet_errors.errors import InputError
-from tests.analysis.test_decision import plain_superclasses
 from tests.conftest import COMMITTED
+from tests.helpers.plain_facts import plain_superclasses
 from tests.helpers.plain_open_world import World
 
 
@@ -22,7 +22,7 @@ def proposer(classes, synsets) -> Proposer:
 
 @pytest.fixture(scope="module")
 def plain(classes) -> World:
-    return World(COMMITTED.root / "wordnet_closure.tsv", classes.wnids, plain_superclasses(COMMITTED.root))
+    return World(classes.wnids, plain_superclasses())
 
 
 def prompts(proposer, pred, target) -> list[tuple[int, str]]:
@@ -79,7 +79,7 @@ def test_tested_targets_block_different_proposals(plain):
 
 def test_instance_hypernyms_and_all_lemmas_are_used(proposer, classes):
     """In a hierarchy made up of the committed one: a third of the pointers up are to instances, lemmas are reversed."""
-    plain = World(COMMITTED.root / "wordnet_closure.tsv", classes.wnids, plain_superclasses(COMMITTED.root))
+    plain = World(classes.wnids, plain_superclasses())
     synsets = {}
     for number, (offset, synset) in enumerate(proposer.wordnet.synsets.items()):
         up = synset.hypernyms + synset.instance_hypernyms
@@ -99,7 +99,7 @@ def test_all_names_are_those_of_some_target(proposer, plain):
 
 
 def test_name_of_two_synsets_gives_two_prompts(proposer):
-    """The same text twice in one decision: both stay, for their order decides."""
+    """Both stay, as the first of equal scores decides."""
     pred, target = next((p, t) for p in range(1000) for t in (0, 950) if has_twin(proposer, p, t))
     ours = prompts(proposer, pred, target)
     assert len(set(ours)) == len(ours) > len({text for _, text in ours})

@@ -12,7 +12,7 @@ from tests.helpers import hostile_pickles as made
 from tests.helpers.archives import MODELS, assert_tables, from_pandas, heavy, pack, put, read_tables, stored
 
 
-def test_converted_analysis_is_kept_when_its_pickle_changes(small_archives, collect, few):
+def test_parquet_is_kept_when_its_pickle_changes(small_archives, collect, few):
     """Even where the pickle is damaged by then."""
     assert collect().status == 0
     before = {path: path.read_bytes() for path in small_archives.glob("imagenet/*/*.parquet")}
