@@ -116,10 +116,12 @@ def test_lists_are_written_though_the_reader_of_stdout_leaves_early(twelve, tmp_
     assert len(list((tmp_path / "common_error_samples").glob("*.txt"))) == 6
 
 
+@pytest.mark.filterwarnings("ignore:Glyph")  # Matplotlib's font lacks these characters
 @pytest.mark.parametrize("name", ["a$b^$ x", "模型", "two words 'quoted'"])
-def test_model_name_may_hold_any_characters(analyse, small, name):
+def test_model_name_may_hold_any_characters(call, small, name):
     shutil.move(small / "imagenet" / "me--mine", small / "imagenet" / name)
-    done = analyse()
+    steps = ("--perform_error_analysis", "--collect_results")
+    done = call("evaluation", "--artefacts_dir", small, "--results_dir", small / "results", *steps)
     assert done.status == 0, done.stderr
     assert name in done.stdout
 
@@ -131,8 +133,9 @@ def test_terminal_without_unicode_gets_question_marks(small):
     assert "?0 (0.0%)" in done.stdout
 
 
-def test_skipped_open_world_test_is_reported(analyse, small):
-    done = analyse()
+def test_skipped_open_world_test_is_reported(call, small):
+    steps = ("--perform_error_analysis", "--collect_results")
+    done = call("evaluation", "--artefacts_dir", small, "--results_dir", small / "results", *steps)
     assert "the open-world test is skipped" in done.stderr
     assert "skipped" in done.stdout.splitlines()[-1]
     assert done.stdout.splitlines()[-1].count("≤") == 3

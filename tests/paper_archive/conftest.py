@@ -6,12 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from imagenet_errors.analysis import context
-from imagenet_errors.dataset.superclasses import load_superclasses
-from imagenet_errors.plots import error_bars
-from tests.conftest import COMMITTED
 from tests.helpers.archives import COLUMNS, MODELS, from_pandas, plain_rows, put
 from tests.helpers.plain_facts import plain_group_classes
+from tests.helpers.quick_runs import committed_superclasses, proposers, quick  # noqa: F401
 
 
 @pytest.fixture(scope="session")
@@ -67,21 +64,8 @@ def small_archives(tmp_path, few):
     return tmp_path
 
 
-@pytest.fixture(scope="session")
-def committed_superclasses(classes, synsets):
-    return load_superclasses(COMMITTED, classes, synsets)
-
-
 @pytest.fixture
-def quick(call, committed_superclasses, monkeypatch):
-    """As `call`, without what costs most and is the same each time: superclasses and pictures."""
-    monkeypatch.setattr(context, "load_superclasses", lambda *_: committed_superclasses)
-    monkeypatch.setattr(error_bars, "draw", lambda *_: None)
-    return call
-
-
-@pytest.fixture
-def collect(quick, tmp_path):
+def collect(quick, tmp_path):  # noqa: F811
     def run(*flags):
         flags = flags or ("--collect_results",)
         return quick("evaluation", "--artefacts_dir", tmp_path, "--results_dir", tmp_path / "results", *flags)
