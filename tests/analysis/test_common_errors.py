@@ -1,6 +1,5 @@
 """The lists of most common errors and the pairs that appear as mistakes."""
 
-import csv
 import re
 from collections import Counter
 from itertools import count
@@ -16,8 +15,8 @@ from imagenet_errors.dataset.classes import load_classes
 from imagenet_errors.error_types import CODES, CODES_BY_FLAG
 from imagenet_errors.formats.error_analyses import ErrorAnalysis
 from imagenet_errors.paths import REPOSITORY, Artefacts
-from tests.analysis.test_decision import images_of
-from tests.helpers.analyses import make_analysis, read_joined
+from tests.helpers.analyses import make_analysis, make_images, read_joined
+from tests.helpers.plain_facts import read_spurious_pairs
 
 FLAGS = {  # --error_type by the type's name in errors_analysis.parquet
     "class_overlap": "overlapping_classes",
@@ -47,11 +46,11 @@ def stored(analysed) -> list[list[tuple]]:
 
 
 @pytest.mark.parametrize("error_type", FLAGS)
-def test_list_is_that_of_a_plain_recount(analysed, stored, classes, error_type):
+def test_list_equals_a_plain_recount(analysed, stored, classes, error_type):
     times, about = Counter(), {}
     for model in stored:
-        for file, target, labels, pred, kind in model:
-            if kind == error_type:
+        for file, target, labels, pred, name in model:
+            if name == error_type:
                 times[file, pred] += 1
                 about[file] = (target, labels)
     text, printed = "", set()
@@ -67,22 +66,20 @@ def test_list_is_that_of_a_plain_recount(analysed, stored, classes, error_type):
     assert text in (analysed / "stdout.txt").read_text()
 
 
-def test_out_of_vocabulary_errors_are_not_listed_as_none_where_the_test_was_skipped(analysed):
+def test_out_of_vocabulary_list_is_not_written_where_the_test_was_skipped(analysed):
     assert not (analysed / "results/common_error_samples/most_common_fg-OOV.txt").exists()
 
 
-def test_printed_number_of_pairs_is_that_of_a_plain_recount(shared, analysed, stored):
-    with open(shared / "published/spurious_pairs.csv", newline="") as file:
-        spurious = {frozenset((int(row["class_a"]), int(row["class_b"]))) for row in csv.DictReader(file)}
+def test_printed_number_of_pairs_equals_a_plain_recount(shared, analysed, stored):
     seen = {
         frozenset((label, pred))
         for model in stored
-        for _, _, labels, pred, kind in model
-        if kind == "spurious_correlation"
+        for _, _, labels, pred, name in model
+        if name == "spurious_correlation"
         for label in labels
     }
     printed = re.findall(r"^Spurious correlations pairs that appear as a mistake: (\d+)$", read_stdout(analysed), re.M)
-    assert printed == [str(len(seen & spurious))]
+    assert printed == [str(len(seen & read_spurious_pairs(shared)))]
 
 
 def read_stdout(analysed) -> str:
@@ -91,8 +88,8 @@ def read_stdout(analysed) -> str:
 
 @given(st.lists(st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=3, max_size=3), min_size=1, max_size=6))
 def test_ties_keep_the_order_of_first_appearance(models):
-    images = images_of(["n/a", "n/b", "n/c"], [0, 0, 0], [[0], [0], [0]], [False] * 3, [False] * 3)
-    population = CountedImages(images, np.array([True, True, True]), {})
+    images = make_images(["n/a", "n/b", "n/c"], [0, 0, 0], [[0], [0], [0]], [False] * 3, [False] * 3)
+    counted = CountedImages(images, np.array([True, True, True]), {})
     code = CODES["model_failure"]
     analyses = [
         make_analysis(
@@ -101,15 +98,15 @@ def test_ties_keep_the_order_of_first_appearance(models):
         for model in models
     ]
     expected = Counter((row, pred) for model in models for row, (pred, error) in enumerate(model) if error)
-    found = list(zip(*(column.tolist() for column in rank_errors(population, analyses, code)[:3]), strict=True))
+    found = list(zip(*(column.tolist() for column in rank_errors(counted, analyses, code)[:3]), strict=True))
     assert found == [(*triple, times) for triple, times in expected.most_common()]
 
 
 def test_problematic_images_are_not_listed(classes):
-    images = images_of(["n/a", "n/b"], [0, 0], [[0], [0]], [False, False], [True, False])
+    images = make_images(["n/a", "n/b"], [0, 0], [[0], [0]], [False, False], [True, False])
     analysis = make_analysis("m", np.array([5, 5], np.int16), np.full(2, CODES["model_failure"], np.int8), True)
-    population = CountedImages(images, ~images.problematic, {})
-    text = list_errors(population, [analysis], CODES["model_failure"], classes)
+    counted = CountedImages(images, ~images.problematic, {})
+    text = list_errors(counted, [analysis], CODES["model_failure"], classes)
     assert re.findall("file = (.*)", text) == ["n/b"]
 
 
@@ -122,22 +119,22 @@ ENTRY = re.compile(
 
 
 @pytest.mark.parametrize("flag", FLAGS.values())
-def test_layout_of_the_published_list_comes_out_again(shared, classes, flag):
+def test_layout_equals_that_of_the_published_list(shared, classes, flag):
     """Models are made up so that the published triples have their counts and ranks; the text must be the same."""
     text = (shared / f"published/common_error_samples/most_common_{flag}.txt").read_bytes().decode()
     entries = [match.groupdict() for match in ENTRY.finditer(text)]
     assert sum(len(match[0]) for match in ENTRY.finditer(text)) == len(text)
-    images = images_of(
+    images = make_images(
         [entry["file"] for entry in entries],
         [int(entry["target"]) for entry in entries],
         [[int(line.split(",")[0]) for line in entry["labels"].splitlines()] for entry in entries],
         [False] * len(entries),
         [False] * len(entries),
     )
-    population = CountedImages(images, np.full(len(images), True), {})
+    counted = CountedImages(images, np.full(len(images), True), {})
     assert (
         list_errors(
-            population,
+            counted,
             models_that_make(triples_of(entries), len(images), CODES_BY_FLAG[flag]),
             CODES_BY_FLAG[flag],
             classes,
@@ -166,11 +163,11 @@ def models_that_make(triples: list[tuple[int, int, int]], num_images: int, code:
     for image, _, times in triples:
         heights[image] += times - 1
     top1 = np.zeros((heights.max(), num_images), np.int16)
-    kinds = np.full(top1.shape, CODES["correct"], np.int8)
+    error_types = np.full(top1.shape, CODES["correct"], np.int8)
     heights[:] = len(triples)
     for rank, (image, pred, times) in enumerate(triples):
         more = slice(heights[image], heights[image] + times - 1)
         top1[rank, image] = top1[more, image] = pred
-        kinds[rank, image] = kinds[more, image] = code
+        error_types[rank, image] = error_types[more, image] = code
         heights[image] = more.stop
-    return [make_analysis("m", *arrays, True) for arrays in zip(top1, kinds, strict=True)]
+    return [make_analysis("m", *arrays, True) for arrays in zip(top1, error_types, strict=True)]

@@ -19,7 +19,7 @@ def stored(small):
     return small / "imagenet" / "me--mine" / "errors_analysis.parquet"
 
 
-def test_current_analysis_is_made_again(analyse, stored):
+def test_current_analysis_is_kept(analyse, stored):
     analyse()
     before = stored.stat().st_mtime_ns
     assert "1 kept" in analyse().stderr
@@ -27,7 +27,7 @@ def test_current_analysis_is_made_again(analyse, stored):
 
 
 @pytest.mark.parametrize("kept", [0, 4, 700, -1])
-def test_truncated_analysis_is_taken_for_done(analyse, stored, kept):
+def test_truncated_analysis_is_made_again(analyse, stored, kept):
     analyse()
     whole = stored.read_bytes()
     stored.write_bytes(whole[:kept])
@@ -38,7 +38,7 @@ def test_truncated_analysis_is_taken_for_done(analyse, stored, kept):
     assert stored.read_bytes() == whole
 
 
-def test_damage_behind_an_intact_footer_is_kept_for_ever(analyse, stored):
+def test_analysis_with_damaged_rows_is_made_again(analyse, stored):
     analyse()
     whole = stored.read_bytes()
     footer = int.from_bytes(whole[-8:-4], "little") + 8
@@ -50,7 +50,7 @@ def test_damage_behind_an_intact_footer_is_kept_for_ever(analyse, stored):
 
 
 @pytest.mark.parametrize("changed", ["predictions", "annotations", "superclasses"])
-def test_stale_analysis_is_taken_for_current(analyse, small, stored, changed):
+def test_stale_analysis_is_made_again(analyse, small, stored, changed):
     analyse()
     before = stored.read_bytes()
     if changed == "predictions":
@@ -64,7 +64,7 @@ def test_stale_analysis_is_taken_for_current(analyse, small, stored, changed):
     assert stored.read_bytes() != before
 
 
-def test_newer_schema_is_overwritten(analyse, stored):
+def test_newer_schema_is_not_overwritten(analyse, stored):
     analyse()
     table = pq.read_table(stored)
     pq.write_table(table.replace_schema_metadata({"schema_version": "99"}), stored)
@@ -73,7 +73,7 @@ def test_newer_schema_is_overwritten(analyse, stored):
     assert stored.read_bytes() == before
 
 
-def test_unknown_metadata_is_guessed(analyse, small, stored):
+def test_missing_metadata_are_unknown_in_the_table(analyse, small, stored):
     stored.with_name("metadata.json").unlink()
     assert analyse().status == 0
     row = pd.read_csv(small / "results" / "stats-imagenet" / "non_problematic_stats_all.csv").iloc[0]
@@ -84,25 +84,25 @@ def test_unknown_metadata_is_guessed(analyse, small, stored):
     assert row["imagenet_mla_val_acc"] == row["mla_all"]
 
 
-def test_architecture_outside_the_map_has_a_group(analyse, small, stored):
+def test_group_of_an_unlisted_architecture_is_unknown(analyse, small, stored):
     stored.with_name("metadata.json").write_text(json.dumps({"arch": "nasnet"}))
     analyse()
     table = pd.read_csv(small / "results" / "stats-imagenet" / "non_problematic_stats_all.csv")
     assert table["arch_group"].tolist() == ["unknown"]
 
 
-def test_explaining_drops_the_other_steps(analyse, small):
+def test_explanation_goes_with_the_other_steps(analyse, small):
     done = analyse("--perform_error_analysis", "--collect_results", "--explain", FILES[0], "--model", "me/mine")
     assert f"{FILES[0]}, me/mine: correct" in done.stdout
     assert (small / "results" / "stats-imagenet" / "non_problematic_stats_all.csv").exists()
 
 
-def test_list_asked_for_by_name_is_silently_empty(analyse):
+def test_list_of_a_skipped_error_type_is_refused(analyse):
     done = analyse("--perform_error_analysis", "--list_most_common_errors", "--error_type", "fg-OOV")
     assert refused(done, "fg-OOV", "open-world test was skipped")
 
 
-def test_reader_that_leaves_early_loses_lists(twelve, tmp_path):
+def test_lists_are_written_though_the_reader_of_stdout_leaves_early(twelve, tmp_path):
     """`evaluation.py --list_most_common_errors | head -1`: all lists are written all the same."""
     shutil.copytree(twelve / "annotations", tmp_path / "annotations")
     shutil.copytree(twelve / "imagenet" / "keras--xception", tmp_path / "imagenet" / "keras--xception")
@@ -116,37 +116,40 @@ def test_reader_that_leaves_early_loses_lists(twelve, tmp_path):
     assert len(list((tmp_path / "common_error_samples").glob("*.txt"))) == 6
 
 
+@pytest.mark.filterwarnings("ignore:Glyph")  # Matplotlib's font lacks these characters
 @pytest.mark.parametrize("name", ["a$b^$ x", "模型", "two words 'quoted'"])
-def test_model_name_is_taken_for_a_formula(analyse, small, name):
+def test_model_name_may_hold_any_characters(call, small, name):
     shutil.move(small / "imagenet" / "me--mine", small / "imagenet" / name)
-    done = analyse()
+    steps = ("--perform_error_analysis", "--collect_results")
+    done = call("evaluation", "--artefacts_dir", small, "--results_dir", small / "results", *steps)
     assert done.status == 0, done.stderr
     assert name in done.stdout
 
 
-def test_terminal_without_unicode_ends_in_a_traceback(small):
+def test_terminal_without_unicode_gets_question_marks(small):
     folders = ("--artefacts_dir", small, "--results_dir", small / "results")
     done = run_script("evaluation", "--perform_error_analysis", *folders, PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     assert "?0 (0.0%)" in done.stdout
 
 
-def test_skipped_step_is_hidden(analyse, small):
-    done = analyse()
+def test_skipped_open_world_test_is_reported(call, small):
+    steps = ("--perform_error_analysis", "--collect_results")
+    done = call("evaluation", "--artefacts_dir", small, "--results_dir", small / "results", *steps)
     assert "the open-world test is skipped" in done.stderr
     assert "skipped" in done.stdout.splitlines()[-1]
     assert done.stdout.splitlines()[-1].count("≤") == 3
     assert (small / "results" / "figures" / "imagenet" / "error_types.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_list_that_the_open_world_test_makes_is_written_without_it(analyse, small):
+def test_out_of_vocabulary_list_is_not_written_without_the_open_world_test(analyse, small):
     assert "fg-OOV: not listed" in analyse("--perform_error_analysis", "--list_most_common_errors").stderr
     listed = {path.name for path in (small / "results" / "common_error_samples").glob("*.txt")}
     assert len(listed) == 6
     assert "most_common_fg-OOV.txt" not in listed
 
 
-def test_interrupted_run_leaves_temporary_files(small, monkeypatch):
+def test_interrupted_write_leaves_no_temporary_file(small, monkeypatch):
     from imagenet_errors import files
 
     def interrupt(*_):

@@ -13,15 +13,14 @@ import pytest
 from imagenet_errors.analysis import experts
 from imagenet_errors.analysis.open_world import OpenWorld
 from imagenet_errors.error_types import CODES, ERROR_TYPES
-from imagenet_errors.paths import REPOSITORY
-from tests.analysis.test_decision import plain_annotations, plain_superclasses
 from tests.conftest import FILES, refused
-from tests.helpers import plain_decision as plain_taxonomy
+from tests.helpers import plain_decision
+from tests.helpers.plain_facts import plain_annotations, plain_superclasses, read_non_prototypical, read_spurious_pairs
 from tests.helpers.plain_open_world import World
 from tests.helpers.synthetic_clip import Made, gates, proposer
 
 LISTS = {"vit3b": "vit3b_mistakes.json", "greedy_soups": "greedy_soups_mistakes.json"}
-SAID = {
+CATEGORIES = {
     "Fine-grained error": "fine_grained",
     "Fine-grained with Multilabel Options": "fine_grained",
     "Fine-grained error with OOV": "out_of_vocabulary",
@@ -35,7 +34,7 @@ SAID = {
 def mistakes(shared) -> list[tuple[str, str, int, str]]:
     """(list, file, prediction, the experts' type) of all."""
     return [
-        (name, file, one["top_prediction"], SAID[one["failure category"]])
+        (name, file, one["top_prediction"], CATEGORIES[one["failure category"]])
         for name, path in LISTS.items()
         for file, one in json.loads((shared / "annotations" / path).read_text()).items()
     ]
@@ -43,24 +42,21 @@ def mistakes(shared) -> list[tuple[str, str, int, str]]:
 
 @pytest.fixture(scope="module")
 def world(classes) -> World:
-    artefacts = REPOSITORY / "artefacts"
-    return World(artefacts / "wordnet_closure.tsv", classes.wnids, plain_superclasses(artefacts))
+    return World(classes.wnids, plain_superclasses())
 
 
 @pytest.fixture(scope="module")
 def plain_type(shared, context, world):
-    """Gives (type by the plain taxonomy, whether it is provisional) of a file, a prediction and an answer."""
-    accepted, _ = plain_annotations(shared / "annotations/human_accuracy_v3.0.0.json")
-    unlike = set((REPOSITORY / "artefacts/non_prototypical_files.txt").read_text().split())
-    with open(shared / "published/spurious_pairs.csv", newline="") as file:
-        spurious = {frozenset((int(row["class_a"]), int(row["class_b"]))) for row in csv.DictReader(file)}
+    """Gives (error type by plain code, whether it is provisional) of a file, a prediction and an open-world outcome."""
+    accepted, _ = plain_annotations(shared)
+    non_prototypical, spurious = read_non_prototypical(), read_spurious_pairs(shared)
     names = [file.split("/")[1] for file in context.images.files]
     target_of = dict(zip(names, context.images.targets.tolist(), strict=True))
 
-    def decide(file, prediction, says=None):
+    def decide(file, prediction, outcome=None):
         facts = {"superclasses_of": world.superclasses_of, "spurious_pairs": spurious}
-        facts |= {"non_prototypical": file in unlike, "out_of_vocabulary": says}
-        decision = plain_taxonomy.decide(target_of[file], accepted[file], prediction, **facts)
+        facts |= {"non_prototypical": file in non_prototypical, "out_of_vocabulary": outcome}
+        decision = plain_decision.decide(target_of[file], accepted[file], prediction, **facts)
         return decision.error_type, decision.provisional
 
     decide.target_of = target_of
@@ -107,7 +103,7 @@ STATISTICS = re.compile(
 )
 
 
-def test_printed_statistics_are_not_those_of_a_plain_recount(compare, mistakes, expected):
+def test_printed_statistics_equal_a_plain_recount(compare, mistakes, expected):
     done = compare()
     assert done.status == 0, done.stderr
     assert (len(mistakes), len(expected)) == (627, 547)
@@ -123,12 +119,12 @@ def test_printed_statistics_are_not_those_of_a_plain_recount(compare, mistakes, 
             assert float(printed["agreement"]) == pytest.approx(100 * agreement, abs=0.051)
             assert float(printed["kappa"]) == pytest.approx(kappa, abs=0.00051)
             assert float(printed["low"]) < kappa < float(printed["high"])
-    assert compare().stdout == done.stdout, "another interval"
+    assert compare().stdout == done.stdout
 
 
-def test_printed_table_is_not_that_of_a_plain_recount(compare, expected):
+def test_printed_table_equals_a_plain_recount(compare, expected):
     lines = compare().stdout.splitlines()
-    titles = {kind.title: kind.name for kind in ERROR_TYPES}
+    titles = {error_type.title: error_type.name for error_type in ERROR_TYPES}
     columns = [titles[title] for title in lines[1].strip().split("  ")]
     counts = Counter(row[3:] for row in expected)
     rows = {}
@@ -139,7 +135,7 @@ def test_printed_table_is_not_that_of_a_plain_recount(compare, expected):
     assert sum(map(sum, rows.values())) == 547
 
 
-def test_written_tables_are_not_those_of_a_plain_recount(compare, compared, expected, plain_type, classes):
+def test_written_tables_equal_a_plain_recount(compare, compared, expected, plain_type, classes):
     compare()
     with open(compared / "r/stats-imagenet/expert_confusion.csv", newline="") as file:
         confusion = [tuple(row.values()) for row in csv.DictReader(file)]
@@ -166,8 +162,8 @@ def test_written_tables_are_not_those_of_a_plain_recount(compare, compared, expe
 # --- with the test ---------------------------------------------------------------------------------------------------
 
 
-def test_some_mistakes_are_left_out_with_the_test(context, mistakes, plain_type, world):
-    """Among them are predictions that share with the target: for these nothing is proposed, and nothing is asked."""
+def test_no_mistake_is_left_out_with_the_open_world_test(context, mistakes, plain_type, world):
+    """Among them are predictions that share a superclass with the target, for which nothing is proposed."""
     row_of = {file.split("/")[1]: row for row, file in enumerate(context.images.files)}
     top1 = np.tile(context.samples.targets, (2, 1))
     for _, file, prediction, _ in mistakes:
@@ -181,7 +177,7 @@ def test_some_mistakes_are_left_out_with_the_test(context, mistakes, plain_type,
         if provisional:
             at, target = context.images.rows[row_of[file]], plain_type.target_of[file]
             verdict = world.decide(made.images[at], made.near[at].tolist(), prediction, target, embedding_of)
-            ours, _ = plain_type(file, prediction, verdict.says)
+            ours, _ = plain_type(file, prediction, verdict.is_out_of_vocabulary)
         plainly.append((name, row_of[file], prediction, human, ours))
     assert len(plainly) == 627
     assert comparison.left_out == []
@@ -205,7 +201,7 @@ def labelled(counts) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_kappa_is_not_cohens(seed):
+def test_kappa_is_cohens(seed):
     counts = table(seed, 300)
     agreement, kappa = plain_statistics(labelled(counts))
     assert experts.agreement(counts) == pytest.approx(agreement, abs=1e-12)
@@ -216,7 +212,7 @@ def test_kappa_is_not_cohens(seed):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_kappa_is_not_scikit_learns(seed):
+def test_kappa_equals_that_of_scikit_learn(seed):
     metrics = pytest.importorskip("sklearn.metrics")
     counts = table(seed, 300)
     first, second = zip(*labelled(counts), strict=True)
@@ -224,18 +220,18 @@ def test_kappa_is_not_scikit_learns(seed):
 
 
 @pytest.mark.filterwarnings("error")
-def test_agreement_by_chance_alone_ends_in_a_warning():
+def test_kappa_of_a_single_error_type_is_undefined():
     """All mistakes of one type: kappa is not defined, nor its interval."""
     assert np.isnan([experts.kappa(np.diag([3, 0])), *experts.kappa_interval(np.diag([3, 0]))]).all()
 
 
-def test_many_tables_are_mixed_up():
+def test_statistics_of_many_tables_equal_those_of_each():
     counts = np.array([[table(seed, 300) for seed in range(2)], [table(seed, 500) for seed in range(2)]])
     for statistic in (experts.agreement, experts.kappa):
         assert np.allclose(statistic(counts), [[statistic(one) for one in row] for row in counts], atol=1e-12)
 
 
-def test_interval_is_not_the_asymptotic_one():
+def test_interval_is_near_the_asymptotic_one():
     """Fleiss, Cohen & Everitt 1969."""
     counts = table(3, 20_000)
     p, kappa = counts / counts.sum(), experts.kappa(counts)
@@ -255,7 +251,7 @@ def test_interval_is_not_the_asymptotic_one():
 
 @pytest.fixture
 def lists(small):
-    """Two lists of one mistake each, on the two small images; few superclasses are quickly made."""
+    """Two lists of one mistake each, on the two small images; one superclass is defined, which is quick."""
     (small / "superclasses.json").write_text('{"dogs": [["dog"]]}')
 
     def write(first=None, second=None):
@@ -272,30 +268,32 @@ def compare_small(analyse):
     return lambda *flags: analyse("--compare_with_experts", *flags)
 
 
-@pytest.mark.parametrize("category", SAID)
-def test_spelling_of_a_category_changes_its_meaning(lists, compare_small, small, category):
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_every_spelling_of_a_category_is_known(lists, compare_small, small, category):
     lists({"failure category": category})
     done = compare_small()
     assert done.status == 0, done.stderr
     with open(small / "results/stats-imagenet/expert_confusion.csv", newline="") as file:
         humans = [row["experts"] for row in csv.DictReader(file) if row["list"] == "vit3b"]
-    assert humans == ([] if "OOV" in category else [SAID[category]])
-    assert experts.CATEGORIES[category] == SAID[category]
-    assert SAID[category] in CODES
+    assert humans == ([] if "OOV" in category else [CATEGORIES[category]])
+    assert experts.CATEGORIES[category] == CATEGORIES[category]
+    assert CATEGORIES[category] in CODES
 
 
-def test_mistakes_on_images_that_are_not_here_are_silently_dropped(lists, compare_small, small):
+def test_mistakes_on_missing_images_are_named(lists, compare_small, small):
     path = small / "annotations" / LISTS["vit3b"]
     known = json.loads(path.read_text())
     path.write_text(json.dumps(known | dict.fromkeys(["ILSVRC2012_val_00049999.JPEG"], *known.values())))
-    said = "left out: 1 of annotations/vit3b_mistakes.json whose images are not here, e.g. ILSVRC2012_val_00049999.JPEG"
-    assert said in compare_small().stdout
+    message = (
+        "left out: 1 of annotations/vit3b_mistakes.json whose images are not here, e.g. ILSVRC2012_val_00049999.JPEG"
+    )
+    assert message in compare_small().stdout
     for name in LISTS.values():
         (small / "annotations" / name).write_text("{}")
     assert refused(compare_small(), "none of the experts' images", small / "imagenet/samples_info.npz")
 
 
-def test_nothing_left_to_compare_ends_in_a_traceback(lists, compare_small):
+def test_nothing_left_to_compare_is_reported(lists, compare_small):
     lists(*[{"failure category": "Fine-grained with OOV"}] * 2)
     done = compare_small()
     assert done.status == 2 or "left out: 2 that experts call out-of-vocabulary" in done.stdout
@@ -305,7 +303,7 @@ def test_nothing_left_to_compare_ends_in_a_traceback(lists, compare_small):
     "content",
     ["{", "[]", '{"a": 1}', '{"a": {}}', '{"a": {"top_prediction": "x", "failure category": "Non-prototypical"}}'],
 )
-def test_damaged_list_ends_in_a_traceback(lists, compare_small, small, content):
+def test_damaged_list_is_refused(lists, compare_small, small, content):
     path = small / "annotations" / LISTS["greedy_soups"]
     path.write_text(content)
     assert refused(compare_small(), path)
@@ -314,13 +312,13 @@ def test_damaged_list_ends_in_a_traceback(lists, compare_small, small, content):
 @pytest.mark.parametrize(
     "wrong", [{"failure category": "Other"}, {"top_prediction": 1000}, {"top_prediction": -1}, {"failure category": []}]
 )
-def test_unknown_category_or_class_is_compared(lists, compare_small, small, wrong):
+def test_unknown_category_or_class_is_refused(lists, compare_small, small, wrong):
     lists(None, wrong)
     assert refused(compare_small(), small / "annotations" / LISTS["greedy_soups"], FILES[1].split("/")[1])
 
 
 @pytest.mark.parametrize("name", LISTS.values())
-def test_missing_list_ends_in_a_traceback(lists, compare_small, small, name):
+def test_missing_list_is_named_with_its_source(lists, compare_small, small, name):
     (small / "annotations" / name).unlink()
     assert refused(
         compare_small(),
@@ -330,5 +328,5 @@ def test_missing_list_ends_in_a_traceback(lists, compare_small, small, name):
 
 
 @pytest.mark.parametrize("dataset", ["imagenet-a", "sample"])
-def test_other_images_than_imagenets_are_compared(compare_small, dataset):
+def test_datasets_other_than_imagenet_are_refused(compare_small, dataset):
     assert refused(compare_small("--dataset", dataset), "--compare_with_experts goes with --dataset imagenet")

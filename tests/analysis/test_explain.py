@@ -1,4 +1,4 @@
-"""--explain says what the decision says."""
+"""--explain gives the reasons of the decision."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ MODEL = "pytorch--alexnet"
 
 @pytest.fixture(scope="session")
 def decided(context):
-    """The decisions of the weakest of the twelve models, which has an image of every kind."""
+    """The decisions of the weakest of the twelve models, which has images of every error type."""
     return decide(context.images, ModelFiles(context, MODEL).top1, context.relations)
 
 
@@ -23,7 +23,7 @@ NOT_SHARED = "The prediction shares a superclass with no accepted label."
 SKIPPED = "The open-world test was skipped, so what follows is provisional."
 NO_PAIR = "The prediction makes a spurious pair with no accepted label."
 TYPICAL = "The image is not on the experts' list of non-prototypical images."
-SAID = {  # of unproblematic images: the sentences after the prediction, and how the last begins
+REASONS = {  # of unproblematic images: the sentences after the prediction, and how the last begins
     "correct": ([], "The prediction is the original label, and that is accepted"),
     "class_overlap": ([], "The prediction overlaps with the original label"),
     "missing_multi_label": ([OVERLAP], "The prediction is another accepted label"),
@@ -34,9 +34,9 @@ SAID = {  # of unproblematic images: the sentences after the prediction, and how
 }
 
 
-@pytest.mark.parametrize("name", SAID)
-def test_explanation_contradicts_the_decision(context, decided, name):
-    before, last = SAID[name]
+@pytest.mark.parametrize("name", REASONS)
+def test_explanation_agrees_with_the_decision(context, decided, name):
+    before, last = REASONS[name]
     for row in np.flatnonzero((decided.error_types == CODES[name]) & ~context.images.problematic)[:20]:
         lines = explain(context, context.images.files[row], MODEL)
         assert lines[0] == f"{context.images.files[row]}, {MODEL}: {ERROR_TYPES[CODES[name]].title}"
@@ -48,7 +48,7 @@ def test_explanation_contradicts_the_decision(context, decided, name):
 
 
 @pytest.mark.parametrize("name", ["like_target", "co_occurs_with_target", "fine_grained", "model_failure"])
-def test_explanation_forgets_that_the_image_is_problematic(context, decided, name):
+def test_explanation_says_that_the_image_is_problematic(context, decided, name):
     for row in np.flatnonzero((decided.error_types == CODES[name]) & context.images.problematic)[:20]:
         lines = explain(context, context.images.files[row].partition("/")[2], MODEL.replace("--", "/"))
         assert lines[4].startswith("The image is problematic")
@@ -56,8 +56,8 @@ def test_explanation_forgets_that_the_image_is_problematic(context, decided, nam
         assert noted == ([NOTES[decided.notes[row]].title] if decided.notes[row] != NO_NOTE else [])
 
 
-def test_explanation_claims_tests_that_do_not_apply(context, decided):
-    """An image without accepted labels is said to fail no test that looks at them."""
+def test_explanation_gives_only_tests_that_apply(context, decided):
+    """Of an image without accepted labels no test of these is mentioned."""
     empty = (context.images.labels < 0).all(axis=1)
     for row in np.flatnonzero(empty)[:20]:
         lines = explain(context, context.images.files[row], MODEL)
@@ -65,7 +65,7 @@ def test_explanation_claims_tests_that_do_not_apply(context, decided):
         assert not any("no accepted label" in line or "among the accepted" in line for line in lines)
 
 
-def test_superclasses_that_are_not_shared_are_named(context, decided):
+def test_only_shared_superclasses_are_named(context, decided):
     fine_grained = np.flatnonzero(decided.error_types == CODES["fine_grained"])
     for row in fine_grained[:200]:
         matching = context.images.labels[row][decided.matching[row]]

@@ -64,14 +64,14 @@ def rows(made):
     return found
 
 
-def test_images_go_to_other_groups_than_published(rows):
+def test_groups_have_the_published_numbers_of_classes(rows):
     assert {group: int(row["num_group_samples"]) for group, row in rows.items()} == {
         group: 2 * number for group, number in CLASSES_OF.items()
     }
     assert {row["num_all_samples"] for row in rows.values()} == {"400"}
 
 
-def test_accuracies_are_of_other_classes(made, rows):
+def test_accuracies_are_over_all_classes_and_over_the_200(made, rows):
     """One over all classes, one over the 200; from the stored probabilities."""
     predictions = arrays(made / "artefacts" / "imagenet-a" / MODEL / "preds.npz")
     targets = arrays(made / "artefacts" / "imagenet-a" / "samples_info.npz")["targets"]
@@ -87,7 +87,7 @@ def test_accuracies_are_of_other_classes(made, rows):
         assert float(row["top1_val_acc_subset_200"]) > float(row["top1_val_acc"]) > 5
 
 
-def test_identities_do_not_hold(rows):
+def test_counts_add_up(rows):
     for row in rows.values():
         assert row["num_ambiguous"] == row["num_non_prototypical"] == "0"
         count = {name: int(cell) for name, cell in row.items() if name.startswith("num_") and name != "num_params"}
@@ -95,7 +95,7 @@ def test_identities_do_not_hold(rows):
         assert count["num_group_top1_errors"] == sum(count[f"num_{name}"] for name in TYPES)
         for scope in ("all", "group"):
             correct, minor, explainable = (
-                float(row[f"mla_{scope}{kind}"]) for kind in ("", "_minor_error", "_explainable_error")
+                float(row[f"mla_{scope}{suffix}"]) for suffix in ("", "_minor_error", "_explainable_error")
             )
             assert 0 < correct <= minor <= explainable <= 100
     assert int(rows["all"]["num_all_top1_errors"]) == int(rows["all"]["num_group_top1_errors"])
@@ -105,7 +105,7 @@ def test_identities_do_not_hold(rows):
     assert int(rows["all"]["num_same_superclass"]) > 0
 
 
-def test_table_has_cells_that_are_empty_or_of_imagenet_m(rows):
+def test_table_has_no_empty_cell_and_no_column_of_imagenet_m(rows):
     for row in rows.values():
         assert list(row) == columns("imagenet-a")
         assert "top1_val_acc_subset_200" in row
@@ -113,21 +113,21 @@ def test_table_has_cells_that_are_empty_or_of_imagenet_m(rows):
         assert not [name for name, cell in row.items() if cell == ""]
 
 
-def test_multi_label_accuracy_is_not_the_mean_over_classes(made, rows):
+def test_multi_label_accuracy_is_the_mean_over_classes(made, rows):
     """Every class has two images: the mean over classes is the share of images that count as correct."""
     for group, row in rows.items():
         right = int(row["num_group_correct"]) + int(row["num_collapsed_mappings"])
         assert float(row["mla_group"]) == pytest.approx(100 * right / (2 * CLASSES_OF[group]), abs=1e-9)
 
 
-def test_accuracies_on_imagenet_are_those_on_imagenet_a(made, rows):
+def test_table_repeats_the_accuracies_on_imagenet(made, rows):
     metadata = json.loads((made / "artefacts" / "imagenet" / MODEL / "metadata.json").read_text())
     for row in rows.values():
         assert float(row["imagenet_top1_val_acc"]) == metadata["top1_val_acc"] > 80
         assert 80 < float(row["imagenet_mla_val_acc"]) != float(row["mla_all"])
 
 
-def test_neighbours_are_of_images_of_imagenet_a(made):
+def test_neighbours_are_training_images_of_imagenet(made):
     """They are training images of ImageNet, with its classes, most of which ImageNet-A lacks."""
     near = arrays(made / "artefacts" / "imagenet-a" / "valid_clip_knn.npz")
     train = arrays(made / "artefacts" / "train_clip_embeddings.npz")
@@ -138,7 +138,7 @@ def test_neighbours_are_of_images_of_imagenet_a(made):
     assert (first == near["topk_train_indices"][:, 0]).mean() > 0.99
 
 
-def test_images_have_other_labels_than_their_class(made):
+def test_images_have_the_label_of_their_class(made):
     stored = read_joined(made / "artefacts" / "imagenet-a" / MODEL / "errors_analysis.parquet").to_pydict()
     assert len(stored["target"]) == 400
     assert stored["multi_label"] == [[target] for target in stored["target"]]
@@ -146,7 +146,7 @@ def test_images_have_other_labels_than_their_class(made):
     assert not any(stored["provisional"])
 
 
-def test_lists_of_imagenet_a_replace_those_of_imagenet(made, rows):
+def test_lists_of_imagenet_a_have_their_own_folder(made, rows):
     folder = made / "results" / "common_error_samples-imagenet-a"
     assert not (made / "results" / "common_error_samples").exists()
     listed = {path.stem.removeprefix("most_common_"): path.read_text() for path in folder.glob("*.txt")}
@@ -157,21 +157,21 @@ def test_lists_of_imagenet_a_replace_those_of_imagenet(made, rows):
     assert not listed["non-proto"].strip()
 
 
-def test_explanation_is_of_another_type_than_stored(made, call):
+def test_explanation_gives_the_stored_error_type(made, call):
     stored = read_joined(made / "artefacts" / "imagenet-a" / MODEL / "errors_analysis.parquet").to_pydict()
     where = ("--dataset", "imagenet-a", "--artefacts_dir", made / "artefacts")
-    kinds = {kind: file for file, kind in zip(stored["img_rel_path"], stored["error_type"], strict=True)}
+    examples = {name: file for file, name in zip(stored["img_rel_path"], stored["error_type"], strict=True)}
     titles = {"fine_grained": "fine-grained", "out_of_vocabulary": "out-of-vocabulary", "correct": "correct"}
-    for kind, title in titles.items():
-        done = call("evaluation", *where, "--explain", kinds[kind], "--model", "efficientnet_lite/lite0")
+    for name, title in titles.items():
+        done = call("evaluation", *where, "--explain", examples[name], "--model", "efficientnet_lite/lite0")
         assert done.status == 0, done.stderr
-        assert done.stdout.startswith(f"{kinds[kind]}, efficientnet_lite/lite0: ")
+        assert done.stdout.startswith(f"{examples[name]}, efficientnet_lite/lite0: ")
         assert title in done.stdout.splitlines()[0]
     ambiguous = call("evaluation", *where, "--explain", "0.jpg", "--model", "efficientnet_lite/lite0")
     assert refused(ambiguous, "0.jpg")
 
 
-def test_a_class_beyond_the_200_is_embedded(made, call, clip_weights, monkeypatch, tmp_path):
+def test_class_beyond_the_200_is_refused(made, call, clip_weights, monkeypatch, tmp_path):
     images = tmp_path / "images"
     (images / "n01440764").mkdir(parents=True)
     shutil.copyfile(next((made / "images").glob("*/0.jpg")), images / "n01440764" / "0.jpg")

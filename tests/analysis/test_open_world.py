@@ -1,7 +1,6 @@
 """The open-world test over whole arrays and through files, against a plain one image at a time."""
 
 import ast
-import csv
 import re
 import shutil
 from dataclasses import replace
@@ -13,11 +12,11 @@ import pytest
 from imagenet_errors.analysis.open_world import OpenWorld
 from imagenet_errors.dataset.samples import read_samples
 from imagenet_errors.formats.predictions import read_top1
-from imagenet_errors.paths import REPOSITORY, Artefacts
-from tests.analysis.test_decision import images_of, plain_annotations, plain_superclasses
+from imagenet_errors.paths import Artefacts
 from tests.conftest import run_script
-from tests.helpers import plain_decision as plain_taxonomy
-from tests.helpers.analyses import read_joined
+from tests.helpers import plain_decision
+from tests.helpers.analyses import make_images, read_joined
+from tests.helpers.plain_facts import plain_annotations, plain_superclasses, read_non_prototypical, read_spurious_pairs
 from tests.helpers.plain_open_world import CLOSED, World
 from tests.helpers.synthetic_clip import Made, gates, proposer, train_files, write_train
 
@@ -27,8 +26,7 @@ STEPS = (*STEPS, "--list_most_common_errors")
 
 @pytest.fixture(scope="module")
 def world(classes) -> World:
-    artefacts = REPOSITORY / "artefacts"
-    return World(artefacts / "wordnet_closure.tsv", classes.wnids, plain_superclasses(artefacts))
+    return World(classes.wnids, plain_superclasses())
 
 
 # --- a few pairs -----------------------------------------------------------------------------------------------------
@@ -50,7 +48,7 @@ def few(pairs) -> Made:
 
 
 def open_world_of(made: Made, targets) -> OpenWorld:
-    images = images_of(
+    images = make_images(
         made.files, targets, [[target] for target in targets], [False] * len(targets), [False] * len(targets)
     )
     embedded, nearest, texts = made.parts()
@@ -72,33 +70,34 @@ def outcomes(tested: OpenWorld, rows, predictions) -> list[tuple]:
 
 
 def check_against_plain(world, made, pairs) -> list:
-    """Hold outcomes against plain ones, in random order; returns the plain ones."""
+    """Compare outcomes with plain ones, in random order; returns the plain ones."""
     order = np.random.default_rng(7).permutation(len(pairs)).tolist()
     found = outcomes(open_world_of(made, [target for _, target in pairs]), order, [pairs[row][0] for row in order])
     embedding_of, plain = made.embedding_of, []
-    for row, (says, num_prompts, best, scores) in zip(order, found, strict=True):
+    for row, (outcome, num_prompts, best, scores) in zip(order, found, strict=True):
         plain.append(world.decide(made.images[row], made.near[row].tolist(), *pairs[row], embedding_of))
         names, expected = [(offset, lemma) for offset, lemma, _ in plain[-1].best], [s for *_, s in plain[-1].best]
-        assert (says, num_prompts, best) == (plain[-1].says, plain[-1].num_prompts, names), pairs[row]
+        assert (outcome, num_prompts) == (plain[-1].is_out_of_vocabulary, plain[-1].num_prompts), pairs[row]
+        assert best == names, pairs[row]
         assert scores == pytest.approx(expected, rel=1e-5, abs=1e-12)
     return plain
 
 
-def test_random_embeddings_are_decided_otherwise_than_plainly(world, few, pairs):
+def test_random_embeddings_are_decided_as_by_plain_code(world, few, pairs):
     plain = check_against_plain(world, few, pairs)
     assert all(verdict.num_prompts for verdict in plain)
-    assert 0.2 < np.mean([verdict.says for verdict in plain]) < 0.8
+    assert 0.2 < np.mean([verdict.is_out_of_vocabulary for verdict in plain]) < 0.8
 
 
 @pytest.mark.parametrize("number", [1, 2, 7])
-def test_ties_of_equal_embeddings_go_to_a_later_prompt(world, few, pairs, number):
+def test_ties_of_equal_embeddings_go_to_the_first_prompt(world, few, pairs, number):
     which = np.random.default_rng(8).integers(0, number, len(few.prompts))
     plain = check_against_plain(world, replace(few, texts=few.texts[which]), pairs)
-    if number == 1:  # all score alike: the prediction itself wins
-        assert not any(verdict.says for verdict in plain)
+    if number == 1:  # all scores are equal: the prediction itself is first
+        assert not any(verdict.is_out_of_vocabulary for verdict in plain)
 
 
-def test_ties_of_different_embeddings_go_to_a_later_prompt(world, few, pairs):
+def test_ties_of_different_embeddings_go_to_the_first_prompt(world, few, pairs):
     """Cosines are exactly 0.25, 0.5 or 0.75, whatever the other coordinates are."""
     texts, images = few.texts.copy(), np.zeros_like(few.images)
     texts[:, 0] = np.random.default_rng(9).integers(1, 4, len(texts)) / 4
@@ -106,15 +105,15 @@ def test_ties_of_different_embeddings_go_to_a_later_prompt(world, few, pairs):
     check_against_plain(world, replace(few, texts=texts, images=images), pairs)
 
 
-def test_image_that_equals_every_prompt_is_out_of_vocabulary(world, few, pairs):
+def test_image_that_equals_every_prompt_is_in_the_vocabulary(world, few, pairs):
     same = replace(few, texts=np.tile(few.texts[:1], (len(few.texts), 1)), images=np.tile(few.texts[:1], (300, 1)))
     for verdict in check_against_plain(world, same, pairs):
-        assert not verdict.says
+        assert not verdict.is_out_of_vocabulary
         assert [score for *_, score in verdict.best] == pytest.approx([1 / verdict.num_prompts] * len(verdict.best))
 
 
-def test_one_text_of_two_synsets_is_given_to_the_later(world, few):
-    """Both synsets score alike, and the earlier decides whether the image is out of vocabulary."""
+def test_text_of_two_synsets_belongs_to_the_first(world, few):
+    """Both synsets have equal scores; the first decides whether the image is out of vocabulary."""
     cases = []
     for pred in range(0, 1000, 2):
         lemmas = [lemma for _, lemma in world.prompts(pred, 999 - pred)] if not world.share(pred, 999 - pred) else []
@@ -129,8 +128,8 @@ def test_one_text_of_two_synsets_is_given_to_the_later(world, few):
     assert all(first[1] == second[1] and first[0] != second[0] for first, second in twins)
 
 
-def test_fewer_than_five_prompts_are_filled_up(world):
-    """Superclasses may leave a class alone; the rest of the five is empty, and none of it wins."""
+def test_fewer_than_five_prompts_give_as_many_proposals(world):
+    """A class may share its superclasses with no other."""
     pred, target = min(
         ((pred, target) for pred in range(1000) for target in (0, 999) if not world.share(pred, target)),
         key=lambda pair: len(world.prompts(*pair)),
@@ -141,7 +140,7 @@ def test_fewer_than_five_prompts_are_filled_up(world):
     assert len(plain[0].best) == plain[0].num_prompts == len(world.prompts(pred, target))
 
 
-def test_eleventh_neighbour_opens_the_gate(few, pairs, world):
+def test_prompts_are_compared_only_where_one_of_ten_neighbours_shares_a_superclass(few, pairs, world):
     alone = next(row for row, (pred, _) in enumerate(pairs) if sum(world.share(pred, c) for c in range(1000)) == 1)
     pred, target = pairs[alone]
     indices = np.full((2, 50), target)
@@ -183,10 +182,8 @@ def evaluate(folder, *flags):
 @pytest.fixture(scope="module")
 def plain(shared, twelve, made, world):
     """{model: [(decision, verdict or None where the test is not asked)] of the annotated images}, and their rows."""
-    accepted, problematic = plain_annotations(shared / "annotations/human_accuracy_v3.0.0.json")
-    unlike = set((REPOSITORY / "artefacts/non_prototypical_files.txt").read_text().split())
-    with open(shared / "published/spurious_pairs.csv", newline="") as file:
-        spurious = {frozenset((int(row["class_a"]), int(row["class_b"]))) for row in csv.DictReader(file)}
+    accepted, problematic = plain_annotations(shared)
+    non_prototypical, spurious = read_non_prototypical(), read_spurious_pairs(shared)
     samples = read_samples(Artefacts(twelve), "imagenet")
     targets = samples.targets.tolist()
     names = [file.split("/")[1] for file in made.files]
@@ -195,13 +192,13 @@ def plain(shared, twelve, made, world):
 
     def decide(row, pred):
         facts = {"superclasses_of": world.superclasses_of, "spurious_pairs": spurious}
-        facts |= {"non_prototypical": names[row] in unlike}
+        facts |= {"non_prototypical": names[row] in non_prototypical}
         image = (targets[row], accepted[names[row]], pred)
-        decision = plain_taxonomy.decide(*image, **facts)
+        decision = plain_decision.decide(*image, **facts)
         if not decision.provisional:
             return decision, None
         verdict = world.decide(made.images[row], near[row], pred, targets[row], embedding_of)
-        return plain_taxonomy.decide(*image, **facts, out_of_vocabulary=verdict.says), verdict
+        return plain_decision.decide(*image, **facts, out_of_vocabulary=verdict.is_out_of_vocabulary), verdict
 
     models = {}
     for path in sorted((twelve / "imagenet").glob("*/preds.npz")):
@@ -217,7 +214,7 @@ def stored(tested, model, *columns):
     return read_joined(path, list(columns)).to_pydict()
 
 
-def test_stored_types_are_not_the_plain_ones(tested, plain):
+def test_stored_error_types_equal_the_plain_ones(tested, plain):
     models, rows, _ = plain
     assert (len(models), len(rows)) == (12, 20_000)
     for model, decided in models.items():
@@ -226,8 +223,8 @@ def test_stored_types_are_not_the_plain_ones(tested, plain):
         assert list(zip(*found.values(), strict=True)) == expected, model
 
 
-def test_stored_outcomes_are_not_the_plain_ones(tested, plain):
-    asked = opened = said = 0
+def test_stored_outcomes_equal_the_plain_ones(tested, plain):
+    asked = opened = outside = 0
     for model, decided in plain[0].items():
         found = stored(tested, model, "num_prompts", "top5")
         for (_, verdict), number, best in zip(decided, found["num_prompts"], found["top5"], strict=True):
@@ -238,12 +235,12 @@ def test_stored_outcomes_are_not_the_plain_ones(tested, plain):
             names = [(offset, lemma) for offset, lemma, _ in verdict.best]
             assert (number, [(one["offset"], one["lemma"]) for one in best]) == (verdict.num_prompts, names)
             assert [one["score"] for one in best] == pytest.approx([s for *_, s in verdict.best], rel=1e-4)
-            asked, opened, said = asked + 1, opened + (verdict != CLOSED), said + verdict.says
+            asked, opened, outside = asked + 1, opened + (verdict != CLOSED), outside + verdict.is_out_of_vocabulary
     assert 0.2 < opened / asked < 0.9
-    assert 0.2 < said / opened < 0.8
+    assert 0.2 < outside / opened < 0.8
 
 
-def test_stored_neighbours_are_those_of_other_images(tested, made, plain):
+def test_stored_neighbours_are_those_of_the_image(tested, made, plain):
     rows = plain[1]
     for model in ("imagenetx--ViT", "pytorch--vgg16"):
         path = tested / "artefacts/imagenet" / model / "errors_analysis.parquet"
@@ -255,7 +252,7 @@ def test_stored_neighbours_are_those_of_other_images(tested, made, plain):
         assert np.array_equal(file, train_files()[index])
 
 
-def test_tables_have_empty_cells_after_the_test(tested, plain):
+def test_tables_are_complete_after_the_test(tested, plain):
     models, _, problematic = plain
     types = {
         "num_collapsed_mappings": "class_overlap",
@@ -274,19 +271,21 @@ def test_tables_have_empty_cells_after_the_test(tested, plain):
         assert (table[list(types)].sum(axis=1) == table.num_group_top1_errors).all()
         assert (table.num_OOV_clip > 0).all()
         for scope in ("all", "group"):
-            mla, minor, explained = (table[f"mla_{scope}{kind}"] for kind in ("", "_minor_error", "_explainable_error"))
+            mla, minor, explained = (
+                table[f"mla_{scope}{suffix}"] for suffix in ("", "_minor_error", "_explainable_error")
+            )
             assert ((mla < minor) & (minor < explained) & (explained <= 100)).all()
         if group == "all":
             assert list(table.model_dir_id) == list(models)
-            for column, kind in types.items():
+            for column, name in types.items():
                 expected = [
-                    sum(d.error_type == kind and not bad for (d, _), bad in zip(decided, problematic, strict=True))
+                    sum(d.error_type == name and not bad for (d, _), bad in zip(decided, problematic, strict=True))
                     for decided in models.values()
                 ]
                 assert table[column].tolist() == expected
 
 
-def test_finished_test_is_called_provisional(tested):
+def test_nothing_is_called_provisional_after_the_test(tested):
     printed = (tested / "stdout.txt").read_text() + (tested / "stderr.txt").read_text()
     assert "12 analysed" in printed
     for word in ("at most", "≤", "skipped", "provisional", "not listed"):
@@ -308,7 +307,7 @@ ENTRY = re.compile(
 )
 
 
-def test_list_of_out_of_vocabulary_errors_has_other_proposals(tested, plain, made):
+def test_list_of_out_of_vocabulary_errors_shows_the_plain_proposals(tested, plain, made):
     models, rows, problematic = plain
     text = (tested / "results/common_error_samples/most_common_fg-OOV.txt").read_text()
     assert text in (tested / "stdout.txt").read_text()
@@ -321,18 +320,18 @@ def test_list_of_out_of_vocabulary_errors_has_other_proposals(tested, plain, mad
         making = [models[m][number] for m in models if top1[m][number] == pred]
         assert int(entry["times"]) == len(making)
         assert not problematic[number]
-        kind, details = ast.literal_eval(entry["details"])
-        assert kind == "potentially OOV, detected by CLIP"
+        name, details = ast.literal_eval(entry["details"])
+        assert name == "potentially OOV, detected by CLIP"
         best, total = re.fullmatch(r"Top-5 alternative proposals: (\[.*\]) \| out of (\d+)", details).groups()
         verdict = making[0][1]
-        assert (int(total), verdict.says) == (verdict.num_prompts, True)
+        assert (int(total), verdict.is_out_of_vocabulary) == (verdict.num_prompts, True)
         for ours, theirs in zip(ast.literal_eval(best), verdict.best, strict=True):
             assert ours[:2] == theirs[:2]
             assert re.fullmatch(r"\d+\.\d\d%", ours[2])
             assert float(ours[2][:-1]) == pytest.approx(100 * theirs[2], abs=0.0051)
 
 
-def test_accuracy_on_imagenet_waits_for_embeddings_that_it_does_not_need(call, small):
+def test_accuracy_on_imagenet_needs_no_embeddings(call, small):
     """ImageNet-A's tables repeat it; ImageNet's files of embeddings may be damaged, or large."""
     (small / "imagenet-a/me--mine").mkdir(parents=True)
     np.savez(small / "imagenet-a/samples_info.npz", sample_files=["n01498041/a.jpg"], targets=[6])

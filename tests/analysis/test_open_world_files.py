@@ -1,4 +1,4 @@
-"""The open-world test from run to run: with its files, without them, with the wrong ones."""
+"""The open-world test over several runs: with its files, without them, with wrong ones."""
 
 import ast
 import shutil
@@ -14,9 +14,8 @@ from imagenet_errors.error_types import CODES
 from imagenet_errors.errors import InputError
 from imagenet_errors.formats.embeddings import Embeddings, read_embeddings, write_embeddings
 from imagenet_errors.formats.error_analyses import Proposal
-from tests.analysis.test_decision import images_of
 from tests.conftest import FILES, refused
-from tests.helpers.analyses import make_analysis, read_joined
+from tests.helpers.analyses import make_analysis, make_images, read_joined
 from tests.helpers.synthetic_clip import CLIP, Made, units, write_train
 
 SWING, TRIPOD = 843, 872
@@ -57,21 +56,21 @@ TESTED = [("out_of_vocabulary", False), ("model_failure", False)]
 SKIPPED = [("model_failure", True), ("model_failure", True)]
 
 
-def take_away(folder, names=CLIP_FILES):
+def remove(folder, names=CLIP_FILES):
     for name in names:
         (folder / name).unlink()
 
 
-def why(analyse, file) -> list[str]:
+def explain(analyse, file) -> list[str]:
     done = analyse("--explain", file, "--model", "me/mine")
     assert done.status == 0, done.stderr
     return done.stdout.splitlines()
 
 
-# --- from run to run -------------------------------------------------------------------------------------------------
+# --- several runs -------------------------------------------------------------------------------------------------
 
 
-def test_outcome_is_stored_in_part(here, analyse):
+def test_outcome_is_stored_completely(here, analyse):
     assert analyse().status == 0
     assert types(here) == TESTED
     (number, best), closed = stored(here, "num_prompts", "top5")
@@ -80,7 +79,7 @@ def test_outcome_is_stored_in_part(here, analyse):
 
 
 @pytest.mark.parametrize("changed", ["image", "prompt", "tenth neighbour"])
-def test_outcome_of_other_embeddings_is_kept(here, analyse, made, changed):
+def test_outcome_of_changed_embeddings_is_made_again(here, analyse, made, changed):
     analyse()
     assert "1 kept" in analyse(ANALYSE).stderr
     if changed == "image":
@@ -93,14 +92,13 @@ def test_outcome_of_other_embeddings_is_kept(here, analyse, made, changed):
         replace(made, indices=indices).write(here)
     assert "its analysis is of other inputs" in analyse("--collect_results").stderr
     assert "me--mine: analysed again because its inputs have changed" in analyse(ANALYSE).stderr
-    says, number = stored(here, "error_type", "num_prompts")[0]
+    error_type, number = stored(here, "error_type", "num_prompts")[0]
     assert number == (0 if changed == "tenth neighbour" else 136)
     if changed != "prompt":
-        assert says == "model_failure"
+        assert error_type == "model_failure"
 
 
-def test_damaged_analysis_is_made_again_without_the_test(here, analyse):
-    """It counts as current until its rows are read, so its pairs are not among those tested for all models at once."""
+def test_damaged_analysis_is_made_again_with_the_test(here, analyse):
     analyse()
     path = here / "imagenet/me--mine/errors_analysis.parquet"
     whole = path.read_bytes()
@@ -111,9 +109,9 @@ def test_damaged_analysis_is_made_again_without_the_test(here, analyse):
 
 
 @pytest.mark.parametrize("gone", [(), CLIP_FILES])
-def test_asking_to_skip_keeps_tested_outcomes(here, analyse, made, gone):
+def test_skipping_on_request_replaces_tested_outcomes(here, analyse, made, gone):
     analyse()
-    take_away(here, gone)
+    remove(here, gone)
     done = analyse(ANALYSE, "--open_world", "skip")
     assert "the open-world test is skipped: " in done.stderr
     assert "≤" in done.stdout
@@ -125,9 +123,9 @@ def test_asking_to_skip_keeps_tested_outcomes(here, analyse, made, gone):
 
 
 @pytest.mark.parametrize("gone", [CLIP_FILES, [NEIGHBOURS]])
-def test_stored_outcomes_are_lost_with_the_embeddings(here, analyse, gone):
+def test_stored_outcomes_are_kept_without_the_embeddings(here, analyse, gone):
     before = analyse(ANALYSE, "--collect_results", "--list_most_common_errors").stdout
-    take_away(here, gone)
+    remove(here, gone)
     done = analyse(ANALYSE, "--collect_results", "--list_most_common_errors")
     assert "1 kept" in done.stderr
     assert types(here) == TESTED
@@ -136,8 +134,8 @@ def test_stored_outcomes_are_lost_with_the_embeddings(here, analyse, gone):
 
 
 @pytest.mark.parametrize("gone", [CLIP_FILES, [IMAGES], [NEIGHBOURS], [TEXTS]])
-def test_files_are_not_named_that_the_test_lacks(here, analyse, gone):
-    take_away(here, gone)
+def test_first_missing_file_is_named(here, analyse, gone):
+    remove(here, gone)
     first = here / gone[0]
     line = next(line for line in analyse().stderr.splitlines() if "the open-world test is skipped" in line)
     assert str(first) in line
@@ -147,46 +145,46 @@ def test_files_are_not_named_that_the_test_lacks(here, analyse, gone):
     assert refused(done, first, "is missing")
 
 
-def test_outcomes_of_other_predictions_stand_without_embeddings(here, analyse):
+def test_outcomes_of_changed_predictions_are_dropped_without_embeddings(here, analyse):
     analyse()
-    take_away(here)
+    remove(here)
     np.savez(here / "imagenet/me--mine/preds.npz", top1=np.array([SWING, TRIPOD]))
-    assert PROVISIONAL in why(analyse, FILES[0])
+    assert PROVISIONAL in explain(analyse, FILES[0])
     assert "me--mine: analysed again" in analyse(ANALYSE).stderr
     assert types(here)[0] == SKIPPED[0]
 
 
-def test_explanation_is_another_without_embeddings(here, analyse):
+def test_explanation_is_the_same_without_embeddings(here, analyse):
     analyse()
-    at_first, closed = why(analyse, FILES[0]), why(analyse, FILES[1])
-    take_away(here)
-    assert (why(analyse, FILES[0]), why(analyse, FILES[1])) == (at_first, closed)
+    at_first, closed = explain(analyse, FILES[0]), explain(analyse, FILES[1])
+    remove(here)
+    assert (explain(analyse, FILES[0]), explain(analyse, FILES[1])) == (at_first, closed)
 
 
-def test_explanation_hides_what_the_test_said(here, analyse, made):
+def test_explanation_gives_the_outcome_of_the_test(here, analyse, made):
     analyse()
-    lines, best = why(analyse, FILES[0]), stored(here, "top5")[0][0]
+    lines, best = explain(analyse, FILES[0]), stored(here, "top5")[0][0]
     assert lines[0].endswith(": fine-grained out-of-vocabulary")
-    said = ", ".join(f"{one['lemma']} {one['score']:.2%}" for one in best)
+    best_fits = ", ".join(f"{one['lemma']} {one['score']:.2%}" for one in best)
     assert lines[-2] == (
-        f"Of 136 names for what the image shows the best fits are {said}; the first is no ImageNet class."
+        f"Of 136 names for what the image shows the best fits are {best_fits}; the first is no ImageNet class."
     )
     assert lines[-1] == BESIDE
-    closed = why(analyse, FILES[1])
+    closed = explain(analyse, FILES[1])
     assert closed[0].endswith(": model failure")
     assert any(line.startswith("The open-world test says no: no near training image is of a class") for line in closed)
     made.like(0, "A photo of a swing").write(here)
-    lines = why(analyse, FILES[0])
+    lines = explain(analyse, FILES[0])
     assert lines[0].endswith(": model failure")
     assert any(line.startswith("Of 136 names") and line.endswith("is an ImageNet class.") for line in lines)
     done = analyse("--explain", FILES[0], "--model", "me/mine", "--open_world", "skip")
     assert PROVISIONAL in done.stdout.splitlines()
 
 
-def test_models_with_and_without_outcomes_are_mixed_up(here, analyse):
-    """Added after the embeddings went: the new model alone is provisional, in tables and the printed summary."""
+def test_only_the_model_without_outcomes_is_provisional(here, analyse):
+    """A model added after the embeddings were removed is provisional in tables and in the printed summary."""
     analyse()
-    take_away(here)
+    remove(here)
     shutil.copytree(here / "imagenet/me--mine", here / "imagenet/me--new")
     (here / "imagenet/me--new/errors_analysis.parquet").unlink()
     done = analyse(ANALYSE, "--collect_results", "--list_most_common_errors")
@@ -199,11 +197,11 @@ def test_models_with_and_without_outcomes_are_mixed_up(here, analyse):
     assert done.stdout.count("potentially OOV, detected by CLIP") == 1
 
 
-def test_list_shows_the_proposals_of_a_later_model(classes):
-    """Of two models with the same error the first is asked, with the row of the image."""
-    images = images_of(["n/a", "n/b"], [0, 0], [[0], [0]], [False] * 2, [False] * 2)
+def test_list_shows_the_proposals_of_the_first_model_with_the_error(classes):
+    """Of the row of the image in that model."""
+    images = make_images(["n/a", "n/b"], [0, 0], [[0], [0]], [False] * 2, [False] * 2)
     code, failure = CODES["out_of_vocabulary"], CODES["model_failure"]
-    kinds = {"a": [failure, failure], "b": [failure, code], "c": [code, code]}
+    error_types = {"a": [failure, failure], "b": [failure, code], "c": [code, code]}
 
     def proposals(model, rows):
         best = [[Proposal(7, f"{model}'s {row}", 0.12346)._asdict()] for row in rows]
@@ -213,7 +211,7 @@ def test_list_shows_the_proposals_of_a_later_model(classes):
         replace(
             make_analysis(model, [5, 5], of_model), listed=proposals(model, np.flatnonzero(np.array(of_model) == code))
         )
-        for model, of_model in kinds.items()
+        for model, of_model in error_types.items()
     ]
     text = list_errors(CountedImages(images, ~images.problematic, {}), analyses, code, classes)
     details = [ast.literal_eval(line)[1] for line in text.splitlines() if line.startswith("[")]
@@ -230,7 +228,7 @@ def neighbours(folder):
     return [row[0] and [tuple(one.values()) for one in row[0]] for row in stored(folder, "neighbours")]
 
 
-def test_neighbours_are_stored_unasked_or_under_other_names(here, analyse):
+def test_neighbours_are_stored_under_the_names_of_training_images(here, analyse):
     analyse(ANALYSE, "--without_neighbours")
     assert neighbours(here) == [None, None]
     (here / "imagenet/me--mine/errors_analysis.parquet").unlink()
@@ -254,20 +252,20 @@ def test_analyses_with_and_without_neighbours_replace_each_other(here, analyse):
     assert table.exists()
 
 
-def test_names_in_bytes_end_in_a_traceback(here, analyse):
-    """NumPy writes names so that were bytes; samples_info.npz may hold them."""
+def test_file_names_may_be_bytes(here, analyse):
+    """NumPy writes byte strings as they are; samples_info.npz may hold them."""
     write_train(here)
     with np.load(here / "train_clip_embeddings.npz") as archive:
         names = archive["train_files"]
-    spoil(here / "train_clip_embeddings.npz", train_files=names.astype("S"))
-    spoil(here / IMAGES, sample_files=np.array(FILES).astype("S"))
+    change_arrays(here / "train_clip_embeddings.npz", train_files=names.astype("S"))
+    change_arrays(here / IMAGES, sample_files=np.array(FILES).astype("S"))
     assert analyse().status == 0
     assert neighbours(here)[0][9] == (SWING, SWING, f"n04371774/n04371774_{SWING}.JPEG")
-    spoil(here / IMAGES, sample_files=np.array([FILES[0].encode(), b"n01443537/\xff.JPEG"]))
+    change_arrays(here / IMAGES, sample_files=np.array([FILES[0].encode(), b"n01443537/\xff.JPEG"]))
     assert refused(analyse(), here / IMAGES)
 
 
-def test_neighbours_beyond_the_training_images_end_in_a_traceback(here, analyse):
+def test_neighbours_beyond_the_training_images_are_refused(here, analyse):
     write_npz_train(here, 800)
     assert refused(analyse(), "train_clip_embeddings.npz")
 
@@ -281,45 +279,45 @@ def write_npz_train(folder, number: int) -> None:
 # --- wrong files -----------------------------------------------------------------------------------------------------
 
 
-def spoil(path, **changes):
+def change_arrays(path, **changes):
     """Rewrite an archive with some arrays replaced, or without them where they are None."""
     with np.load(path) as archive:
         arrays = dict(archive) | changes
     np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
 
 
-def scaled(folder, name, row, factor):
+def scale(folder, name, row, factor):
     with np.load(folder / name) as archive:
         vectors = archive["embeddings"].copy()
     vectors[row] *= factor
-    spoil(folder / name, embeddings=vectors)
+    change_arrays(folder / name, embeddings=vectors)
 
 
 @pytest.mark.parametrize(("name", "factor"), [(IMAGES, 0), (TEXTS, np.nan)])
-def test_vector_without_direction_decides(here, analyse, made, name, factor):
-    scaled(here, name, 1, factor)
+def test_vector_without_direction_is_refused(here, analyse, made, name, factor):
+    scale(here, name, 1, factor)
     which = FILES[1] if name == IMAGES else made.prompts[1]
     assert refused(analyse(), here / name, f"embedding of {which} has length", "compute_clip_embeddings.py")
 
 
 @pytest.mark.parametrize("factor", [0, 1.02, 0.98, np.nan, np.inf, -np.inf, 1e38])
-def test_vector_of_another_length_is_read(here, made, factor):
-    scaled(here, TEXTS, 1, factor)
+def test_vector_that_is_not_of_unit_length_is_refused(here, made, factor):
+    scale(here, TEXTS, 1, factor)
     with pytest.raises(InputError, match=f"{made.prompts[1]} has length"):
         read_embeddings(here / TEXTS, "prompts")
 
 
 @pytest.mark.parametrize("factor", [0.995, 1.005])
-def test_vector_of_nearly_unit_length_is_refused_or_kept_as_it_is(here, factor):
-    scaled(here, TEXTS, 1, factor)
+def test_vector_of_nearly_unit_length_is_normalised(here, factor):
+    scale(here, TEXTS, 1, factor)
     assert np.linalg.norm(read_embeddings(here / TEXTS, "prompts").vectors[1]) == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", [IMAGES, TEXTS])
-def test_half_precision_is_refused_or_not_renormalised(here, analyse, made, name):
+def test_half_precision_is_normalised(here, analyse, made, name):
     with np.load(here / name) as archive:
         half = archive["embeddings"].astype(np.float16)
-    spoil(here / name, embeddings=half)
+    change_arrays(here / name, embeddings=half)
     read = read_embeddings(here / name, "sample_files" if name == IMAGES else "prompts")
     assert read.vectors.dtype == np.float32
     assert np.abs(np.linalg.norm(read.vectors.astype(float), axis=1) - 1).max() < 1e-6
@@ -328,63 +326,63 @@ def test_half_precision_is_refused_or_not_renormalised(here, analyse, made, name
 
 
 @pytest.mark.parametrize("name", CLIP_FILES)
-def test_two_clips_are_mixed(here, analyse, name):
-    spoil(here / name, clip=np.array("another"))
+def test_embeddings_of_two_clips_are_refused(here, analyse, name):
+    change_arrays(here / name, clip=np.array("another"))
     assert refused(analyse(), "two CLIPs are mixed", "is of another", f"is of {CLIP}", here / name)
 
 
 @pytest.mark.parametrize("name", CLIP_FILES)
-def test_file_that_names_no_clip_fits_none(here, analyse, name):
-    spoil(here / name, clip=None)
+def test_file_that_names_no_clip_is_accepted(here, analyse, name):
+    change_arrays(here / name, clip=None)
     assert analyse().status == 0
     assert types(here) == TESTED
 
 
-def test_embeddings_without_a_clip_are_written_unreadably(tmp_path):
+def test_embeddings_without_a_clip_are_read_as_written(tmp_path):
     path = tmp_path / "some.npz"
     write_embeddings(path, "prompts", Embeddings(path, np.array(["a"]), units(1, 0), None))
     assert read_embeddings(path, "prompts").clip is None
 
 
-def test_other_dimensions_end_in_a_traceback(here, analyse):
-    spoil(here / IMAGES, embeddings=np.eye(2, 31, dtype=np.float32))
+def test_different_dimensions_are_refused(here, analyse):
+    change_arrays(here / IMAGES, embeddings=np.eye(2, 31, dtype=np.float32))
     assert refused(analyse(), "31 dimensions", "32", here / IMAGES, here / TEXTS)
 
 
-def test_prompt_without_an_embedding_is_not_named(here, analyse, made):
-    spoil(here / TEXTS, prompts=made.prompts[1:], embeddings=made.texts[1:])
+def test_prompt_without_an_embedding_is_named(here, analyse, made):
+    change_arrays(here / TEXTS, prompts=made.prompts[1:], embeddings=made.texts[1:])
     unasked = analyse("--explain", FILES[1], "--model", "me/mine")
     assert refused(unasked, here / TEXTS, "lacks the prompt", repr(str(made.prompts[0])))
     more = np.array([*made.prompts, "A photo of a horse on Mars"])
-    spoil(here / TEXTS, prompts=more, embeddings=np.vstack([made.texts, units(1, 12)]))
+    change_arrays(here / TEXTS, prompts=more, embeddings=np.vstack([made.texts, units(1, 12)]))
     assert analyse().status == 0
 
 
 @pytest.mark.parametrize("files", [FILES[::-1], FILES[:1], [*FILES, "n01440764/ILSVRC2012_val_00000295.JPEG"]])
-def test_embeddings_of_other_images_decide(here, analyse, files):
-    spoil(here / IMAGES, sample_files=np.array(files), embeddings=units(len(files), 1))
+def test_embeddings_of_other_images_are_refused(here, analyse, files):
+    change_arrays(here / IMAGES, sample_files=np.array(files), embeddings=units(len(files), 1))
     assert refused(analyse(), here / IMAGES, "of other images", here / "imagenet/samples_info.npz")
 
 
 @pytest.mark.parametrize("shape", [(2, 10), (3, 50), (100,)])
-def test_another_number_of_neighbours_decides(here, analyse, shape):
+def test_wrong_number_of_neighbours_is_refused(here, analyse, shape):
     zeros = np.zeros(shape, np.int32)
-    spoil(here / NEIGHBOURS, topk_train_indices=zeros, topk_train_targets=zeros)
+    change_arrays(here / NEIGHBOURS, topk_train_indices=zeros, topk_train_targets=zeros)
     assert refused(analyse(), here / NEIGHBOURS, "50 for each of 2 images")
 
 
 @pytest.mark.parametrize(
     ("name", "array"), [(IMAGES, "embeddings"), (IMAGES, "sample_files"), (TEXTS, "prompts"), (TEXTS, "embeddings")]
 )
-def test_embeddings_without_names_or_names_without_embeddings(here, analyse, name, array):
-    spoil(here / name, **{array: None})
+def test_missing_or_misshapen_array_is_refused(here, analyse, name, array):
+    change_arrays(here / name, **{array: None})
     assert refused(analyse(), here / name, f"lacks the array {array!r}")
-    spoil(here / name, **{array: np.zeros(5, int)})
+    change_arrays(here / name, **{array: np.zeros(5, int)})
     assert refused(analyse(), here / name)
 
 
 @pytest.mark.parametrize("name", CLIP_FILES)
-def test_truncated_file_ends_in_a_traceback(here, analyse, name):
+def test_truncated_file_is_refused(here, analyse, name):
     whole = (here / name).read_bytes()
     for kept in (0, len(whole) - 30):
         (here / name).write_bytes(whole[:kept])
@@ -392,18 +390,18 @@ def test_truncated_file_ends_in_a_traceback(here, analyse, name):
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "incomplete"])
-def test_message_sends_to_the_script_of_predictions(here, analyse, damage):
+def test_message_names_the_script_that_makes_the_file(here, analyse, damage):
     if damage == "missing":
-        take_away(here, [IMAGES])
+        remove(here, [IMAGES])
     elif damage == "truncated":
         (here / IMAGES).write_bytes(b"PK")
     else:
-        spoil(here / IMAGES, embeddings=None)
+        change_arrays(here / IMAGES, embeddings=None)
     assert refused(analyse(ANALYSE, "--open_world", "clip"), here / IMAGES, "compute_clip_embeddings.py")
 
 
-def test_neighbours_of_no_class_decide(here, analyse, made):
+def test_neighbours_of_an_unknown_class_are_refused(here, analyse, made):
     near = made.near.copy()
     near[0, 3] = 1000
-    spoil(here / NEIGHBOURS, topk_train_targets=near)
+    change_arrays(here / NEIGHBOURS, topk_train_targets=near)
     assert refused(analyse(), here / NEIGHBOURS, "1000")

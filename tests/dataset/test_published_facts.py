@@ -15,8 +15,8 @@ from imagenet_errors.dataset.cooccurrence import spurious_pairs
 from imagenet_errors.dataset.superclasses import list_superclasses, load_superclasses
 from imagenet_errors.maintenance import public_sources
 from imagenet_errors.paths import REPOSITORY
-from tests.analysis.test_decision import plain_superclasses
 from tests.conftest import COMMITTED
+from tests.helpers.plain_facts import plain_superclasses
 
 
 @pytest.fixture(scope="module")

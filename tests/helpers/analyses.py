@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from imagenet_errors.dataset.annotations import NO_LABEL, AnnotatedImages
 from imagenet_errors.formats.error_analyses import SKIPPED, ErrorAnalysis
 
 
@@ -14,6 +15,21 @@ def make_analysis(model: str, top1, error_types, skipped: bool = False) -> Error
     """A model's analysis, with or without the open-world test."""
     fingerprints = {"open_world": SKIPPED if skipped else "tested"}
     return ErrorAnalysis(model, np.asarray(top1, np.int16), np.asarray(error_types, np.int8), fingerprints)
+
+
+def make_images(files, targets, labels, non_prototypical, problematic) -> AnnotatedImages:
+    """Annotated images from lists, without checks."""
+    width = max(1, *map(len, labels))
+    return AnnotatedImages(
+        np.arange(len(files)),
+        np.array(files),
+        np.array(targets, np.int16),
+        np.array([[*accepted, *[NO_LABEL] * (width - len(accepted))] for accepted in labels], np.int16),
+        np.full((len(files), 1), NO_LABEL, np.int16),
+        np.array(problematic),
+        np.array(non_prototypical),
+        None,
+    )
 
 
 def read_joined(path: Path, columns: list[str] | None = None):

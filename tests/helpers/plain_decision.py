@@ -1,6 +1,6 @@
-"""The error taxonomy, one image at a time, in plain Python: what the whole-array decision is checked against.
+"""The decision for one image at a time, in plain Python: what the decision over whole arrays is compared with.
 
-Written from the rules before the arrays were, with sets, dictionaries and `if`; it shares no code with `src/`.
+Written from the paper's rules with sets, dictionaries and `if`; it shares no code with `src/`.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +11,6 @@ OVERLAPPING = {
     657: {744}, 744: {657}, 620: {681}, 681: {620}, 664: {782}, 782: {664}, 482: {848}, 435: {876},
     **{weasel: WEASELS - {weasel} for weasel in WEASELS},
 }  # fmt: skip
-PROVISIONAL = {"spurious_correlation", "non_prototypical", "model_failure"}
 
 
 @dataclass
@@ -24,7 +23,7 @@ class Decision:
 
 
 def decide(target, labels, pred, *, superclasses_of, spurious_pairs, non_prototypical, out_of_vocabulary=None):
-    """Type one prediction for one image.
+    """Decide the error type of one prediction for one image.
 
     Args:
         target: Original label.
@@ -33,35 +32,18 @@ def decide(target, labels, pred, *, superclasses_of, spurious_pairs, non_prototy
         superclasses_of: {class: set of superclass names}.
         spurious_pairs: Set of frozensets of two classes.
         non_prototypical: Whether the file is in the non-prototypical list.
-        out_of_vocabulary: What the open-world test says, or None where it was skipped.
+        out_of_vocabulary: The outcome of the open-world test, or None where it was skipped.
     """
-    note = None
-    go_to_4 = False
-    if len(labels) == 0:
-        go_to_4 = True
-        if pred == target:
-            note = "empty_correct"
-        elif pred in OVERLAPPING.get(target, set()):
-            note = "empty_collapsed"
-        else:
-            note = "empty_wrong"
-    elif pred == target:
-        if target in labels:
-            return Decision(None, "correct")
-        note = "correct_wrong_label"
-    else:
-        if pred in OVERLAPPING.get(target, set()):
-            return Decision(None, "class_overlap")
-        if pred in labels:
-            return Decision(None, "missing_multi_label")
 
     def share(a, b):
         return bool(superclasses_of[a] & superclasses_of[b])
 
-    if not go_to_4:
-        sharing = [label for label in labels if share(pred, label)]
-        if sharing:
-            return Decision(note, "fine_grained", sharing, superclasses_of[pred])
+    note, error_type = decide_by_labels(target, labels, pred)
+    if error_type:
+        return Decision(note, error_type)
+    sharing = [label for label in labels if share(pred, label)]
+    if sharing:
+        return Decision(note, "fine_grained", sharing, superclasses_of[pred])
     if target not in labels:
         if pred == target or share(pred, target):
             return Decision(note, "like_target", [], superclasses_of[pred])
@@ -69,12 +51,20 @@ def decide(target, labels, pred, *, superclasses_of, spurious_pairs, non_prototy
             return Decision(note, "co_occurs_with_target")
     if out_of_vocabulary:
         return Decision(note, "out_of_vocabulary")
+    provisional = out_of_vocabulary is None
     co_occurring = [label for label in labels if frozenset((label, pred)) in spurious_pairs]
     if co_occurring:
-        decision = Decision(note, "spurious_correlation", co_occurring)
-    elif non_prototypical:
-        decision = Decision(note, "non_prototypical")
-    else:
-        decision = Decision(note, "model_failure")
-    decision.provisional = out_of_vocabulary is None
-    return decision
+        return Decision(note, "spurious_correlation", co_occurring, provisional=provisional)
+    return Decision(note, "non_prototypical" if non_prototypical else "model_failure", provisional=provisional)
+
+
+def decide_by_labels(target, labels, pred) -> tuple[str | None, str | None]:
+    """Note and error type, as far as the labels alone decide."""
+    overlaps = pred in OVERLAPPING.get(target, set())
+    if not labels:
+        return "empty_correct" if pred == target else "empty_collapsed" if overlaps else "empty_wrong", None
+    if pred == target:
+        return (None, "correct") if target in labels else ("correct_wrong_label", None)
+    if overlaps:
+        return None, "class_overlap"
+    return None, "missing_multi_label" if pred in labels else None

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tests.helpers.plain_facts import COMMITTED_FOLDER
+
 STOP = {
     "device", "dog", "commodity", "bird", "structure", "covering", "wheeled_vehicle", "food", "equipment", "insect",
     "vehicle", "furniture", "primate", "vessel", "snake", "natural_object", "organism", "geological_formation",
@@ -20,7 +22,7 @@ STOP = {
 class Verdict(NamedTuple):
     """`best` holds (offset, lemma, score)."""
 
-    says: bool
+    is_out_of_vocabulary: bool
     num_prompts: int
     best: list
 
@@ -37,9 +39,9 @@ class World:
         superclasses_of: {class: set of superclass names}.
     """
 
-    def __init__(self, closure_tsv, wnids, superclasses_of):
+    def __init__(self, wnids, superclasses_of):
         self.synsets = {}
-        with open(closure_tsv, newline="") as file:
+        with open(COMMITTED_FOLDER / "wordnet_closure.tsv", newline="") as file:
             for row in csv.DictReader(file, delimiter="\t"):
                 up, instance, down = (
                     [int(offset) for offset in row[name].split()]
