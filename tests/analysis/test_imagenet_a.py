@@ -177,5 +177,5 @@ def test_class_beyond_the_200_is_refused(made, call, clip_weights, monkeypatch, 
     shutil.copyfile(next((made / "images").glob("*/0.jpg")), images / "n01440764" / "0.jpg")
     monkeypatch.setenv("IMAGENET_A_DIR", str(images))
     flags = tiny_clip.flags(clip_weights, tmp_path / "artefacts", "--dataset", "imagenet-a", "--what", "images")
-    assert refused(call("compute_clip_embeddings", *flags), "n01440764 is no class of ImageNet-A")
+    assert refused(call("compute_clip_embeddings", *flags), "n01440764 is not a class of ImageNet-A")
     assert not (tmp_path / "artefacts").exists()
