@@ -16,9 +16,8 @@ import pytest
 from imagenet_errors import files
 from imagenet_errors.dataset.samples import Samples
 from imagenet_errors.errors import ADVICE, InputError, NewerSchemaError, UnreadableFileError
-from imagenet_errors.formats import sealed_parquet
+from imagenet_errors.formats import error_analyses, sealed_parquet
 from imagenet_errors.formats.predictions import check_predictions, read_top1
-from imagenet_errors.formats.sealed_parquet import read_parquet, read_parquet_metadata, write_parquet
 from imagenet_errors.paths import model_dir_id
 from tests.conftest import ROOT, refused
 from tests.helpers.one_of_each import OWN_MODEL
@@ -163,7 +162,7 @@ class TestReading:
         """Every byte of the pages with values, in turn."""
         assert analyse("--perform_error_analysis").status == 0
         path = small / "imagenet" / "me--mine" / "errors_analysis.parquet"
-        whole, values = path.read_bytes(), read_parquet(path, ["top1", "error_type"])
+        whole, values = path.read_bytes(), error_analyses.read(path, "me--mine")
         group = pq.read_metadata(path).row_group(0)
         columns = [group.column(number).to_dict() for number in range(group.num_columns)]
         (place,) = [column for column in columns if column["path_in_schema"] == "top1"]
@@ -172,11 +171,12 @@ class TestReading:
         for position in range(first, first + place["total_compressed_size"]):
             path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
             try:
-                read = read_parquet(path, ["top1", "error_type"])
+                read = error_analyses.read(path, "me--mine")
             except InputError:
                 noticed += 1
             else:
-                assert read.equals(values)
+                np.testing.assert_array_equal(read.top1, values.top1)
+                np.testing.assert_array_equal(read.error_types, values.error_types)
         assert noticed > 20
 
 
@@ -309,9 +309,9 @@ def test_analysis_of_a_newer_version_is_kept(analyse, small):
     assert analyse("--perform_error_analysis").status == 0
     path = small / "imagenet" / "me--mine" / "errors_analysis.parquet"
     table = pq.read_table(path)
-    write_parquet(path, table, read_parquet_metadata(path) | {"schema_version": sealed_parquet.SCHEMA_VERSION + 1})
+    sealed_parquet.write(path, table, {"schema_version": error_analyses.SCHEMA_VERSION + 1})
     before = path.read_bytes()
     assert refused(analyse(), path, "update this repository")
     assert path.read_bytes() == before
     with pytest.raises(NewerSchemaError):
-        read_parquet_metadata(path)
+        error_analyses.read(path, "me--mine")

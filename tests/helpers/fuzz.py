@@ -22,10 +22,9 @@ with atheris.instrument_imports(include=["imagenet_errors"]):
     from imagenet_errors.dataset.wordnet import load_wordnet
     from imagenet_errors.errors import InputError
     from imagenet_errors.files import read_csv, read_json, read_json_objects
-    from imagenet_errors.formats import embeddings, error_analyses
+    from imagenet_errors.formats import embeddings, error_analyses, image_tables
     from imagenet_errors.formats.metadata import read_metadata
     from imagenet_errors.formats.predictions import check_predictions
-    from imagenet_errors.formats.sealed_parquet import read_parquet, read_parquet_metadata
     from imagenet_errors.models.architectures import read_architectures
     from imagenet_errors.paper_archive import convert, pickled_frames, tar_reader
     from imagenet_errors.paper_archive.analysis_frames import Reader
@@ -96,9 +95,7 @@ def read_arrays(content: bytes, path: Path) -> None:
 def read_analysis(content: bytes, path: Path) -> None:
     path.write_bytes(content)
     with suppress(InputError):
-        read_parquet_metadata(path)
-    with suppress(InputError):
-        read_parquet(path)
+        image_tables.read(path)
     error_analyses.read(path, "a model")
 
 
@@ -133,7 +130,7 @@ def seeds(name: str, root: Path) -> list[bytes]:
         "pickles": ["imagenet/*/errors_analysis.pkl"],
         "annotations": ["annotations/*.json", "imagenet/*/metadata.json", "imagenet/archive.json"],
         "tables": ["archs.csv", "sample/failures.csv", "weights.csv"],
-        "parquet": ["imagenet/*/errors_analysis.parquet"],
+        "parquet": ["imagenet/*/errors_analysis.parquet", "imagenet/images-*.parquet"],
     }
     return [path.read_bytes() for pattern in patterns[name] for path in sorted(root.glob(pattern))]
 
