@@ -88,6 +88,12 @@ def one_of(what: str, names: Iterable[str]) -> Callable[[str], str]:
     return check
 
 
+def start_log() -> None:
+    """Have the library's log lines written to standard error, above progress bars."""
+    log.handlers = [TqdmHandler()]
+    log.setLevel(logging.INFO)
+
+
 def run(main: Callable[[], None]) -> None:
     """Run a script's main function and exit.
 
@@ -100,8 +106,7 @@ def run(main: Callable[[], None]) -> None:
     """
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.reconfigure(errors="replace")  # a terminal that cannot show ≤ shows ?
-    log.handlers = [TqdmHandler()]
-    log.setLevel(logging.INFO)
+    start_log()
     try:
         signals.stop_on_signals()
         main()

@@ -23,15 +23,14 @@ CLASSES_OF = {"all": 200, "organism": 77, "artifact": 104, "other": 19}
 
 
 def make_images(folder, shared):
-    """Two small images per class: of the class where there is one, and of some other class."""
+    """A small image per class, of the class where there is one, else of some other class."""
     ours = sorted((shared / "images" / "val").glob("*/*"))
     wnids = (ROOT / "artefacts" / "imagenet_a_synsets.txt").read_text().split()
     for number, wnid in enumerate(sorted(wnids)):
         (folder / wnid).mkdir(parents=True)
         right = [path for path in ours if path.parent.name == wnid]
-        for name, path in (("0.jpg", (right or ours[number:])[0]), ("1.jpg", ours[-1 - number])):
-            with Image.open(path) as image:
-                image.convert("RGB").resize((96, 96)).save(folder / wnid / name)
+        with Image.open((right or ours[number:])[0]) as image:
+            image.convert("RGB").resize((96, 96)).save(folder / wnid / "0.jpg")
     (folder / "README.txt").write_text("as in the original")
 
 
@@ -65,10 +64,8 @@ def rows(made):
 
 
 def test_groups_have_the_published_numbers_of_classes(rows):
-    assert {group: int(row["num_group_samples"]) for group, row in rows.items()} == {
-        group: 2 * number for group, number in CLASSES_OF.items()
-    }
-    assert {row["num_all_samples"] for row in rows.values()} == {"400"}
+    assert {group: int(row["num_group_samples"]) for group, row in rows.items()} == CLASSES_OF
+    assert {row["num_all_samples"] for row in rows.values()} == {"200"}
 
 
 def test_accuracies_are_over_all_classes_and_over_the_200(made, rows):
@@ -114,10 +111,10 @@ def test_table_has_no_empty_cell_and_no_column_of_imagenet_m(rows):
 
 
 def test_multi_label_accuracy_is_the_mean_over_classes(made, rows):
-    """Every class has two images: the mean over classes is the share of images that count as correct."""
+    """Every class has one image: the mean over classes is the share of images that count as correct."""
     for group, row in rows.items():
         right = int(row["num_group_correct"]) + int(row["num_collapsed_mappings"])
-        assert float(row["mla_group"]) == pytest.approx(100 * right / (2 * CLASSES_OF[group]), abs=1e-9)
+        assert float(row["mla_group"]) == pytest.approx(100 * right / CLASSES_OF[group], abs=1e-9)
 
 
 def test_table_repeats_the_accuracies_on_imagenet(made, rows):
@@ -132,7 +129,7 @@ def test_neighbours_are_training_images_of_imagenet(made):
     near = arrays(made / "artefacts" / "imagenet-a" / "valid_clip_knn.npz")
     train = arrays(made / "artefacts" / "train_clip_embeddings.npz")
     images = arrays(made / "artefacts" / "imagenet-a" / "clip_image_embeddings.npz")
-    assert near["topk_train_indices"].shape == (400, 50)
+    assert near["topk_train_indices"].shape == (200, 50)
     np.testing.assert_array_equal(near["topk_train_targets"], train["targets"][near["topk_train_indices"]])
     first = (images["embeddings"].astype(np.float64) @ train["embeddings"].T.astype(np.float64)).argmax(axis=1)
     assert (first == near["topk_train_indices"][:, 0]).mean() > 0.99
@@ -140,7 +137,7 @@ def test_neighbours_are_training_images_of_imagenet(made):
 
 def test_images_have_the_label_of_their_class(made):
     stored = read_joined(made / "artefacts" / "imagenet-a" / MODEL / "errors_analysis.parquet").to_pydict()
-    assert len(stored["target"]) == 400
+    assert len(stored["target"]) == 200
     assert stored["multi_label"] == [[target] for target in stored["target"]]
     assert not any(stored["is_problematic"])
     assert not any(stored["provisional"])

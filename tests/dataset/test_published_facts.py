@@ -205,7 +205,7 @@ def test_committed_non_prototypical_files_are_current(shared):
     }
     assert len(recomputed) == 36
     assert annotations.non_prototypical_files(COMMITTED) == recomputed
-    assert public_sources.non_prototypical(lists) == sorted(recomputed)
+    assert public_sources.find_non_prototypical(lists) == sorted(recomputed)
 
 
 def test_committed_wordnet_closure_is_current(classes, synsets):

@@ -14,6 +14,7 @@ import open_clip
 import pytest
 import torch
 
+from imagenet_errors import cli
 from imagenet_errors.inference import clip
 
 NAME = "tiny-test-clip"
@@ -61,6 +62,7 @@ def run(script: str, *arguments) -> None:
     """Run a script's main function, outside of any test."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [f"{script}.py", *map(str, arguments)])
+        cli.start_log()
         importlib.import_module(script).main()
 
 
