@@ -1,10 +1,13 @@
 """The lists of most common errors and the pairs that appear as mistakes."""
 
+import ast
 import re
 from collections import Counter
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +16,7 @@ from imagenet_errors.analysis.common_errors import list_errors, rank_errors
 from imagenet_errors.analysis.counting import CountedImages
 from imagenet_errors.dataset.classes import load_classes
 from imagenet_errors.error_types import CODES, CODES_BY_FLAG
-from imagenet_errors.formats.error_analyses import ErrorAnalysis
+from imagenet_errors.formats.error_analyses import ErrorAnalysis, Proposal
 from imagenet_errors.paths import REPOSITORY, Artefacts
 from tests.helpers.analyses import make_analysis, make_images, read_joined
 from tests.helpers.plain_facts import read_spurious_pairs
@@ -110,6 +113,30 @@ def test_problematic_images_are_not_listed(classes):
     assert re.findall("file = (.*)", text) == ["n/b"]
 
 
+def test_list_shows_the_proposals_of_the_first_model_with_the_error(classes):
+    """Of the row of the image in that model."""
+    images = make_images(["n/a", "n/b"], [0, 0], [[0], [0]], [False] * 2, [False] * 2)
+    code, failure = CODES["out_of_vocabulary"], CODES["model_failure"]
+    error_types = {"a": [failure, failure], "b": [failure, code], "c": [code, code]}
+
+    def proposals(model, rows):
+        best = [[Proposal(7, f"{model}'s {row}", 0.12346)._asdict()] for row in rows]
+        return rows, pa.table({"num_prompts": rows + 7, "top5": best})
+
+    analyses = [
+        replace(
+            make_analysis(model, [5, 5], of_model), listed=proposals(model, np.flatnonzero(np.array(of_model) == code))
+        )
+        for model, of_model in error_types.items()
+    ]
+    text = list_errors(CountedImages(images, ~images.problematic, {}), analyses, code, classes)
+    details = [ast.literal_eval(line)[1] for line in text.splitlines() if line.startswith("[")]
+    assert details == [
+        """Top-5 alternative proposals: [(7, "b's 1", '12.35%')] | out of 8""",
+        """Top-5 alternative proposals: [(7, "c's 0", '12.35%')] | out of 7""",
+    ]
+
+
 # --- the published layout --------------------------------------------------------------------------------------------
 
 ENTRY = re.compile(
@@ -120,7 +147,7 @@ ENTRY = re.compile(
 
 @pytest.mark.parametrize("flag", FLAGS.values())
 def test_layout_equals_that_of_the_published_list(shared, classes, flag):
-    """Models are made up so that the published triples have their counts and ranks; the text must be the same."""
+    """Synthetic models give the published triples their counts and ranks."""
     text = (shared / f"published/common_error_samples/most_common_{flag}.txt").read_bytes().decode()
     entries = [match.groupdict() for match in ENTRY.finditer(text)]
     assert sum(len(match[0]) for match in ENTRY.finditer(text)) == len(text)

@@ -1,4 +1,4 @@
-"""evaluation.py from run to run: what is kept, what is done again, what is said."""
+"""evaluation.py over several runs: what is kept, what is made again, what is reported."""
 
 import json
 import shutil

@@ -1,21 +1,15 @@
 """The open-world test over several runs: with its files, without them, with wrong ones."""
 
-import ast
 import shutil
 from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from imagenet_errors.analysis.common_errors import list_errors
-from imagenet_errors.analysis.counting import CountedImages
-from imagenet_errors.error_types import CODES
 from imagenet_errors.errors import InputError
 from imagenet_errors.formats.embeddings import Embeddings, read_embeddings, write_embeddings
-from imagenet_errors.formats.error_analyses import Proposal
 from tests.conftest import FILES, refused
-from tests.helpers.analyses import make_analysis, make_images, read_joined
+from tests.helpers.analyses import read_joined
 from tests.helpers.synthetic_clip import CLIP, Made, units, write_train
 
 SWING, TRIPOD = 843, 872
@@ -195,30 +189,6 @@ def test_only_the_model_without_outcomes_is_provisional(here, analyse):
     place = table[0].split(",").index("num_OOV_clip")
     assert [line.split(",")[place] for line in table[1:]] == ["1", ""]
     assert done.stdout.count("potentially OOV, detected by CLIP") == 1
-
-
-def test_list_shows_the_proposals_of_the_first_model_with_the_error(classes):
-    """Of the row of the image in that model."""
-    images = make_images(["n/a", "n/b"], [0, 0], [[0], [0]], [False] * 2, [False] * 2)
-    code, failure = CODES["out_of_vocabulary"], CODES["model_failure"]
-    error_types = {"a": [failure, failure], "b": [failure, code], "c": [code, code]}
-
-    def proposals(model, rows):
-        best = [[Proposal(7, f"{model}'s {row}", 0.12346)._asdict()] for row in rows]
-        return rows, pa.table({"num_prompts": rows + 7, "top5": best})
-
-    analyses = [
-        replace(
-            make_analysis(model, [5, 5], of_model), listed=proposals(model, np.flatnonzero(np.array(of_model) == code))
-        )
-        for model, of_model in error_types.items()
-    ]
-    text = list_errors(CountedImages(images, ~images.problematic, {}), analyses, code, classes)
-    details = [ast.literal_eval(line)[1] for line in text.splitlines() if line.startswith("[")]
-    assert details == [
-        """Top-5 alternative proposals: [(7, "b's 1", '12.35%')] | out of 8""",
-        """Top-5 alternative proposals: [(7, "c's 0", '12.35%')] | out of 7""",
-    ]
 
 
 # --- neighbours ------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
-"""The open-world test, one image at a time, in plain Python: what the whole-array test is checked against.
+"""The open-world test of one image at a time, in plain Python: what the test over whole arrays is compared with.
 
-Written from the rules before the arrays were, with sets, dictionaries and loops; it shares no code with `src/`.
+Written from the paper's rules with sets, dictionaries and loops; it shares no code with `src/`.
 """
 
 import csv

@@ -1,4 +1,4 @@
-"""Made-up CLIP files: random unit vectors of 32 dimensions, and neighbours that open many gates."""
+"""Synthetic CLIP files: random unit vectors of 32 dimensions, and neighbours of the predicted classes."""
 
 from dataclasses import dataclass, replace
 from functools import cache
@@ -19,7 +19,7 @@ from imagenet_errors.formats.embeddings import (
 )
 from imagenet_errors.paths import REPOSITORY, TEXT_EMBEDDINGS, TRAIN_EMBEDDINGS, Artefacts
 
-CLIP = "made up"
+CLIP = "synthetic"
 NUM_TRAIN = 2_000  # training image t is of class t % 1000
 
 
@@ -38,7 +38,7 @@ def units(m: int, seed: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Made:
-    """What the CLIP files of a dataset hold: N images, their neighbours, all prompts."""
+    """The content of the CLIP files of a dataset: N images, the neighbours of each, all prompts."""
 
     files: np.ndarray
     images: np.ndarray
@@ -78,7 +78,7 @@ class Made:
         write_embeddings(texts.path, "prompts", texts)
 
     def like(self, row: int, prompt: str) -> "Made":
-        """The same, with the image at `row` embedded as the prompt is."""
+        """The same, where the image at `row` has the embedding of a prompt."""
         images = self.images.copy()
         images[row] = self.embedding_of[prompt]
         return replace(self, images=images)
@@ -96,7 +96,7 @@ def write_train(folder: Path) -> None:
 
 
 def gates(top1: np.ndarray, seed: int = 4) -> np.ndarray:
-    """[N, 50] training images: each of [M, N] predictions somewhere among the first 25, and random ones."""
+    """[N, 50] training images: one of the class of each of [M, N] predictions among the first 25, the others random."""
     rng = np.random.default_rng(seed)
     indices = rng.integers(0, NUM_TRAIN, (top1.shape[1], NUM_NEIGHBOURS))
     for predictions in top1:
