@@ -151,5 +151,7 @@ def model_dir_id(model_id: str) -> str:
     """The name of a model's folder. Raises `InputError` for an id that makes none."""
     name = model_id.replace("/", "--")
     if not (name.strip() and name.isprintable()) or name[0] == "." or "\\" in name or len(name.encode()) > MOST_BYTES:
-        raise InputError(f"{model_id[:300]!r} is no name of a folder: give the model another, e.g. me/my-resnet50")
+        raise InputError(
+            f"{model_id[:300]!r} cannot be the name of a folder: give the model another, e.g. me/my-resnet50"
+        )
     return name

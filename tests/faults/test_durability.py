@@ -274,7 +274,7 @@ class TestFolders:
 
     @pytest.mark.parametrize("name", HOSTILE)
     def test_hostile_model_name_is_refused(self, name):
-        with pytest.raises(InputError, match="is no name of a folder"):
+        with pytest.raises(InputError, match="cannot be the name of a folder"):
             model_dir_id(name)
 
     def test_table_of_models_with_a_hostile_name_is_refused(self, sample):
@@ -283,7 +283,7 @@ class TestFolders:
         sample.folder.mkdir()
         table = f"{header}\n{row.replace('efficientnet_lite/lite0', '..')}\n"
         (sample.folder / "models_beyond.csv").write_text(table)
-        assert refused(sample("--modules", "all", model=("--model", "lite0")), "'..' is no name of a folder")
+        assert refused(sample("--modules", "all", model=("--model", "lite0")), "'..' cannot be the name of a folder")
 
 
 class TestEmbeddings:

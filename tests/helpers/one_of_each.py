@@ -16,7 +16,7 @@ import pytest
 from imagenet_errors import public_files
 from imagenet_errors.dataset.samples import read_samples
 from imagenet_errors.files import read_json_objects
-from imagenet_errors.inference.predict import Predictions
+from imagenet_errors.formats.predictions import Predictions
 from imagenet_errors.inference.prefetch import COLUMNS
 from imagenet_errors.inference.saved_predictions import write_predictions
 from imagenet_errors.models.model_table import ModelRecord

@@ -258,7 +258,7 @@ class TestFunctions:
             (("--model", "{own}:build", "lite0", "--model_name", "x"), ("for one model", "names 2")),
             (("--model", "{own}:build", "--model_name", "timm/resnet18.a1_in1k"), ("another model's name",)),
             (("--model", "{own}:build", "--model_name", "efficientnet_lite--lite0"), ("another model's name",)),
-            (("--model", "{own}:build", "--model_name", "../x"), ("no name of a folder",)),
+            (("--model", "{own}:build", "--model_name", "../x"), ("cannot be the name of a folder",)),
             (("--model", "{own}:build", "--arch", "a\nb"), ("not one line of printable text",)),
             (("--model", "{own}:build", "--training_data", " "), ("not one line of printable text",)),
             (("--model", "lite0", "--arch", "vit"), ("not a model of your own",)),

@@ -98,7 +98,7 @@ def compare(context: DatasetContext) -> Comparison:
     found = Comparison(lists, rows, predictions.astype(np.int16), human.astype(np.int8), ours, left_out)
     if context.open_world is None:
         told = found.human == CODES["out_of_vocabulary"]
-        left_out.append(f"{told.sum()} that experts call out-of-vocabulary, for the open-world test is skipped")
+        left_out.append(f"{told.sum()} that experts call out-of-vocabulary, because the open-world test is skipped")
         return found[~told]
     return found
 
@@ -130,7 +130,7 @@ def _read(context: DatasetContext, name: str) -> dict[str, tuple[int, str]]:
     try:
         read = {file: (int(one["top_prediction"]), one["failure category"]) for file, one in mistakes.items()}
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise InputError(f"{path} is no list of mistakes: fetch it again") from None
+        raise InputError(f"{path} is not a list of mistakes: download it again") from None
     for file, (prediction, category) in read.items():
         if not isinstance(category, str) or category not in CATEGORIES or not 0 <= prediction < NUM_CLASSES:
             raise InputError(f"{path}: {file} has category {category!r} and prediction {prediction}: fetch it again")

@@ -26,7 +26,7 @@ def read_metadata(path: Path) -> dict:
     """
     metadata = read_json(path) if path.exists() else {}
     if not isinstance(metadata, dict):
-        raise InputError(f"{path} is no JSON object: predict again")
+        raise InputError(f"{path} is not a JSON object: predict again")
     texts = {key: metadata.get(key) or "unknown" for key in ("arch", "arch_family", "training_data")}
     extra = metadata.get("extra_annotations") or []
     if not isinstance(extra, list):
@@ -34,11 +34,11 @@ def read_metadata(path: Path) -> dict:
     others = [metadata[key] for key in ("model_id", "source") if metadata.get(key) is not None]
     for text in (*texts.values(), *extra, *others):
         if not isinstance(text, str) or not text.isprintable():
-            raise InputError(f"{path} holds {text!r} where a line of text is due: correct it")
+            raise InputError(f"{path} has {text!r} instead of a printable line of text: correct it")
     numbers = {key: metadata.get(key) for key in NUMBERS}
     for key, value in numbers.items():
         if value is not None and not (type(value) in (int, float) and 0 <= value < 1e12):
-            raise InputError(f"{path}: {key} is {value!r}, not a sensible number: correct it")
+            raise InputError(f"{path}: {key} is {value!r}, not a number of 0 or more: correct it")
     return metadata | texts | numbers | {"extra_annotations": extra}
 
 

@@ -1,15 +1,65 @@
 """A model's predictions: preds.npz."""
 
+import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from imagenet_errors.dataset.classes import NUM_CLASSES, check_class_ids
 from imagenet_errors.dataset.samples import Samples
 from imagenet_errors.errors import InputError
-from imagenet_errors.files import check_schema, read_npz
+from imagenet_errors.files import check_schema, fingerprint, read_npz
 
 SCHEMA_VERSION = 1  # of preds.npz
+FINGERPRINTED = ("top1", "top5", "top5_probs")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A model's predictions for N images, the most probable class first; of equal ones the lower id.
+
+    Attributes:
+        top5: [N, 5] int16.
+        top5_probs: [N, 5] float32, of the softmax over all 1000 classes.
+        seconds: Wall time of the loop, data loading included; None where only logits were given.
+        top1_of_subset: [N] int16, the most probable of the classes asked for, or None.
+        probs: [N, 1000] float32, or None.
+    """
+
+    top5: np.ndarray
+    top5_probs: np.ndarray
+    seconds: float | None
+    top1_of_subset: np.ndarray | None = None
+    probs: np.ndarray | None = None
+
+    @property
+    def top1(self) -> np.ndarray:
+        """[N] int16."""
+        return self.top5[:, 0]
+
+    @property
+    def fingerprint(self) -> str:
+        """What metadata say which predictions they belong to."""
+        return fingerprint(*(getattr(self, name) for name in FINGERPRINTED))
+
+
+def write(path: Path, predictions: Predictions, samples: Samples) -> None:
+    """Write predictions for the N samples, and wait until they are on the disk."""
+    arrays: dict[str, Any] = {name: getattr(predictions, name) for name in FINGERPRINTED}
+    arrays |= {"schema_version": SCHEMA_VERSION, "samples": samples.fingerprint}
+    if predictions.probs is not None:
+        arrays["probs"] = predictions.probs
+    with open(path, "wb") as file:
+        np.savez(file, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_fingerprint(path: Path) -> str:
+    """`Predictions.fingerprint` of a file. Raises `InputError` where it is damaged."""
+    return fingerprint(*read_npz(path, *FINGERPRINTED).values())
 
 
 def read_top1(path: Path, samples: Samples) -> np.ndarray:
@@ -20,7 +70,7 @@ def read_top1(path: Path, samples: Samples) -> np.ndarray:
     top1, num_samples, of = arrays["top1"], len(samples.files), arrays.get("samples")
     if top1.shape != (num_samples,) or (of is not None and of.tolist() != samples.fingerprint):
         raise InputError(
-            f"{path} holds {top1.shape} predictions for {num_samples:,} images:"
+            f"{path} has {top1.shape} predictions for {num_samples:,} images:"
             " they are of other images than samples_info.npz lists, predict again"
         )
     return check_class_ids(top1, str(path))
@@ -34,7 +84,7 @@ def check_predictions(path: Path, samples: Samples, probs: bool) -> np.ndarray:
         if array.shape != shapes[name]:
             raise InputError(f"{path}: {name} has the shape {array.shape}, not {shapes[name]}: predict again")
         if not (np.issubdtype(array.dtype, np.number) and np.isfinite(array).all()):
-            raise InputError(f"{path}: {name} holds something that is no number: predict again")
+            raise InputError(f"{path}: {name} has values that are not finite numbers: predict again")
     return top1
 
 

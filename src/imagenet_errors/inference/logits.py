@@ -9,8 +9,9 @@ from imagenet_errors.dataset.classes import NUM_CLASSES
 from imagenet_errors.dataset.dataset_table import Dataset
 from imagenet_errors.dataset.samples import Samples, read_samples, register_samples
 from imagenet_errors.errors import InputError
+from imagenet_errors.formats.predictions import Predictions
 from imagenet_errors.inference.image_folders import find_samples
-from imagenet_errors.inference.predict import Predictions, take_top_predictions
+from imagenet_errors.inference.predict import take_top_predictions
 from imagenet_errors.inference.saved_predictions import write_predictions
 from imagenet_errors.models.model_table import ModelRecord
 from imagenet_errors.paths import Artefacts

@@ -7,13 +7,13 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from imagenet_errors.dataset.classes import NUM_CLASSES
 from imagenet_errors.errors import InputError, ModelError, describe_exception
+from imagenet_errors.formats.predictions import Predictions
 from imagenet_errors.inference.images import Images
 from imagenet_errors.inference.preprocessing import OwnTransform, Preprocessing
 from imagenet_errors.progress import show_progress
@@ -25,30 +25,6 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 class OutOfMemoryError(ModelError):
     """A batch that does not fit into memory; a smaller one may."""
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """A model's predictions for N images, the most probable class first; of equal ones the lower id.
-
-    Attributes:
-        top5: [N, 5] int16.
-        top5_probs: [N, 5] float32, of the softmax over all 1000 classes.
-        seconds: Wall time of the loop, data loading included; None where only logits were given.
-        top1_of_subset: [N] int16, the most probable of the classes asked for, or None.
-        probs: [N, 1000] float32, or None.
-    """
-
-    top5: np.ndarray
-    top5_probs: np.ndarray
-    seconds: float | None
-    top1_of_subset: np.ndarray | None = None
-    probs: np.ndarray | None = None
-
-    @property
-    def top1(self) -> np.ndarray:
-        """[N] int16."""
-        return self.top5[:, 0]
 
 
 def choose_device(name: str | None) -> torch.device:

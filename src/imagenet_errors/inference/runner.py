@@ -17,6 +17,7 @@ from imagenet_errors.dataset.dataset_table import Dataset
 from imagenet_errors.dataset.samples import Samples, register_samples
 from imagenet_errors.errors import InputError, ModelError, ProtectedFileError, describe_exception
 from imagenet_errors.files import fingerprint, write_json
+from imagenet_errors.formats.predictions import Predictions
 from imagenet_errors.inference import image_folders, own_functions, predict, saved_predictions, zoo
 from imagenet_errors.inference.failures import FailureList
 from imagenet_errors.inference.images import Images
@@ -232,7 +233,7 @@ class Collector:
 
     def _predict(
         self, record: ModelRecord, model: Module, preprocessing: Preprocessing | OwnTransform
-    ) -> tuple[predict.Predictions, int]:
+    ) -> tuple[Predictions, int]:
         """The predictions, and the batch size that fitted into memory."""
         batch_size = min(self.options.batch_size, len(self.samples.files))
         while True:

@@ -1,20 +1,16 @@
 """A model's predictions and metadata in the artefacts folder: whether they are valid, and how they are written."""
 
-import os
 from typing import Any
 
 import numpy as np
 
 from imagenet_errors.dataset.samples import Samples, registered_samples
 from imagenet_errors.errors import InputError
-from imagenet_errors.files import atomic_write, fingerprint, read_json, read_npz, write_json
+from imagenet_errors.files import atomic_write, read_json, write_json
 from imagenet_errors.formats.metadata import read_metadata
-from imagenet_errors.formats.predictions import SCHEMA_VERSION, check_predictions
-from imagenet_errors.inference.predict import Predictions
+from imagenet_errors.formats.predictions import Predictions, check_predictions, read_fingerprint, write
 from imagenet_errors.models.model_table import ModelRecord
 from imagenet_errors.paths import Artefacts
-
-FINGERPRINTED = ("top1", "top5", "top5_probs")
 
 
 def read_valid_metadata(
@@ -47,10 +43,8 @@ def read_valid_metadata(
     if abs(measured["top1_val_acc"] - accuracy) * len(samples.files) > 50:  # by half an image
         raise InputError(f"{metadata} has top1_val_acc {measured['top1_val_acc']}, and the predictions have {accuracy}")
     known = read_json(metadata)
-    if "predictions_fingerprint" in known:
-        arrays = read_npz(predictions, *FINGERPRINTED)
-        if known["predictions_fingerprint"] != fingerprint(*arrays.values()):
-            raise InputError(f"{metadata} belongs to other predictions")
+    if "predictions_fingerprint" in known and known["predictions_fingerprint"] != read_fingerprint(predictions):
+        raise InputError(f"{metadata} belongs to other predictions")
     for key, value in made_with.items():
         if known.get(key, False) != value:
             raise InputError(f"{metadata} has {key} {known.get(key, False)}, not {value}")
@@ -75,27 +69,20 @@ def write_predictions(
     Raises:
         InputError: where the folder meanwhile has predictions for other images.
     """
-    arrays: dict[str, Any] = {"top1": predictions.top1, "top5": predictions.top5, "top5_probs": predictions.top5_probs}
     metadata = describe_model(record) | {key: value for key, value in (made_with or {}).items() if value}
     measured = {
         "eval_batch_size": batch_size,
         "num_params": num_params,
         "top1_val_acc": compute_accuracy(predictions.top1, samples.targets),
         "preds_comp_time": predictions.seconds,
-        "predictions_fingerprint": fingerprint(*(arrays[name] for name in FINGERPRINTED)),
+        "predictions_fingerprint": predictions.fingerprint,
     }
     metadata |= {key: value for key, value in measured.items() if value is not None}
     if predictions.top1_of_subset is not None:
         metadata["top1_val_acc_subset_200"] = compute_accuracy(predictions.top1_of_subset, samples.targets)
-    arrays |= {"schema_version": SCHEMA_VERSION, "samples": samples.fingerprint}
-    if predictions.probs is not None:
-        arrays["probs"] = predictions.probs
     path = artefacts.predictions(dataset, record.dir_id)
     with registered_samples(artefacts, dataset, samples), atomic_write(path) as temporary:
-        with open(temporary, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
+        write(temporary, predictions, samples)
         write_json(artefacts.metadata(dataset, record.dir_id), metadata)
     return metadata
 

@@ -105,7 +105,8 @@ class Reader:
             raise
         except Exception as error:  # a damaged or hostile one raises nearly anything
             raise InputError(
-                f"{where} is no analysis of an archive ({describe_exception(error)}): fetch it again"
+                f"{where} is not an error analysis in the archive's form ({describe_exception(error)}):"
+                " get it from its source again"
             ) from None
 
     def _images(self, rows: _Rows, where: Path) -> tuple[AnnotatedImages, str]:
@@ -130,7 +131,7 @@ def _sorted(frame: Frame) -> _Rows:
     columns = {name: _comparable(frame.columns[name]) for name in COLUMNS}
     index, files = frame.index, columns["img_rel_path"]
     if {*map(type, files)} != {str}:
-        raise ValueError("img_rel_path holds something that is no text")
+        raise ValueError("img_rel_path has values that are not texts")
     if any(before > after for before, after in pairwise(files)):
         order = sorted(range(len(files)), key=files.__getitem__)
         columns = {name: [cells[row] for row in order] for name, cells in columns.items()}
@@ -151,7 +152,7 @@ def _images(rows: _Rows, non_prototypical: frozenset[str], where: Path) -> Annot
     for name, cells in (("multi_label", labels), ("wrong_multi_label", wrong)):
         _class_ids(list(chain.from_iterable(cells)), name)
     if {*map(type, problematic)} != {bool}:
-        raise ValueError("is_problematic holds something else than true and false")
+        raise ValueError("is_problematic has values that are not booleans")
     return from_columns(samples, labels, wrong, problematic, rows.index, non_prototypical, str(where))
 
 
@@ -218,9 +219,9 @@ def _class_ids(cells: list, name: str) -> np.ndarray:
     """[k] int16."""
     numbers = [to_python(cell) for cell in cells]
     if {*map(type, numbers)} - {int}:
-        raise ValueError(f"{name} holds something that is no integer")
+        raise ValueError(f"{name} has values that are not integers")
     if any(not 0 <= number < NUM_CLASSES for number in numbers):
-        raise ValueError(f"{name} holds something that is no class id of 0 to {NUM_CLASSES - 1}")
+        raise ValueError(f"{name} has values that are not class ids of 0 to {NUM_CLASSES - 1}")
     return np.array(numbers, np.int16)
 
 
@@ -228,14 +229,14 @@ def _lists(cells: list, kind: type, name: str) -> list[list]:
     """Cells that are lists of integers or texts, plainly or as arrays."""
     lists = [to_python(cell) for cell in cells]
     if {*map(type, lists)} - {list}:
-        raise ValueError(f"{name} holds something that is no list")
+        raise ValueError(f"{name} has values that are not lists")
     if sum(map(len, lists)) > MOST_PARTS * len(lists):
-        raise ValueError(f"{name} holds lists that are too long")
+        raise ValueError(f"{name} has lists that are too long")
     kinds = {*map(type, chain.from_iterable(lists))}
     if kinds - {kind}:
         lists = [[to_python(part) for part in parts] for parts in lists]
         if {*map(type, chain.from_iterable(lists))} - {kind}:
-            raise ValueError(f"{name} holds something that is no {kind.__name__}")
+            raise ValueError(f"{name} has elements that are not {kind.__name__}")
     return lists
 
 

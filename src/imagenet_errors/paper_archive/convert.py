@@ -216,7 +216,7 @@ class _Work:
                 return pool.submit(_convert, self.conversion, model, content, is_replaced).result()
         except BrokenProcessPool:
             path = self.conversion.artefacts.archived(self.conversion.dataset, model)
-            return f"{path} is refused, for reading it takes all time or memory: get it from its source"
+            return f"{path} is refused because reading it exceeds the limits of time or memory: get it from its source"
 
 
 def _convert(conversion: Conversion, model: str, content: bytes | None, is_replaced: bool) -> str | None:
@@ -344,5 +344,5 @@ def _convert_members(conversion: Conversion, archive: Path, work: _Work) -> dict
                 if why is not None:
                     work.submit(model, content, is_replaced)
             case _:
-                log.info(f"{archive}: {member.name} is passed over, for it is no part of {dataset}'s analyses")
+                log.info(f"{archive}: {member.name} is ignored because it is not an analysis of {dataset}")
     return models
