@@ -1,13 +1,12 @@
 """Type every top-1 error of every predicted model, collect the paper's tables, list the most common errors."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagenet_errors import cli
 from imagenet_errors.error_types import CODES_BY_FLAG
 from imagenet_errors.errors import InputError
-from imagenet_errors.paths import DEFAULT_RESULTS_DIR, Artefacts
+from imagenet_errors.paths import Artefacts
 
 if TYPE_CHECKING:
     from imagenet_errors.analysis.context import DatasetContext
@@ -58,7 +57,7 @@ def parse_args() -> argparse.Namespace:
         "--with_reference_models", action="store_true", help="tables and lists count vit3b and greedysoups as well"
     )
     parser.add_argument("--jobs", type=cli.positive, help="threads and processes; default: as many as processors")
-    parser.add_argument("--results_dir", type=Path, default=DEFAULT_RESULTS_DIR, help="where tables and lists go")
+    parser.add_results_dir()
     args = parser.parse_args()
     if bool(args.explain) != bool(args.model):
         parser.error("--explain FILE and --model M go together")

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from imagenet_errors import cli
-from imagenet_errors.paths import REPOSITORY, Artefacts
+from imagenet_errors.paths import Artefacts
 
 
 def parse_args() -> argparse.Namespace:
@@ -16,7 +16,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--collected", action="store_true", help="the models that have predictions or analyses, not the paper's 962"
     )
-    parser.add_argument("--results_dir", type=Path, default=REPOSITORY, help="where models_summary.csv goes")
+    parser.add_results_dir()
     args = parser.parse_args()
     if not (args.models_summary_csv or args.models_summary_latex or args.superclasses):
         parser.error("nothing to do: give --models_summary_csv, --models_summary_latex or --superclasses")

@@ -37,9 +37,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--interactive", action="store_true", help="one HTML page per family instead of pictures")
     parser.add_argument("--trends", action="store_true", help="print and save what shares depend on; draw nothing")
     parser.add_argument("--stats_dir", type=Path, help="has stats-<dataset>/; default: results/, else the repository")
-    parser.add_argument(
-        "--results_dir", type=Path, default=DEFAULT_RESULTS_DIR, help="where figures/<dataset>/ is written"
-    )
+    parser.add_results_dir()
     parser.add_argument("--jobs", type=cli.positive, default=os.cpu_count(), help="number of processes that draw")
     args = parser.parse_args()
     args.format = tuple(args.format.split(","))
