@@ -25,7 +25,17 @@ from imagenet_errors.paths import Artefacts
 from imagenet_errors.plots import error_bars
 from tests.conftest import Outcome
 from tests.helpers import one_of_each as made
-from tests.helpers.kinds_of_files import COLLECT, CONVERT, KINDS, LIST, LOGITS, MODULES, TRENDS, Kind
+from tests.helpers.kinds_of_files import (
+    COLLECT,
+    CONVERT,
+    KINDS,
+    LIST,
+    LOGITS,
+    MODULES,
+    OUTSIDE_THE_TABLES,
+    TRENDS,
+    Kind,
+)
 
 pytest_plugins = "tests.helpers.one_of_each"
 BYTES = 40  # positions at which a byte is changed, per kind of file, for the readers
@@ -44,6 +54,7 @@ def flags(command: tuple, folder: Path) -> tuple:
         CONVERT: ("--jobs", 1),
         LIST: (),
         MODULES: (),
+        OUTSIDE_THE_TABLES: (),
     }
     return more.get(command, ("--results_dir", folder / "out"))
 
