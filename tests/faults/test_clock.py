@@ -4,6 +4,7 @@ The tests set the times of all files and the time that Python tells.
 """
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -42,45 +43,44 @@ def clock(request, monkeypatch):
 
 
 @pytest.fixture
-def world(one_of_each, tmp_path, monkeypatch):
+def world(one_of_each, tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "imagenet_errors")
     monkeypatch.setattr(error_bars, "draw", lambda *_: None)
     shutil.copytree(one_of_each, tmp_path / "world")
     return tmp_path / "world"
 
 
-def test_finished_work_is_kept(world, clock, capsys):
+def test_finished_work_is_kept(world, clock, caplog):
     """Analyses, predictions and conversions are kept, and the tables are the same."""
     before = files_of(world)
     clock(world)
     evaluate(world)
     collect(world)
-    said = capsys.readouterr().err
-    assert "4 kept" in said
-    assert "kept, it has valid predictions" in said
+    assert "4 kept" in caplog.text
+    assert "kept, it has valid predictions" in caplog.text
     after = files_of(world)
     assert {name for name in after if after[name] != before.get(name)} <= {"artefacts/imagenet/archive.json"}
 
 
-def test_stale_analysis_is_recomputed_though_it_is_younger(world, clock, capsys):
+def test_stale_analysis_is_recomputed_though_it_is_younger(world, clock, caplog):
     """Times decide nothing: contents do."""
     path = world / "artefacts" / "superclasses.json"
     path.write_text(path.read_text().rstrip().removesuffix("}") + ', "another": [["fish"]]}')
     clock(world)
     os.utime(path, (0, 0))
     evaluate(world)
-    said = capsys.readouterr().err
-    assert "2 kept" in said
-    assert said.count("analysed again because its inputs have changed") == 2
+    assert "2 kept" in caplog.text
+    assert caplog.text.count("analysed again because its inputs have changed") == 2
 
 
-def test_another_archive_of_an_older_time_is_read(world, clock, capsys):
+def test_another_archive_of_an_older_time_is_read(world, clock, caplog):
     """As a copy that keeps times would be: its size or its time differ."""
     clock(world)
     archive = world / "artefacts" / "models-imagenet.tar.gz"
     os.utime(archive, (archive.stat().st_atime, archive.stat().st_mtime - 7))
     shutil.rmtree(world / "artefacts" / "imagenet" / "old--one")
     evaluate(world)
-    assert "1 archived analyses converted" in capsys.readouterr().err
+    assert "1 archived analyses converted" in caplog.text
 
 
 def test_leftovers_of_the_future_are_removed(tmp_path, clock):
