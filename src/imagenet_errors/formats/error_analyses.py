@@ -264,11 +264,11 @@ def _codes(names: Any, path: Path) -> np.ndarray:
 
 
 def check(path: Path) -> None:
-    """Raises `InputError` where a file, or the image table that it names, is missing or damaged."""
+    """Raises `InputError` where a file is damaged, or the image table that it names is missing."""
     image_table = read(path, path.parent.name).image_table
     read_rows(path)
-    if image_table:
-        image_tables.check(image_tables.locate(path, image_table))
+    if not image_tables.locate(path, image_table).exists():
+        raise InputError(f"{path} names {image_table}, which is missing: {ADVICE}")
 
 
 def read_outcome(path: Path, row: int) -> Outcome:
