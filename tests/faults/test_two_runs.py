@@ -59,5 +59,5 @@ def test_two_downloads_of_a_file_do_not_mix(warm, server, tmp_path):
         begin.touch()
         for end in [warm.wait(run) for run in runs]:
             assert "Traceback" not in end.stderr
-            assert end.status == 0 or "is being written by another process: wait until it is done" in end.stderr
+            assert end.status == 0 or "is being written by another process: wait until it has finished" in end.stderr
         task.check_rerun(folder)

@@ -1,5 +1,6 @@
 """failures.csv: the models whose last run failed. The processes that work on one folder share it."""
 
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,7 +59,10 @@ class FailureList:
 
     def update(self, model_id: str, reason: str | None) -> None:
         """Write why the model failed, or with None that it did not; the rows of other models stay."""
-        if reason is None and model_id not in read_failures(self.path):
+        known = read_failures(self.path).get(model_id)
+        if known is None and reason is None:
+            return
+        if known and known.reason == reason and not os.access(self.path.parent, os.W_OK):  # it only lacks our time
             return
         with locks.locked(self.root, self.lock):
             failures = read_failures(self.path)
