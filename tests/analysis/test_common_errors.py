@@ -14,10 +14,8 @@ from hypothesis import strategies as st
 
 from imagenet_errors.analysis.common_errors import list_errors, rank_errors
 from imagenet_errors.analysis.counting import CountedImages
-from imagenet_errors.dataset.classes import load_classes
 from imagenet_errors.error_types import CODES, CODES_BY_FLAG
 from imagenet_errors.formats.error_analyses import ErrorAnalysis, Proposal
-from imagenet_errors.paths import REPOSITORY, Artefacts
 from tests.helpers.analyses import make_analysis, make_images, read_joined
 from tests.helpers.plain_facts import read_spurious_pairs
 
@@ -29,11 +27,6 @@ FLAGS = {  # --error_type by the type's name in errors_analysis.parquet
     "non_prototypical": "non-proto",
     "model_failure": "model_failure",
 }
-
-
-@pytest.fixture(scope="module")
-def classes():
-    return load_classes(Artefacts(REPOSITORY / "artefacts"))
 
 
 @pytest.fixture(scope="module")
@@ -124,10 +117,8 @@ def test_list_shows_the_proposals_of_the_first_model_with_the_error(classes):
         return rows, pa.table({"num_prompts": rows + 7, "top5": best})
 
     analyses = [
-        replace(
-            make_analysis(model, [5, 5], of_model), listed=proposals(model, np.flatnonzero(np.array(of_model) == code))
-        )
-        for model, of_model in error_types.items()
+        replace(make_analysis(model, [5, 5], codes), listed=proposals(model, np.flatnonzero(np.array(codes) == code)))
+        for model, codes in error_types.items()
     ]
     text = list_errors(CountedImages(images, ~images.problematic, {}), analyses, code, classes)
     details = [ast.literal_eval(line)[1] for line in text.splitlines() if line.startswith("[")]

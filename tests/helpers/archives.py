@@ -207,3 +207,38 @@ def pack(path, contents: dict[str, bytes]) -> None:
             member = tarfile.TarInfo(name)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
+
+
+# --- tar archives, member by member ----------------------------------------------------------------------------------
+
+MEMBERS = {
+    "imagenet/me--a b 'c' \"d\" ü 中/metadata.json": b"{}",
+    "imagenet/me--b/errors_analysis.pkl": bytes(range(256)) * 9,
+    "imagenet/empty": b"",
+    "one": b"x" * 512,
+}
+
+
+def entry(name, content=b"", **fields):
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    for field, value in fields.items():
+        setattr(member, field, value)
+    return member, content
+
+
+def tar(*members, form=tarfile.PAX_FORMAT, end=True) -> bytes:
+    """An archive before its compression, made member by member, whatever they are."""
+    parts = [
+        member.tobuf(form, "utf-8", "surrogateescape") + content + bytes(-len(content) % 512)
+        for member, content in members
+    ]
+    return b"".join(parts) + bytes(1024 if end else 0)
+
+
+def entries(contents=None) -> list:
+    return [entry(name, content) for name, content in (MEMBERS if contents is None else contents).items()]
+
+
+def below(folder) -> dict[str, bytes]:
+    return {str(one.relative_to(folder)): one.read_bytes() for one in folder.rglob("*") if one.is_file()}

@@ -219,9 +219,83 @@ def of_values(values: bytes, placement=None, columns=("a", "b"), rows=None) -> b
 SOUND = frombuffer((2, 2), "i8", bytes(32))
 
 
+OBJECTS_FLAG = call("numpy", "dtype", "i8", False, True) + push((3, "<", None, None, None, -1, -1, 63)) + b"b"
+SINGLE_ABUSES = {
+    "pointers as objects": of_values(frombuffer((2, 2), "O8", b"\x41" * 32)),
+    "objects without their list": of_values(reconstructed((2, 2), "O8", data(b"\x41" * 32))),
+    "numbers from a list": of_values(reconstructed((2, 2), OBJECTS_FLAG, [1, 2, 3, 4])),
+    "fields": of_values(frombuffer((2, 2), call("numpy", "dtype", "V8"), bytes(32))),
+    "texts": of_values(frombuffer((2, 2), "U2", bytes(32))),
+    "floats": of_values(frombuffer((2, 2), "f8", bytes(32))),
+    "times": of_values(frombuffer((2, 2), "M8", bytes(32))),
+    "a dtype of a list": of_values(frombuffer((2, 2), call("numpy", "dtype", ["i8"]), bytes(32))),
+    "no byte order": of_values(frombuffer((2, 2), dtype("i8", "x"), bytes(32))),
+    "an invalid byte order": of_values(frombuffer((2, 2), call("numpy", "dtype", "i8") + push(5) + b"b", bytes(32))),
+    "a huge shape": of_values(reconstructed((2**30, 2**30), "O8", [])),
+    "a shape beyond 64 bits": of_values(
+        reconstructed(b"(\x8a\x09" + b"\xff" * 8 + b"\x00K\x02t", "O8", []), rows=range_index(0, 0)
+    ),
+    "a negative shape": of_values(reconstructed((-2, -2), "O8", [1, 2, 3, 4])),
+    "a shape of truths": of_values(reconstructed((True, True), "O8", [1])),
+    "a shape without dimensions": of_values(reconstructed((), "O8", [1])),
+    "a shape of three dimensions": of_values(reconstructed((2, 2, 1), "O8", [1, 2, 3, 4])),
+    "too many objects": of_values(reconstructed((2, 2), "O8", [1] * 5)),
+    "too few objects": of_values(reconstructed((2, 2), "O8", [1] * 3)),
+    "too few bytes": of_values(frombuffer((2, 2), "i8", bytes(31))),
+    "too many bytes": of_values(frombuffer((2, 2), "i8", bytes(40))),
+    "another order": of_values(frombuffer((2, 2), "i8", bytes(32), order="K")),
+    "slices of texts": of_values(SOUND, call("builtins", "slice", "a", "b", "c")),
+    "slices of frames": of_values(SOUND, call("builtins", "slice", SOUND, SOUND)),
+    "a slice of step 0": of_values(SOUND, part(0, 2, 0)),
+    "places elsewhere": of_values(SOUND, integers([0, 2])),
+    "places before": of_values(SOUND, integers([-1, 0])),
+    "one place twice": of_values(SOUND, integers([0, 0])),
+    "places in two dimensions": of_values(SOUND, reconstructed((2, 1), "i8", data(bytes(16)))),
+    "places that are texts": of_values(SOUND, objects(["a", "b"])),
+    "one block twice": frame([block(SOUND, part(0, 2))] * 2, ["a", "b"], range_index(0, 2)),
+    "a column twice": of_values(SOUND, columns=("a", "a")),
+    "columns that are numbers": of_values(SOUND, columns=(0, 1)),
+    "an index of truths": of_values(SOUND, rows=index(frombuffer((2,), "b1", bytes(2)))),
+    "an index of texts": of_values(SOUND, rows=index(objects(["a", "b"]))),
+    "a range of texts": of_values(SOUND, rows=range_index("a", "b")),
+    "a range of step 0": of_values(SOUND, rows=range_index(0, 2, 0)),
+    "a range that starts with truth": of_values(SOUND, rows=range_index(False, 2)),
+    "a range without an end": of_values(SOUND, rows=range_index(0, None)),
+    "the blocks in a list": frame(push([block(SOUND, part(0, 2))]), ["a", "b"], range_index(0, 2)),
+    "the blocks are a list of itself": frame(ITSELF, ["a", "b"], range_index(0, 2)),
+    "columns are a list of itself": of_values(reconstructed((2, 2), "O8", ITSELF)),
+    "blocks without end": frame(TUPLE_LAUGHS, ["a", "b"], range_index(0, 2)),
+    "cells without end": of_values(reconstructed((2, 2), "O8", LAUGHS)),
+    "columns without end": frame([block(SOUND, part(0, 2))], index(objects([LAUGHS])), range_index(0, 2)),
+    "a frame in a frame": pickled(name(*ALLOWED["DataFrame"]) + b")\x81" + of_values(SOUND)[2:-1] + b"b"),
+    "a call as a key": pickled(b"}" + call("numpy", "dtype", "i8") + b"Ns"),
+    "a list as a key": pickled(b"}" + b"]Ns"),
+    "a list built": pickled(b"]" + push({"append": 1}) + b"b"),
+    "a dictionary built": pickled(b"}" + push({"__class__": 1}) + b"b"),
+    "a text called": pickled(text("os.system") + push(("true",)) + b"R"),
+    "a number called": pickled(push(5) + b")R"),
+    "slots of a class": pickled(name("numpy", "dtype") + push((None, {"__init__": 1})) + b"b"),
+    "another class for an object": pickled(
+        name(*ALLOWED["DataFrame"]) + b")\x81" + push((None, {"__class__": 1})) + b"b"
+    ),
+    "a persistent id": pickled(b"Pos.system\n", 0),
+    "a binary persistent id": pickled(text("os.system") + b"Q"),
+    "a buffer from outside": pickled(b"\x97", 5),
+    "a read-only buffer": pickled(text("a") + b"\x98", 5),
+    "an unknown protocol": pickled(b"N", 9),
+    "an unknown opcode": pickled(b"\xff"),
+    "nothing on the stack": pickled(b"0"),
+    "no mark": pickled(b"t"),
+    "a name of numbers": pickled(number(1) + number(2) + b"\x93"),
+    "what was not stored": pickled(b"h\x07"),
+    "what was not stored, far away": pickled(b"j\xff\xff\xff\x7f"),
+    "a second pickle behind nothing": pickled(b"N") + pickled(call("os", "system", "true")),
+}
+
+
 def abuses() -> dict[str, bytes]:
     """{fault: frame that uses only allowed names}."""
-    found = {}
+    found = dict(SINGLE_ABUSES)
     for called, where in ALLOWED.items():
         found[f"{called} itself"] = pickled(name(*where))
         found[f"{called} is built as a class"] = pickled(name(*where) + push({"_mgr": None}) + b"b")
@@ -239,80 +313,6 @@ def abuses() -> dict[str, bytes]:
             found[f"{called} {way} as the index"] = of_values(SOUND, rows=odd)
             found[f"{called} {way} as the columns"] = frame([block(SOUND, part(0, 2))], odd, range_index(0, 2))
             found[f"{called} {way} as the blocks"] = frame(odd, ["a", "b"], range_index(0, 2))
-    objects_flag = call("numpy", "dtype", "i8", False, True) + push((3, "<", None, None, None, -1, -1, 63)) + b"b"
-    found |= {
-        "pointers as objects": of_values(frombuffer((2, 2), "O8", b"\x41" * 32)),
-        "objects without their list": of_values(reconstructed((2, 2), "O8", data(b"\x41" * 32))),
-        "numbers from a list": of_values(reconstructed((2, 2), objects_flag, [1, 2, 3, 4])),
-        "fields": of_values(frombuffer((2, 2), call("numpy", "dtype", "V8"), bytes(32))),
-        "texts": of_values(frombuffer((2, 2), "U2", bytes(32))),
-        "floats": of_values(frombuffer((2, 2), "f8", bytes(32))),
-        "times": of_values(frombuffer((2, 2), "M8", bytes(32))),
-        "a dtype of a list": of_values(frombuffer((2, 2), call("numpy", "dtype", ["i8"]), bytes(32))),
-        "no byte order": of_values(frombuffer((2, 2), dtype("i8", "x"), bytes(32))),
-        "an invalid byte order": of_values(
-            frombuffer((2, 2), call("numpy", "dtype", "i8") + push(5) + b"b", bytes(32))
-        ),
-        "a huge shape": of_values(reconstructed((2**30, 2**30), "O8", [])),
-        "a shape beyond 64 bits": of_values(
-            reconstructed(b"(\x8a\x09" + b"\xff" * 8 + b"\x00K\x02t", "O8", []), rows=range_index(0, 0)
-        ),
-        "a negative shape": of_values(reconstructed((-2, -2), "O8", [1, 2, 3, 4])),
-        "a shape of truths": of_values(reconstructed((True, True), "O8", [1])),
-        "a shape without dimensions": of_values(reconstructed((), "O8", [1])),
-        "a shape of three dimensions": of_values(reconstructed((2, 2, 1), "O8", [1, 2, 3, 4])),
-        "too many objects": of_values(reconstructed((2, 2), "O8", [1] * 5)),
-        "too few objects": of_values(reconstructed((2, 2), "O8", [1] * 3)),
-        "too few bytes": of_values(frombuffer((2, 2), "i8", bytes(31))),
-        "too many bytes": of_values(frombuffer((2, 2), "i8", bytes(40))),
-        "another order": of_values(frombuffer((2, 2), "i8", bytes(32), order="K")),
-        "slices of texts": of_values(SOUND, call("builtins", "slice", "a", "b", "c")),
-        "slices of frames": of_values(SOUND, call("builtins", "slice", SOUND, SOUND)),
-        "a slice of step 0": of_values(SOUND, part(0, 2, 0)),
-        "places elsewhere": of_values(SOUND, integers([0, 2])),
-        "places before": of_values(SOUND, integers([-1, 0])),
-        "one place twice": of_values(SOUND, integers([0, 0])),
-        "places in two dimensions": of_values(SOUND, reconstructed((2, 1), "i8", data(bytes(16)))),
-        "places that are texts": of_values(SOUND, objects(["a", "b"])),
-        "one block twice": frame([block(SOUND, part(0, 2))] * 2, ["a", "b"], range_index(0, 2)),
-        "a column twice": of_values(SOUND, columns=("a", "a")),
-        "columns that are numbers": of_values(SOUND, columns=(0, 1)),
-        "an index of truths": of_values(SOUND, rows=index(frombuffer((2,), "b1", bytes(2)))),
-        "an index of texts": of_values(SOUND, rows=index(objects(["a", "b"]))),
-        "a range of texts": of_values(SOUND, rows=range_index("a", "b")),
-        "a range of step 0": of_values(SOUND, rows=range_index(0, 2, 0)),
-        "a range that starts with truth": of_values(SOUND, rows=range_index(False, 2)),
-        "a range without an end": of_values(SOUND, rows=range_index(0, None)),
-        "the blocks in a list": frame(push([block(SOUND, part(0, 2))]), ["a", "b"], range_index(0, 2)),
-        "the blocks are a list of itself": frame(ITSELF, ["a", "b"], range_index(0, 2)),
-        "columns are a list of itself": of_values(reconstructed((2, 2), "O8", ITSELF)),
-        "blocks without end": frame(TUPLE_LAUGHS, ["a", "b"], range_index(0, 2)),
-        "cells without end": of_values(reconstructed((2, 2), "O8", LAUGHS)),
-        "columns without end": frame([block(SOUND, part(0, 2))], index(objects([LAUGHS])), range_index(0, 2)),
-        "a frame in a frame": pickled(name(*ALLOWED["DataFrame"]) + b")\x81" + of_values(SOUND)[2:-1] + b"b"),
-        "a call as a key": pickled(b"}" + call("numpy", "dtype", "i8") + b"Ns"),
-        "a list as a key": pickled(b"}" + b"]Ns"),
-        "a list built": pickled(b"]" + push({"append": 1}) + b"b"),
-        "a dictionary built": pickled(b"}" + push({"__class__": 1}) + b"b"),
-        "a text called": pickled(text("os.system") + push(("true",)) + b"R"),
-        "a number called": pickled(push(5) + b")R"),
-        "slots of a class": pickled(name("numpy", "dtype") + push((None, {"__init__": 1})) + b"b"),
-        "another class for an object": pickled(
-            name(*ALLOWED["DataFrame"]) + b")\x81" + push((None, {"__class__": 1})) + b"b"
-        ),
-        "a persistent id": pickled(b"Pos.system\n", 0),
-        "a binary persistent id": pickled(text("os.system") + b"Q"),
-        "a buffer from outside": pickled(b"\x97", 5),
-        "a read-only buffer": pickled(text("a") + b"\x98", 5),
-        "an unknown protocol": pickled(b"N", 9),
-        "an unknown opcode": pickled(b"\xff"),
-        "nothing on the stack": pickled(b"0"),
-        "no mark": pickled(b"t"),
-        "a name of numbers": pickled(number(1) + number(2) + b"\x93"),
-        "what was not stored": pickled(b"h\x07"),
-        "what was not stored, far away": pickled(b"j\xff\xff\xff\x7f"),
-        "a second pickle behind nothing": pickled(b"N") + pickled(call("os", "system", "true")),
-    }
     for opcode, what in {b"\x8e": "bytes", b"\x96": "bytearray", b"\x8d": "text", b"\x95": "frame"}.items():
         for size in (2**60, 2**63 - 1, 2**64 - 1):
             found[f"{what} of {size} bytes"] = pickled(opcode + struct.pack("<Q", size) + b"a")

@@ -1,9 +1,7 @@
 """Shared by the tests of figures: made-up stats tables, and the points of any figure in plain Python."""
 
 import csv
-import os
 import random
-from contextlib import suppress
 from pathlib import Path
 
 GROUPS = ("all", "organism", "artifact", "other")
@@ -111,25 +109,3 @@ def value(model: dict, everything: dict, column: str) -> float:
 
 def multi_label_errors(model: dict) -> int:
     return int(model["num_group_top1_errors"]) - int(model["num_collapsed_mappings"]) - int(model["num_ambiguous"])
-
-
-def peak_of_children(stop, peaks: list[int]) -> None:
-    """Append, until `stop` is set, the resident bytes of all processes below this one (shared pages once: PSS)."""
-    while not stop.wait(0.2):
-        peaks.append(sum(map(resident, below(os.getpid()))))
-
-
-def below(process: int) -> list[int]:
-    found = []
-    for path in Path(f"/proc/{process}/task").glob("*/children"):
-        with suppress(OSError):
-            found += [child for one in path.read_text().split() for child in (int(one), *below(int(one)))]
-    return found
-
-
-def resident(process: int) -> int:
-    with suppress(OSError):
-        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return 1024 * int(line.split()[1])
-    return 0

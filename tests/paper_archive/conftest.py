@@ -1,5 +1,6 @@
 """The archive of two models, and a small one with 300 images of each."""
 
+import gzip
 import tarfile
 
 import numpy as np
@@ -23,6 +24,12 @@ def unpacked(archive, tmp_path_factory):
     with tarfile.open(archive) as members:
         members.extractall(folder, filter="data")
     return folder
+
+
+@pytest.fixture(scope="session")
+def pickles(unpacked) -> dict[str, bytes]:
+    """{model: its pickle}."""
+    return {model: (unpacked / "imagenet" / model / "errors_analysis.pkl").read_bytes() for model in MODELS}
 
 
 @pytest.fixture(scope="session")
@@ -79,3 +86,20 @@ def contents(few) -> dict[str, bytes]:
     pickles = {model: from_pandas(frame) for model, frame in few.items()}
     pickles |= {f"m--{number:02}": pickles[MODELS[0]] for number in range(10)}
     return {f"imagenet/{model}/errors_analysis.pkl": content for model, content in sorted(pickles.items())}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "a.tar.gz"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "inside"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def put_tar(path):
+    return lambda content: path.write_bytes(gzip.compress(content, mtime=0))

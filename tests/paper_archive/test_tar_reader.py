@@ -3,7 +3,6 @@
 import contextlib
 import gzip
 import hashlib
-import os
 import tarfile
 import zlib
 
@@ -12,57 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagenet_errors.errors import InputError
-from imagenet_errors.paper_archive import tar_reader
 from imagenet_errors.paper_archive.tar_reader import Limits, read_members, unpack
-
-FILES = {
-    "imagenet/me--a b 'c' \"d\" ü 中/metadata.json": b"{}",
-    "imagenet/me--b/errors_analysis.pkl": bytes(range(256)) * 9,
-    "imagenet/empty": b"",
-    "one": b"x" * 512,
-}
-
-
-def entry(name, content=b"", **fields):
-    member = tarfile.TarInfo(name)
-    member.size = len(content)
-    for field, value in fields.items():
-        setattr(member, field, value)
-    return member, content
-
-
-def tar(*entries, form=tarfile.PAX_FORMAT, end=True) -> bytes:
-    """An archive before its compression, made member by member, whatever they are."""
-    parts = [
-        member.tobuf(form, "utf-8", "surrogateescape") + content + bytes(-len(content) % 512)
-        for member, content in entries
-    ]
-    return b"".join(parts) + bytes(1024 if end else 0)
-
-
-def files(contents=None) -> list:
-    return [entry(name, content) for name, content in (FILES if contents is None else contents).items()]
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "a.tar.gz"
-
-
-@pytest.fixture
-def folder(tmp_path):
-    folder = tmp_path / "inside"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def put(path):
-    return lambda content: path.write_bytes(gzip.compress(content, mtime=0))
-
-
-def below(folder) -> dict[str, bytes]:
-    return {str(one.relative_to(folder)): one.read_bytes() for one in folder.rglob("*") if one.is_file()}
+from tests.helpers.archives import MEMBERS, below, entries, entry, tar
 
 
 def read(path, **limits) -> dict[str, bytes]:
@@ -73,16 +23,16 @@ class TestMembers:
     """Sound archives in all formats."""
 
     @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-    def test_files_are_read(self, path, put, form):
-        put(tar(entry("imagenet/", type=tarfile.DIRTYPE), *files(), form=form))
-        assert read(path) == FILES
+    def test_files_are_read(self, path, put_tar, form):
+        put_tar(tar(entry("imagenet/", type=tarfile.DIRTYPE), *entries(), form=form))
+        assert read(path) == MEMBERS
 
     @pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
     @pytest.mark.parametrize("length", [99, 100, 101, 255, 900])
-    def test_long_names_are_read(self, path, put, form, length):
+    def test_long_names_are_read(self, path, put_tar, form, length):
         name = ("ü" * 50 + "/") * 20
         contents = {name[: length - 1] + "x": b"1", "short": b"2"}
-        put(tar(*files(contents), form=form))
+        put_tar(tar(*entries(contents), form=form))
         assert read(path) == contents
 
     def test_archive_written_by_tarfile_is_read(self, path, tmp_path):
@@ -93,21 +43,22 @@ class TestMembers:
             archive.add(tmp_path / "tree", arcname=".")
         assert read(path) == {"sub/file": b"content"}
 
-    def test_size_in_a_pax_record_is_used(self, path, put):
+    def test_size_in_a_pax_record_is_used(self, path, put_tar):
         member, content = entry("a", b"12345")
         member.pax_headers, member.size = {"size": "5"}, 0
-        put(tar((member, content), entry("b", b"6")))
+        put_tar(tar((member, content), entry("b", b"6")))
         assert read(path) == {"a": b"12345", "b": b"6"}
 
-    def test_members_may_be_skipped_or_read_in_part(self, path, put):
-        put(tar(*files()))
-        assert [(member.name, member.size) for member in read_members(path)] == [(n, len(c)) for n, c in FILES.items()]
-        assert [member.file.read(3) for member in read_members(path)] == [content[:3] for content in FILES.values()]
+    def test_members_may_be_skipped_or_read_in_part(self, path, put_tar):
+        put_tar(tar(*entries()))
+        found = [(member.name, member.size) for member in read_members(path)]
+        assert found == [(name, len(content)) for name, content in MEMBERS.items()]
+        assert [member.file.read(3) for member in read_members(path)] == [content[:3] for content in MEMBERS.values()]
 
-    def test_content_ends_with_the_member(self, path, put):
-        put(tar(*files()))
+    def test_content_ends_with_the_member(self, path, put_tar):
+        put_tar(tar(*entries()))
         for member in read_members(path):
-            assert member.file.read() == FILES[member.name]
+            assert member.file.read() == MEMBERS[member.name]
             assert member.file.read() == b""
 
     def test_shared_archive_is_read_as_tarfile_reads_it(self, shared):
@@ -193,17 +144,17 @@ class TestHostile:
     """Archives made to do harm."""
 
     @pytest.mark.parametrize("name", HOSTILE)
-    def test_nothing_is_written(self, tmp_path, path, folder, put, name):
-        entries, words = HOSTILE[name]
-        put(tar(GOOD, *entries))
+    def test_nothing_is_written(self, tmp_path, path, folder, put_tar, name):
+        hostile, words = HOSTILE[name]
+        put_tar(tar(GOOD, *hostile))
         with pytest.raises(InputError, match=words) as refusal:
             unpack(path, folder)
         assert str(path) in str(refusal.value)
         assert sorted(tmp_path.rglob("*")) == [path, folder]
 
     @pytest.mark.parametrize("name", HOSTILE)
-    def test_only_sound_members_are_handed_out(self, path, folder, put, name):
-        put(tar(GOOD, *HOSTILE[name][0]))
+    def test_only_sound_members_are_handed_out(self, path, folder, put_tar, name):
+        put_tar(tar(GOOD, *HOSTILE[name][0]))
         seen = []
         with contextlib.suppress(InputError):
             for member in read_members(path):
@@ -220,14 +171,14 @@ class TestHostile:
             (Limits(name=20), "over-long name"),
         ],
     )
-    def test_limits_are_respected(self, path, folder, put, limits, words):
-        put(tar(*files()))
+    def test_limits_are_respected(self, path, folder, put_tar, limits, words):
+        put_tar(tar(*entries()))
         with pytest.raises(InputError, match=words):
             unpack(path, folder, limits=limits)
         assert below(folder) == {}
 
-    def test_negative_binary_size_is_refused(self, path, put):
-        put(tar((entry("a", size=-512)[0], b""), form=tarfile.GNU_FORMAT))
+    def test_negative_binary_size_is_refused(self, path, put_tar):
+        put_tar(tar((entry("a", size=-512)[0], b""), form=tarfile.GNU_FORMAT))
         with pytest.raises(InputError, match="claims to have -512 bytes"):
             read(path)
 
@@ -240,20 +191,20 @@ class TestHostile:
             unpack(path, folder, limits=Limits(total=9_000_000))
         assert below(folder) == {}
 
-    def test_zeros_after_the_end_are_limited(self, path, put, folder):
-        put(tar(*files()) + bytes(5_000_000))
+    def test_zeros_after_the_end_are_limited(self, path, put_tar, folder):
+        put_tar(tar(*entries()) + bytes(5_000_000))
         with pytest.raises(InputError, match="unpacks to more than 4,000,000 bytes"):
             unpack(path, folder, limits=Limits(total=4_000_000))
         unpack(path, folder)
-        assert below(folder) == FILES
+        assert below(folder) == MEMBERS
 
-    def test_files_after_the_end_are_refused(self, path, put, folder):
-        put(tar(*files()) + tar(entry("hidden", b"x")))
+    def test_files_after_the_end_are_refused(self, path, put_tar, folder):
+        put_tar(tar(*entries()) + tar(entry("hidden", b"x")))
         with pytest.raises(InputError, match="something follows the archive's end"):
             unpack(path, folder)
         assert below(folder) == {}
 
-    @given(content=st.binary(max_size=2000) | st.binary(max_size=600).map(lambda data: tar(*files())[:600] + data))
+    @given(content=st.binary(max_size=2000) | st.binary(max_size=600).map(lambda data: tar(*entries())[:600] + data))
     def test_random_bytes_are_refused(self, tmp_path_factory, content):
         path = tmp_path_factory.mktemp("random") / "a.tar.gz"
         for data in (content, gzip.compress(content, 1)):
@@ -264,7 +215,7 @@ class TestHostile:
     @given(st.data())
     def test_changed_header_is_read_or_refused(self, tmp_path_factory, data):
         """With a corrected checksum."""
-        content = bytearray(tar(*files(), form=tarfile.GNU_FORMAT))
+        content = bytearray(tar(*entries(), form=tarfile.GNU_FORMAT))
         at = data.draw(st.integers(0, 511).filter(lambda at: not 148 <= at < 156))
         content[at] = data.draw(st.integers(0, 255))
         content[148:156] = b" " * 8
@@ -282,8 +233,8 @@ class TestDamaged:
     """Truncated and changed archives."""
 
     @pytest.fixture
-    def sound(self, path, put):
-        put(tar(*files()))
+    def sound(self, path, put_tar):
+        put_tar(tar(*entries()))
         return path.read_bytes()
 
     @pytest.mark.parametrize("quarter", [0, 1, 2, 3])
@@ -300,10 +251,10 @@ class TestDamaged:
             with pytest.raises(InputError):
                 read(path)
 
-    def test_truncation_before_compression_is_refused(self, path, put):
-        content = tar(*files(), end=False)
+    def test_truncation_before_compression_is_refused(self, path, put_tar):
+        content = tar(*entries(), end=False)
         for length in range(0, len(content) + 1, 100):
-            put(content[:length])
+            put_tar(content[:length])
             with pytest.raises(InputError, match="it ends too early"):
                 read(path)
 
@@ -312,7 +263,7 @@ class TestDamaged:
     def test_changed_byte_is_refused_or_harmless(self, path, level, step):
         """Some bytes are meaningless, in gzip's header or where two encodings mean the same."""
         contents, passed = {"a": b"content", "b": bytes(99)}, []
-        sound = gzip.compress(tar(*files(contents)), level, mtime=0)
+        sound = gzip.compress(tar(*entries(contents)), level, mtime=0)
         for at in range(0, len(sound), step):
             path.write_bytes(sound[:at] + bytes([sound[at] ^ 1]) + sound[at + 1 :])
             with contextlib.suppress(InputError):
@@ -321,7 +272,7 @@ class TestDamaged:
         assert len(passed) < (8 if level == 0 else 30)
 
     def test_other_formats_are_refused(self, path):
-        for content in (tar(*files()), zlib.compress(tar(*files())), b"PK\3\4", b"<html>"):
+        for content in (tar(*entries()), zlib.compress(tar(*entries())), b"PK\3\4", b"<html>"):
             path.write_bytes(content)
             with pytest.raises(InputError, match="is damaged or cut off"):
                 read(path)
@@ -336,133 +287,7 @@ class TestDamaged:
             with pytest.raises(InputError, match="is missing or not a file"):
                 unpack(wrong, folder)
 
-    def test_empty_archive_is_refused(self, path, put, folder):
-        put(tar())
+    def test_empty_archive_is_refused(self, path, put_tar, folder):
+        put_tar(tar())
         with pytest.raises(InputError, match="holds no files"):
             unpack(path, folder)
-
-
-class TestUnpack:
-    """Into a folder that may hold files already."""
-
-    @pytest.fixture(autouse=True)
-    def _archive(self, put):
-        put(tar(*files()))
-
-    def test_second_run_writes_nothing(self, path, folder):
-        assert unpack(path, folder) == tar_reader.Unpacked(4, 0, [])
-        assert below(folder) == FILES
-        times = {one: one.stat().st_mtime_ns for one in folder.rglob("*")}
-        for overwrite in (False, True):
-            assert unpack(path, folder, overwrite) == tar_reader.Unpacked(0, 4, [])
-        assert {one: one.stat().st_mtime_ns for one in folder.rglob("*")} == times
-
-    def test_common_artefacts_folder_is_left_out(self, path, put, folder):
-        put(tar(entry("artefacts", type=tarfile.DIRTYPE), *files({f"artefacts/{n}": c for n, c in FILES.items()})))
-        unpack(path, folder)
-        assert below(folder) == FILES
-
-    def test_artefacts_folder_of_some_files_is_kept(self, path, put, folder):
-        contents = {f"artefacts/{name}": content for name, content in FILES.items()} | {"b": b""}
-        put(tar(*files(contents)))
-        unpack(path, folder)
-        assert below(folder) == contents
-
-    @pytest.mark.parametrize("mine", [b"mine", b"y" * 512])
-    def test_existing_files_are_replaced_only_with_overwrite(self, path, folder, mine):
-        (folder / "one").write_bytes(mine)
-        assert unpack(path, folder) == tar_reader.Unpacked(3, 0, ["one"])
-        assert below(folder) == FILES | {"one": mine}
-        assert unpack(path, folder, overwrite=True) == tar_reader.Unpacked(1, 3, [])
-        assert below(folder) == FILES
-
-    def test_link_out_of_the_folder_is_refused(self, path, folder, tmp_path):
-        (tmp_path / "elsewhere").mkdir()
-        (folder / "imagenet").symlink_to(tmp_path / "elsewhere")
-        with pytest.raises(InputError, match=r"inside/imagenet/.* is a link out of"):
-            unpack(path, folder, overwrite=True)
-        assert below(tmp_path / "elsewhere") == {}
-
-    def test_link_within_the_folder_is_followed(self, path, folder):
-        (folder / "elsewhere").mkdir()
-        (folder / "imagenet").symlink_to("elsewhere")
-        unpack(path, folder)
-        assert (folder / "elsewhere" / "empty").exists()
-
-    def test_linked_file_is_replaced_not_written_through(self, path, folder, tmp_path):
-        outside = tmp_path / "outside"
-        outside.write_bytes(FILES["one"][:-1] + b"y")
-        (folder / "one").symlink_to(outside)
-        (folder / "imagenet").mkdir()
-        (folder / "imagenet" / "empty").symlink_to("nowhere")
-        assert unpack(path, folder).kept == ["imagenet/empty", "one"]
-        assert unpack(path, folder, overwrite=True).written == 2
-        assert outside.read_bytes().endswith(b"y")
-        assert not (folder / "one").is_symlink()
-        assert below(folder) == FILES
-
-    def test_link_to_an_equal_file_is_kept(self, path, folder, tmp_path):
-        (tmp_path / "outside").write_bytes(FILES["one"])
-        (folder / "one").symlink_to(tmp_path / "outside")
-        assert unpack(path, folder, overwrite=True) == tar_reader.Unpacked(3, 1, [])
-        assert (folder / "one").is_symlink()
-
-    def test_folder_may_be_a_link(self, path, folder, tmp_path):
-        (tmp_path / "link").symlink_to(folder)
-        unpack(path, tmp_path / "link")
-        assert below(folder) == FILES
-
-    def test_file_in_the_place_of_a_folder_is_refused(self, path, folder):
-        (folder / "imagenet").write_bytes(b"mine")
-        with pytest.raises(InputError, match="inside/imagenet is not a folder"):
-            unpack(path, folder, overwrite=True)
-        assert below(folder) == {"imagenet": b"mine"}
-
-    def test_folder_in_the_place_of_a_file_is_refused(self, path, folder):
-        (folder / "one").mkdir()
-        with pytest.raises(InputError, match="inside/one is a folder"):
-            unpack(path, folder, overwrite=True)
-        assert below(folder) == {}
-
-    def test_new_folder_is_made(self, path, tmp_path):
-        unpack(path, tmp_path / "new" / "er")
-        assert below(tmp_path / "new" / "er") == FILES
-
-    def test_archive_without_room_is_refused(self, path, folder, monkeypatch):
-        monkeypatch.setattr("shutil.disk_usage", lambda _: type("usage", (), {"free": (256 << 20) + 2800}))
-        with pytest.raises(InputError, match="bytes free, 2,818 are needed"):
-            unpack(path, folder)
-        assert below(folder) == {}
-
-    def test_files_written_before_the_disk_is_full_are_kept(self, path, folder, monkeypatch):
-        free = iter([3000, 3000, 3000, -1])
-        monkeypatch.setattr("shutil.disk_usage", lambda _: type("usage", (), {"free": (256 << 20) + next(free)}))
-        with pytest.raises(InputError, match="make room"):
-            unpack(path, folder)
-        assert below(folder) == {name: FILES[name] for name in list(FILES)[:2]}
-        monkeypatch.undo()
-        assert unpack(path, folder) == tar_reader.Unpacked(2, 2, [])
-        assert below(folder) == FILES
-
-    @pytest.mark.parametrize("number", range(4))
-    def test_killed_run_leaves_whole_files(self, path, folder, number):
-        """Killed while file `number` is written, again and again, in a process of its own."""
-        child = os.fork()
-        if not child:
-            replace, left = os.replace, iter(range(number))
-            os.replace = lambda *arguments: replace(*arguments) if next(left, None) is not None else os._exit(9)
-            unpack(path, folder)
-            os._exit(0)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-        whole = {name: content for name, content in below(folder).items() if not name.endswith(".tmp")}
-        assert whole == {name: FILES[name] for name in list(FILES)[:number]}
-        assert unpack(path, folder) == tar_reader.Unpacked(4 - number, number, [])
-
-    def test_archive_that_changes_while_unpacked_is_refused(self, path, put, folder, monkeypatch):
-        def swap(folder, num_bytes):
-            put(tar(*files(FILES | {"one": b"y" * 512})))
-
-        monkeypatch.setattr(tar_reader, "check_room", swap)
-        with pytest.raises(InputError, match="one changed while its archive was being unpacked"):
-            unpack(path, folder)
-        assert "one" not in below(folder)

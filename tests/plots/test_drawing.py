@@ -4,7 +4,6 @@ import hashlib
 import itertools
 import resource
 import subprocess
-import threading
 
 import numpy as np
 import pandas as pd
@@ -14,36 +13,28 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgba
 from matplotlib.markers import MarkerStyle
 from matplotlib.text import Text
+from matplotlib.transforms import Affine2D
 
 import utils_plot
 from imagenet_errors.plots import drawing, markers
 from imagenet_errors.plots.figure_table import load_figures
 from imagenet_errors.plots.model_frames import load_frames
 from tests.conftest import COMMITTED, ROOT, refused, run_script
-from tests.helpers.plain_figures import (
-    CORPORA,
-    SHADES,
-    made_tables,
-    peak_of_children,
-    plain_points,
-    read,
-    read_tables,
-    write_tables,
-)
+from tests.helpers.plain_figures import CORPORA, SHADES, made_tables, plain_points, read, read_tables, write_tables
+from tests.helpers.processes import children_watched
 
 ROWS = read(ROOT / "artefacts/figures.csv")
 FIGURES = load_figures(COMMITTED)
 MAIN = [figure for figure in FIGURES if figure.inflections]
 THREE = next(figure for figure in FIGURES if len(figure.groups) == 3 and not figure.inflections)
 ONE = next(figure for figure in FIGURES if figure.groups == ("all",) and not figure.inflections)
-ARCH_MARKERS = {
-    **{"ResNet": "o", "EfficientNet": "P", "CNN": "*", "RegNet": "p", "ConvNeXt": "X", "Hybrid": "2"},
-    **{"MetaFormer": "1", "MLP": "4", "ViT": "^", "XCiT": "<", "MaxViT": ">", "Swin": "d", "EVA": "v", "BEIT": "D"},
-}
 MARKERS = {
     "training_data": {corpus: known[2] for corpus, known in CORPORA.items()},
     "training_data_group": {"small (< 5M)": "o", "medium (< 50M)": "d", "large (< 500M)": "^", "xlarge (> 500M)": "s"},
-    "arch_group": ARCH_MARKERS,
+    "arch_group": {
+        **{"ResNet": "o", "EfficientNet": "P", "CNN": "*", "RegNet": "p", "ConvNeXt": "X", "Hybrid": "2"},
+        **{"MetaFormer": "1", "MLP": "4", "ViT": "^", "XCiT": "<", "MaxViT": ">", "Swin": "d", "EVA": "v", "BEIT": "D"},
+    },
     "arch_family": {"mlp": "o", "cnn": "d", "transformer": "^", "hybrid": "s"},
     "pretrain_method": {
         **{"Standard": "o", "Semi-Supervised Learning": "s", "Self-Supervised Learning": "*", "Distillation": "d"},
@@ -83,10 +74,8 @@ def draw(call, tmp_path):
 
     def run(*flags, out="out", figure=ONE, jobs=1):
         folders = ("--stats_dir", tmp_path, "--results_dir", tmp_path / out)
-        return call(
-            *("utils_plot", "--dataset", figure.dataset, *folders),
-            *("--figure", figure.file_stem, "--jobs", jobs, *flags),
-        )
+        which = ("--dataset", figure.dataset, "--figure", figure.file_stem)
+        return call("utils_plot", *folders, *which, "--jobs", jobs, *flags)
 
     return run
 
@@ -97,7 +86,9 @@ def close_to(color, expected: str) -> bool:
 
 
 def clouds(canvas) -> list[PathCollection]:
-    return [one for one in canvas.axes[0].collections if isinstance(one, PathCollection)]
+    """In the order in which matplotlib draws them."""
+    found = [one for one in canvas.axes[0].collections if isinstance(one, PathCollection)]
+    return sorted(found, key=PathCollection.get_zorder)
 
 
 def marks_drawn(canvas) -> list[tuple[float, float, tuple, np.ndarray]]:
@@ -169,8 +160,8 @@ def test_unknown_corpus_is_grey_and_leaves_the_other_shades(drawn, tmp_path):
     assert len(odd) == 2
     assert all(len({round(channel, 3) for channel in mark[2][:3]}) == 1 for mark in odd)  # grey
     assert legend_texts(canvas)[-1] == "unknown"
-    assert sum(close_to(mark[2], CORPORA["ImageNet-1k (1.2M)"][8]) for mark in marks_drawn(canvas)) == 2
-    assert sum(close_to(mark[2], CORPORA["Instagram (3.6B)"][8]) for mark in marks_drawn(canvas)) == 2
+    for corpus in ("ImageNet-1k (1.2M)", "Instagram (3.6B)"):
+        assert sum(close_to(mark[2], CORPORA[corpus][8]) for mark in marks_drawn(canvas)) == 2
 
 
 def test_only_unknown_corpora_can_be_drawn(drawn, tmp_path):
@@ -188,8 +179,7 @@ def test_rare_corpora_are_drawn_over_common_ones(drawn, shared):
     canvas = drawn(ONE, shared / "published")
     counts = [len(cloud.get_offsets()) for cloud in clouds(canvas)]
     assert sum(counts) == 962
-    order = sorted(clouds(canvas), key=lambda cloud: cloud.get_zorder())  # stable, as matplotlib draws
-    assert [len(cloud.get_offsets()) for cloud in order] == sorted(counts, reverse=True)
+    assert counts == sorted(counts, reverse=True)
     common = [cloud for cloud in clouds(canvas) if len(cloud.get_offsets()) > 100]
     assert [len(cloud.get_offsets()) for cloud in common] == [757, 131]
     for cloud in clouds(canvas):
@@ -200,8 +190,7 @@ def test_rare_corpora_are_drawn_over_common_ones(drawn, shared):
 
 def test_rare_corpora_are_drawn_over_common_ones_of_all_groups(drawn, shared):
     canvas = drawn(THREE, shared / "published")
-    order = sorted(clouds(canvas), key=lambda cloud: cloud.get_zorder())
-    are_common = [len(cloud.get_offsets()) > 100 for cloud in order]
+    are_common = [len(cloud.get_offsets()) > 100 for cloud in clouds(canvas)]
     assert are_common == [True] * 6 + [False] * 30
 
 
@@ -213,15 +202,10 @@ def boxes_of_marks(canvas) -> np.ndarray:
     boxes = []
     for cloud in clouds(canvas):
         centres = canvas.axes[0].transData.transform(cloud.get_offsets())
-        around = cloud.get_paths()[0].get_extents().transformed(_scale(cloud, canvas.dpi))
+        scale = Affine2D().scale(np.sqrt(cloud.get_sizes()[0]) * canvas.dpi / 72)
+        around = cloud.get_paths()[0].get_extents().transformed(scale)
         boxes.append(np.hstack([centres + around.min, centres + around.max]))
     return np.vstack(boxes)
-
-
-def _scale(cloud, dpi):
-    from matplotlib.transforms import Affine2D
-
-    return Affine2D().scale(np.sqrt(cloud.get_sizes()[0]) * dpi / 72)
 
 
 def overlap(one, other) -> bool:
@@ -300,8 +284,8 @@ def test_base_imagenet_a_plots_against_imagenet_a_accuracy(draw, tmp_path, monke
     monkeypatch.setattr(pyplot, "close", kept.append)
     assert draw("--base", "imagenet-a", "--format", "png", "--save_data", figure=figure).status == 0
     axes = kept[0].axes[0]
-    tables = read_tables(tmp_path, "imagenet-a")
-    accuracies = [100 * int(row["num_group_correct"]) / 7500 for row in tables["all"]]
+    rows = read_tables(tmp_path, "imagenet-a")["all"]
+    accuracies = [100 * int(row["num_group_correct"]) / 7500 for row in rows]
     assert max(accuracies) > 70
     assert axes.get_xlim()[0] == 0
     assert axes.get_xlim()[1] > max(accuracies)
@@ -318,18 +302,17 @@ def test_base_imagenet_a_plots_against_imagenet_a_accuracy(draw, tmp_path, monke
 @pytest.mark.parametrize("column", quick(["arch_group", "num_params"], SHOWABLE))
 def test_column_can_be_shown_by_markers_and_colours(drawn, tmp_path, column):
     write_tables(tmp_path, made_tables(48))
+    values = set(load_frames(tmp_path, "imagenet")["all"][column].dropna())
     by_shape = drawn(THREE, marker=column)
-    assert len(marks_drawn(by_shape)) == 48 * 3
+    marks = marks_drawn(by_shape)
+    assert len(marks) == 48 * 3
     if column in MARKERS:
-        present = {value for value in MARKERS[column] if value in set(load_frames(tmp_path, "imagenet")["all"][column])}
+        present = values & set(MARKERS[column])
         assert present <= set(legend_texts(by_shape))
-        assert {
-            code for code in MARKERS[column].values() if any(is_mark(mark[3], code) for mark in marks_drawn(by_shape))
-        } == {MARKERS[column][value] for value in present}
-    by_shade = drawn(ONE, color=column)
-    values = load_frames(tmp_path, "imagenet")["all"][column].nunique()
-    found = {tuple(np.round(mark[2], 4)) for mark in marks_drawn(by_shade)}
-    assert 0.8 * values <= len(found) <= values  # a scale has 256 steps
+        found = {code for code in MARKERS[column].values() if any(is_mark(mark[3], code) for mark in marks)}
+        assert found == {MARKERS[column][value] for value in present}
+    shades = {tuple(np.round(mark[2], 4)) for mark in marks_drawn(drawn(ONE, color=column))}
+    assert 0.8 * len(values) <= len(shades) <= len(values)  # a scale has 256 steps
 
 
 @pytest.mark.parametrize("flag", ["--marker", "--color", "--fit_by"])
@@ -401,19 +384,15 @@ def test_tex_is_not_needed(drawn, tmp_path, monkeypatch):
 
 @pytest.mark.heavy
 def test_all_figures_stay_within_time_memory_and_space(shared, tmp_path):
-    stop, peak = threading.Event(), []
-    watch = threading.Thread(target=peak_of_children, args=(stop, peak))
-    watch.start()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     folders = ("--stats_dir", shared / "published", "--results_dir", tmp_path)
-    done = run_script("utils_plot", *folders, "--format", "png", "--jobs", 2)
+    with children_watched() as peaks:
+        done = run_script("utils_plot", *folders, "--format", "png", "--jobs", 2)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    stop.set()
-    watch.join()
     assert done.returncode == 0, done.stderr
     files = list(tmp_path.rglob("*.png"))
     assert len(files) == 94
     assert seconds < 180  # of processor time: 90 on two cores that do nothing else
-    assert 0 < max(peak) < 1.5e9
+    assert 0 < max(peaks) < 1.5e9
     assert sum(path.stat().st_size for path in files) < 25e6
