@@ -136,7 +136,7 @@ def test_hostile_pickle_in_an_archive_is_named_and_left_out(tmp_path, collect, c
     assert not (tmp_path / "marker").exists()
 
 
-def test_other_files_of_an_archive_are_named_and_passed_over(tmp_path, collect, contents):
+def test_other_files_of_an_archive_are_named_and_ignored(tmp_path, collect, contents):
     others = {
         "imagenet/a--x/preds.npz": b"x",
         "imagenet-a/b/errors_analysis.pkl": b"",
@@ -147,6 +147,6 @@ def test_other_files_of_an_archive_are_named_and_passed_over(tmp_path, collect, 
     done = collect()
     assert done.status == 0
     for name in others:
-        assert f"{name} is passed over" in done.stderr
+        assert f"{name} is ignored" in done.stderr
     assert not (tmp_path / "imagenet" / "a--x").exists()
     assert not (tmp_path / "imagenet-a").exists()
