@@ -39,11 +39,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Raises:
         OSError: where `path` cannot be written; it names `path`.
     """
-    ours = f".{path.name}.{socket.gethostname()}."
-    temporary = path.with_name(f"{ours}{os.getpid()}.tmp")
+    temporary = path.with_name(f"{_temporary_prefix(path)}{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(path.parent, ours)
+        remove_leftovers(path)
         try:
             yield temporary
             with open(temporary, "rb+") as file:
@@ -59,9 +58,15 @@ def atomic_write(path: Path) -> Iterator[Path]:
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
-def _remove_leftovers(folder: Path, ours: str) -> None:
-    for leftover in folder.glob(f"{glob.escape(ours)}*.tmp"):
-        pid = leftover.name[len(ours) : -len(".tmp")]
+def _temporary_prefix(path: Path) -> str:
+    return f".{path.name}.{socket.gethostname()}."
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of `path` that killed processes of this host left."""
+    prefix = _temporary_prefix(path)
+    for leftover in path.parent.glob(f"{glob.escape(prefix)}*.tmp"):
+        pid = leftover.name[len(prefix) : -len(".tmp")]
         if pid.isdecimal() and not processes.is_alive(int(pid)):
             leftover.unlink(missing_ok=True)
 

@@ -12,7 +12,7 @@ import numpy as np
 from imagenet_errors.dataset.annotations import NO_LABEL, AnnotatedImages, from_columns
 from imagenet_errors.dataset.samples import Samples
 from imagenet_errors.errors import InputError, NewerSchemaError, UnreadableFileError
-from imagenet_errors.files import fingerprint
+from imagenet_errors.files import fingerprint, remove_leftovers
 from imagenet_errors.formats.embeddings import Neighbours
 from imagenet_errors.formats.sealed_parquet import SealedParquet, open_sealed, write
 
@@ -119,6 +119,7 @@ def store(folder: Path, columns: dict[str, Any]) -> str:
     name = name_of(columns)
     try:
         check(folder / name)
+        remove_leftovers(folder / name)  # of a process that was killed while another wrote the same
     except (NewerSchemaError, UnreadableFileError):
         raise
     except InputError:
