@@ -107,7 +107,7 @@ def test_printed_statistics_equal_a_plain_recount(compare, mistakes, expected):
     done = compare()
     assert done.status == 0, done.stderr
     assert (len(mistakes), len(expected)) == (627, 547)
-    assert "left out: 80 that experts call out-of-vocabulary, for the open-world test is skipped" in done.stdout
+    assert "left out: 80 that experts call out-of-vocabulary, because the open-world test is skipped" in done.stdout
     found = {match["which"]: match.groupdict() for match in STATISTICS.finditer(done.stdout)}
     parts = {"both lists": set(LISTS), **{name: {name} for name in LISTS}}
     assert len(found) == 6
