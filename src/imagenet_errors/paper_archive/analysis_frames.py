@@ -301,6 +301,6 @@ def _decisions(rows: dict[str, list]) -> list[DecidedImage]:
     notes: dict[str | None, int] = {None: NO_NOTE} | {note.name: code for code, note in enumerate(NOTES)}
     names = ("error_type", "note", "matching", "superclasses", "num_prompts", "top5")
     return [
-        DecidedImage(CODES[kind], notes[note], matching, above, prompts, [Proposal(**one) for one in best or ()])
-        for kind, note, matching, above, prompts, best in zip(*(rows[name] for name in names), strict=True)
+        DecidedImage(CODES[name], notes[note], matching, above, prompts, [Proposal(**one) for one in best or ()])
+        for name, note, matching, above, prompts, best in zip(*(rows[name] for name in names), strict=True)
     ]
