@@ -53,6 +53,7 @@ def write_lists(
         provisional = num_untested and code in (OUT_OF_VOCABULARY, *AFTER_OPEN_WORLD)
         untested = f"{num_untested} of {len(analyses)} models without the open-world test"
         log.info(f"wrote {path}{f': provisional, {untested}' if provisional else ''}")
+    if texts:
         write_made_from(context, analyses, path)
     return texts
 
