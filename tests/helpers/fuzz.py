@@ -30,7 +30,7 @@ with atheris.instrument_imports(include=["imagenet_errors"]):
     from imagenet_errors.paper_archive.analysis_frames import Reader
     from imagenet_errors.paths import REPOSITORY, Artefacts
 
-MEMORY = 8 << 30  # as archives.py allows to its workers
+MEMORY = 4 << 30  # with the fuzzer itself; convert.py allows its workers 2 GB
 ARRAYS = (
     "sample_files",
     "targets",

@@ -35,7 +35,7 @@ from imagenet_errors.progress import show_progress
 log = logging.getLogger(__name__)
 
 LARGEST = 1 << 30  # bytes of a pickle; the paper's have 16 MB
-MEMORY = 8 << 30  # bytes that reading one may take ...
+MEMORY = 2 << 30  # bytes that reading one may take ...
 SECONDS = 60  # ... and seconds of a processor
 CONTENTS_SCHEMA = 2  # of archive.json
 
