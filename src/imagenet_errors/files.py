@@ -123,7 +123,8 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _unique_keys(pairs: list[tuple[str, Value]]) -> dict[str, Value]:
+def unique_keys(pairs: list[tuple[str, Value]]) -> dict[str, Value]:
+    """A JSON object of pairs. Raises `ValueError` for a key that occurs twice."""
     unique = dict(pairs)
     if len(unique) < len(pairs):
         keys = [key for key, _ in pairs]
@@ -157,7 +158,7 @@ def read_whole_text(path: Path) -> str:
 def read_json(path: Path) -> Any:
     """Read a JSON file; a key that occurs twice in an object is an error."""
     try:
-        return json.loads(read_text(path), object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+        return json.loads(read_text(path), object_pairs_hook=unique_keys, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is malformed JSON ({error}): correct it or fetch it again") from None
 
@@ -174,7 +175,7 @@ def read_json_objects(path: Path) -> dict:
             parts = [json.loads(line, object_pairs_hook=list) for line in text.splitlines() if line.strip()]
         if not all(isinstance(part, list) and all(isinstance(pair, tuple) for pair in part) for part in parts):
             raise ValueError("not an object")
-        return _unique_keys([pair for part in parts for pair in part])
+        return unique_keys([pair for part in parts for pair in part])
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is malformed JSON ({error}): correct it or fetch it again") from None
 
