@@ -4,8 +4,8 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 .PHONY: help demo figures test lint check-all bench clean
 
-STATS_DIR := .
-FIGURES_DIR := demo
+STATS_DIR :=
+FIGURES_DIR := results
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -30,8 +30,8 @@ demo: .venv/installed  ## run three models over the embedded photographs and typ
 	$(BIN)/python src/evaluation.py --dataset sample --artefacts_dir demo/artefacts \
 		--explain motorcycle_left.png --model efficientnet_lite/lite1
 
-figures: .venv/installed  ## draw all figures: make figures STATS_DIR=<holds stats-imagenet/> FIGURES_DIR=<where to>
-	$(BIN)/python src/utils_plot.py --stats_dir "$(STATS_DIR)" --results_dir "$(FIGURES_DIR)"
+figures: .venv/installed  ## draw the paper's figures; your own: make figures STATS_DIR=<holds stats-imagenet/> FIGURES_DIR=<where to>
+	$(BIN)/python src/utils_plot.py $(if $(STATS_DIR),--stats_dir "$(STATS_DIR)") --results_dir "$(FIGURES_DIR)"
 
 test: .venv/installed-test lint  ## check the style and types, then run the test suite
 	$(BIN)/python -m pytest

@@ -1,9 +1,8 @@
 """Make the small committed artefacts again from their public sources; analysis itself never runs this."""
 
-from pathlib import Path
-
 from imagenet_errors import cli, files, paths
-from imagenet_errors.errors import InputError
+from imagenet_errors.maintenance import image_facts
+from imagenet_errors.maintenance.image_facts import read_package_text
 from imagenet_errors.paths import Artefacts
 
 
@@ -12,8 +11,10 @@ def main() -> None:
         "vocabulary": make_vocabulary,
         "wordnet": make_wordnet_closure,
         "superclasses": make_superclasses_listing,
-        "cooccurrences": make_cooccurrences,
-        "non_prototypical": make_non_prototypical,
+        "validation_labels": image_facts.make_validation_labels,
+        "multi_labels": image_facts.make_multi_labels,
+        "cooccurrences": image_facts.make_cooccurrences,
+        "non_prototypical": image_facts.make_non_prototypical,
         "models": make_models,
     }
     parser = cli.Parser(__doc__)
@@ -23,10 +24,11 @@ def main() -> None:
         default=list(makers),
         type=cli.one_of("artefact", makers),
         help="vocabulary: class lists, from timm | wordnet: the hierarchy, from NLTK's or Debian's WordNet 3.0 |"
-        " superclasses: superclasses.txt from superclasses.json | cooccurrences: from timm's ReaL labels, the"
-        " validation labels in tensorflow-datasets and the annotations | non_prototypical: from the mistake lists |"
-        " models: the paper's, newer ones, and the files of their weights, from published/models.csv in the artefacts"
-        " folder, timm and torchvision",
+        " superclasses: superclasses.txt from superclasses.json | validation_labels: from tensorflow-datasets |"
+        " multi_labels: from the official annotations | cooccurrences: from timm's ReaL labels, tensorflow-datasets'"
+        " validation labels and the multi-labels | non_prototypical: from the mistake lists | models: the paper's,"
+        " newer ones, and the files of their weights, from published/models.csv in the artefacts folder, timm and"
+        " torchvision. (The published tables are copies: download_artefacts.py --what tables)",
     )
     args = parser.parse_args()
     for name in args.what:
@@ -76,37 +78,6 @@ def make_superclasses_listing(artefacts: Artefacts) -> str:
     return f"{len(found.list_defined(classes))} superclasses, {len(found.list_ungrouped(classes))} classes without one"
 
 
-def make_cooccurrences(artefacts: Artefacts) -> str:
-    import json
-
-    from imagenet_errors.dataset.annotations import VALIDATION_PREFIX, annotations_from_json
-    from imagenet_errors.dataset.classes import load_classes
-    from imagenet_errors.maintenance import public_sources
-
-    real_labels = json.loads(read_package_text("timm", "data/_info/imagenet_real_labels.json"))
-    classes = load_classes(artefacts)
-    labels_file = read_package_text("tensorflow_datasets", "datasets/imagenet2012/validation_labels.txt")
-    targets = [classes.ids[wnid] for wnid in labels_file.split()]
-    path = artefacts.find(paths.ANNOTATIONS)
-    names = annotations_from_json(files.read_json(path), str(path), classes, VALIDATION_PREFIX).by_file
-    annotated = [f"{VALIDATION_PREFIX}{number:08d}.JPEG" in names for number in range(1, len(targets) + 1)]
-    counts = public_sources.count_cooccurrences(real_labels, targets, annotated)
-    files.write_csv(
-        artefacts.root / paths.COOCCURRENCES,
-        ["class_a", "class_b", "count"],
-        [{"class_a": a, "class_b": b, "count": count} for (a, b), count in counts.items()],
-    )
-    return f"{len(counts):,} pairs, {sum(counts.values()):,} in sum"
-
-
-def make_non_prototypical(artefacts: Artefacts) -> str:
-    from imagenet_errors.maintenance import public_sources
-
-    names = public_sources.find_non_prototypical(files.read_json(artefacts.find(name)) for name in paths.MISTAKE_LISTS)
-    files.write_text(artefacts.root / paths.NON_PROTOTYPICAL, "\n".join(names) + "\n")
-    return f"{len(names)} files"
-
-
 def make_models(artefacts: Artefacts) -> str:
     from imagenet_errors.maintenance import model_tables
     from imagenet_errors.models.model_table import COLUMNS
@@ -121,16 +92,6 @@ def make_models(artefacts: Artefacts) -> str:
     weights = model_tables.make_weight_file_rows(artefacts)
     files.write_csv(artefacts.root / paths.WEIGHT_FILES, WEIGHT_FILE_COLUMNS, weights)
     return f"{len(published)} of the paper, {len(beyond)} beyond it"
-
-
-def read_package_text(package: str, file: str) -> str:
-    """A text file of an installed package, which is not imported."""
-    from importlib.util import find_spec
-
-    spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise InputError(f"{package} is not installed: pip install {package.replace('_', '-')}")
-    return (Path(spec.submodule_search_locations[0]) / file).read_text(encoding="utf-8")
 
 
 if __name__ == "__main__":

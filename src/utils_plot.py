@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from imagenet_errors import cli
 from imagenet_errors.errors import InputError
-from imagenet_errors.paths import DEFAULT_RESULTS_DIR, REPOSITORY, Artefacts, figures_dir, stats_table
+from imagenet_errors.paths import PUBLISHED_TABLES, Artefacts, figures_dir
 from imagenet_errors.progress import show_progress
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--save_data", action="store_true", help="also write the points plotted")
     parser.add_argument("--interactive", action="store_true", help="one HTML page per family instead of pictures")
     parser.add_argument("--trends", action="store_true", help="print and save what shares depend on; draw nothing")
-    parser.add_argument("--stats_dir", type=Path, help="has stats-<dataset>/; default: results/, else the repository")
+    parser.add_argument("--stats_dir", type=Path, help="has stats-<dataset>/; default: the paper's published tables")
     parser.add_results_dir()
     parser.add_argument("--jobs", type=cli.positive, default=os.cpu_count(), help="number of processes that draw")
     args = parser.parse_args()
@@ -54,23 +54,20 @@ def main() -> None:
 
     figures = [figure for figure in load_figures(Artefacts(args.artefacts_dir)) if figure.dataset in args.dataset]
     figures = select_figures(figures, args.family, args.figure)
+    if args.stats_dir is None:
+        cli.log.info("using the paper's published tables (962 models); --stats_dir results uses your own")
     complete = True
     for dataset in args.dataset:
         of_dataset = [figure for figure in figures if figure.dataset == dataset]
         if not (of_dataset or args.trends):
             continue
-        frames = load_frames(args.stats_dir or default_stats_dir(dataset), dataset, args.filter)
+        frames = load_frames(args.stats_dir or PUBLISHED_TABLES, dataset, args.filter)
         if args.trends:
             save_trends(dataset, frames, args.results_dir)
         else:
             complete &= draw(dataset, of_dataset, frames, args)
     if not complete:
         sys.exit(1)
-
-
-def default_stats_dir(dataset: str) -> Path:
-    """The folder of results if it has tables of the dataset, else the repository, which comes with some."""
-    return DEFAULT_RESULTS_DIR if stats_table(DEFAULT_RESULTS_DIR, dataset, "all").exists() else REPOSITORY
 
 
 def draw(dataset: str, figures: "list[Figure]", frames: "Frames", args: argparse.Namespace) -> bool:

@@ -8,6 +8,7 @@ from imagenet_errors.files import read_csv
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEFAULT_RESULTS_DIR = REPOSITORY / "results"
+PUBLISHED_TABLES = REPOSITORY / "artefacts" / "published"  # the paper's stats tables: the reference
 MOST_BYTES = 200  # in the name of a model's folder
 
 # What lies in an artefacts folder: small data committed in the repository's own ...
@@ -24,6 +25,8 @@ ARCHS = "archs.csv"
 MODELS = "models.csv"
 MODELS_BEYOND = "models_beyond.csv"
 WEIGHT_TAGS = "weight_tags.csv"
+VALIDATION_LABELS = "validation_labels.csv"
+MULTI_LABELS = "multi_labels.csv"
 WEIGHT_FILES = "weight_files.csv"
 FIGURES = "figures.csv"
 # ... what compute_clip_embeddings.py writes ...

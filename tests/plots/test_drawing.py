@@ -16,6 +16,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Affine2D
 
 import utils_plot
+from imagenet_errors.paths import PUBLISHED_TABLES
 from imagenet_errors.plots import drawing, markers
 from imagenet_errors.plots.figure_table import load_figures
 from imagenet_errors.plots.model_frames import load_frames
@@ -175,8 +176,8 @@ def test_only_unknown_corpora_can_be_drawn(drawn, tmp_path):
     assert all(is_mark(mark[3], "h") for mark in marks_drawn(canvas))
 
 
-def test_rare_corpora_are_drawn_over_common_ones(drawn, shared):
-    canvas = drawn(ONE, shared / "published")
+def test_rare_corpora_are_drawn_over_common_ones(drawn):
+    canvas = drawn(ONE, PUBLISHED_TABLES)
     counts = [len(cloud.get_offsets()) for cloud in clouds(canvas)]
     assert sum(counts) == 962
     assert counts == sorted(counts, reverse=True)
@@ -188,8 +189,8 @@ def test_rare_corpora_are_drawn_over_common_ones(drawn, shared):
         assert (cloud.get_sizes()[0] < 12) == (cloud in common)
 
 
-def test_rare_corpora_are_drawn_over_common_ones_of_all_groups(drawn, shared):
-    canvas = drawn(THREE, shared / "published")
+def test_rare_corpora_are_drawn_over_common_ones_of_all_groups(drawn):
+    canvas = drawn(THREE, PUBLISHED_TABLES)
     are_common = [len(cloud.get_offsets()) > 100 for cloud in clouds(canvas)]
     assert are_common == [True] * 6 + [False] * 30
 
@@ -239,8 +240,8 @@ def well_laid_out(canvas) -> bool:
 
 
 @pytest.mark.parametrize("at", quick([0, 2, 11], range(len(MAIN))))
-def test_main_figure_shows_all_points_texts_and_lines(drawn, shared, at):
-    canvas = drawn(MAIN[at], shared / "published")
+def test_main_figure_shows_all_points_texts_and_lines(drawn, at):
+    canvas = drawn(MAIN[at], PUBLISHED_TABLES)
     assert well_laid_out(canvas)
     labels = [text for text in legend_texts(canvas) if "slope" in text]
     bends = MAIN[at].inflections.values()
@@ -250,16 +251,16 @@ def test_main_figure_shows_all_points_texts_and_lines(drawn, shared, at):
 
 
 @pytest.mark.parametrize("options", [{"marker": "arch_group"}, {"color": "num_params"}, {"fit_by": "pretrain_method"}])
-def test_legends_of_other_columns_fit_into_the_picture(drawn, shared, options):
+def test_legends_of_other_columns_fit_into_the_picture(drawn, options):
     figure = next(figure for figure in MAIN if len(figure.groups) == 1)
-    assert well_laid_out(drawn(figure, shared / "published", **options))
+    assert well_laid_out(drawn(figure, PUBLISHED_TABLES, **options))
 
 
 @pytest.mark.heavy
-def test_every_figure_shows_all_points_and_texts(drawn, shared, monkeypatch):
+def test_every_figure_shows_all_points_and_texts(drawn, monkeypatch):
     monkeypatch.setitem(pyplot.rcParams, "figure.max_open_warning", 0)
     for figure in FIGURES:
-        canvas = drawn(figure, shared / "published")
+        canvas = drawn(figure, PUBLISHED_TABLES)
         assert well_laid_out(canvas), figure.file_stem
         canvas.clear()
 
@@ -348,14 +349,6 @@ def test_bare_run_writes_into_the_ignored_results_folder(monkeypatch):
     assert subprocess.run(["git", "check-ignore", "-q", folder], cwd=ROOT).returncode == 0
 
 
-def test_tables_of_the_results_folder_come_before_those_of_the_repository(tmp_path, monkeypatch):
-    monkeypatch.setattr(utils_plot, "DEFAULT_RESULTS_DIR", tmp_path)
-    assert utils_plot.default_stats_dir("imagenet") == ROOT
-    write_tables(tmp_path, made_tables(3))
-    assert utils_plot.default_stats_dir("imagenet") == tmp_path
-    assert utils_plot.default_stats_dir("imagenet-a") == ROOT
-
-
 def test_png_and_pdf_are_written_by_default(draw, tmp_path):
     write_tables(tmp_path, made_tables(3))
     assert draw().status == 0
@@ -383,9 +376,9 @@ def test_tex_is_not_needed(drawn, tmp_path, monkeypatch):
 
 
 @pytest.mark.heavy
-def test_all_figures_stay_within_time_memory_and_space(shared, tmp_path):
+def test_all_figures_stay_within_time_memory_and_space(tmp_path):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    folders = ("--stats_dir", shared / "published", "--results_dir", tmp_path)
+    folders = ("--stats_dir", PUBLISHED_TABLES, "--results_dir", tmp_path)
     with children_watched() as peaks:
         done = run_script("utils_plot", *folders, "--format", "png", "--jobs", 2)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from imagenet_errors.paths import PUBLISHED_TABLES
 from imagenet_errors.plots import points
 from imagenet_errors.plots.figure_table import Figure, load_figures, plot_against_imagenet_a
 from imagenet_errors.plots.model_frames import load_frames
@@ -34,9 +35,9 @@ ARCH_GROUPS = {
 
 
 @pytest.fixture(scope="module")
-def published(shared):
+def published():
     """{dataset: (frames as the figures read them, the same tables as plain rows)}"""
-    folder = shared / "published"
+    folder = PUBLISHED_TABLES
     return {dataset: (load_frames(folder, dataset), read_tables(folder, dataset)) for dataset in PUBLISHED}
 
 

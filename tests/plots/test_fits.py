@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from imagenet_errors.paths import PUBLISHED_TABLES
 from imagenet_errors.plots import fits
 from imagenet_errors.plots.figure_table import Figure, load_figures
 from imagenet_errors.plots.fits import fit_figure
@@ -140,13 +141,13 @@ def test_main_figures_bend_where_published(shared):
     assert {key: found for key, found in loaded.items() if found} == bends
 
 
-def test_lines_of_a_published_figure_are_those_of_its_points(shared):
+def test_lines_of_a_published_figure_are_those_of_its_points():
     figure = Figure.from_row(BENT)
-    lines, unfitted = fit_figure(figure, compute_points(figure, load_frames(shared / "published", "imagenet")))
+    lines, unfitted = fit_figure(figure, compute_points(figure, load_frames(PUBLISHED_TABLES, "imagenet")))
     assert not unfitted
     assert [group for group, *_ in lines] == ["organism", "artifact", "artifact", "other"]
     of_group = {}
-    for group, _, x, y in plain_points(BENT, read_tables(shared / "published", "imagenet")):
+    for group, _, x, y in plain_points(BENT, read_tables(PUBLISHED_TABLES, "imagenet")):
         of_group.setdefault(group, []).append((x, y))
     for (group, _, line), beyond in zip(lines, (None, False, True, None), strict=True):
         x, y = map(list, zip(*of_group[group], strict=True))

@@ -1,12 +1,15 @@
 """The trends: slopes, partial R squared and F tests computed again with numpy, and what has no trend."""
 
+import subprocess
+
 import numpy as np
 import pytest
 from scipy import stats as distributions
 
+from imagenet_errors.paths import PUBLISHED_TABLES
 from imagenet_errors.plots import trends
 from imagenet_errors.plots.model_frames import load_frames
-from tests.conftest import refused
+from tests.conftest import ROOT, refused
 from tests.helpers.plain_figures import (
     CORPORA,
     GROUPS,
@@ -63,11 +66,11 @@ def added(y: np.ndarray, x: np.ndarray, *more: np.ndarray) -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def published(shared):
+def published():
     """{dataset: rows of the trends of the paper's tables}"""
-    folder = shared / "published"
     return {
-        dataset: trends.compute_trends(dataset, load_frames(folder, dataset)) for dataset in ("imagenet", "imagenet-a")
+        dataset: trends.compute_trends(dataset, load_frames(PUBLISHED_TABLES, dataset))
+        for dataset in ("imagenet", "imagenet-a")
     }
 
 
@@ -81,9 +84,9 @@ def published(shared):
         ("imagenet-a", "num_OOV_clip", "all", "imagenet_mla_val_acc"),
     ],
 )
-def test_trends_equal_plain_least_squares(shared, published, dataset, error_type, group, accuracy):
+def test_trends_equal_plain_least_squares(published, dataset, error_type, group, accuracy):
     (row,) = (row for row in published[dataset] if (row["error_type"], row["group"]) == (error_type, group))
-    models = read_tables(shared / "published", dataset)[group]
+    models = read_tables(PUBLISHED_TABLES, dataset)[group]
     top1 = error_type in ("num_collapsed_mappings", "num_ambiguous")
     wrong = [int(model["num_group_top1_errors"]) if top1 else multi_label_errors(model) for model in models]
     y = 100 * np.array([int(model[error_type]) for model in models]) / np.array(wrong)
@@ -205,3 +208,20 @@ def test_models_of_unknown_corpora_are_left_out(ask, tmp_path):
     write_tables(tmp_path, tables)
     assert ask("--dataset", "imagenet").status == 0
     assert {row["n"] for row in read(tmp_path / "out/figures/imagenet/trends.csv")} == {"32"}
+
+
+@pytest.mark.parametrize("dataset", ["imagenet", "imagenet-a"])
+def test_published_tables_are_used_and_named_where_no_others_are_given(call, ask, tmp_path, dataset):
+    done = call("utils_plot", "--trends", "--dataset", dataset, "--results_dir", tmp_path)
+    assert done.status == 0, done.stderr
+    assert "the paper's published tables (962 models); --stats_dir results uses your own" in done.stderr
+    made, committed = (read(folder / "figures" / dataset / "trends.csv") for folder in (tmp_path, ROOT))
+    assert [row["error_type"] for row in made] == [row["error_type"] for row in committed]
+    assert [float(row["slope"]) for row in made] == pytest.approx([float(row["slope"]) for row in committed])
+    write_tables(tmp_path, made_tables(30, dataset), dataset)
+    assert "962 models" not in ask("--dataset", dataset).stderr
+
+
+def test_make_figures_uses_them_too():
+    commands = subprocess.run(["make", "-n", "figures"], capture_output=True, text=True, cwd=ROOT).stdout
+    assert "utils_plot.py  --results_dir" in commands

@@ -1,46 +1,20 @@
 """Human annotations of images: accepted and wrong labels, problematic and non-prototypical images, ImageNet-M."""
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from imagenet_errors.dataset.classes import Classes
+from imagenet_errors.dataset.dataset_table import DATASETS
+from imagenet_errors.dataset.multi_labels import Annotation, Annotations, annotations_from_json, load_multi_labels
 from imagenet_errors.dataset.samples import Samples
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import read_json, read_whole_text
-from imagenet_errors.paths import ANNOTATIONS, NON_PROTOTYPICAL, SAMPLE_ANNOTATIONS, Artefacts
+from imagenet_errors.paths import NON_PROTOTYPICAL, SAMPLE_ANNOTATIONS, Artefacts
 
-VALIDATION_PREFIX = "ILSVRC2012_val_"
 NO_LABEL = -1  # pads the label matrices
-
-
-class Annotation(NamedTuple):
-    """The annotation of one image.
-
-    Attributes:
-        labels: Accepted class ids: correct ones, then unclear ones.
-        wrong_labels: Class ids of wrong proposals.
-        problematic: Whether the image is problematic.
-    """
-
-    labels: list[int]
-    wrong_labels: list[int]
-    problematic: bool
-
-
-class Annotations(NamedTuple):
-    """The annotations of all images.
-
-    Attributes:
-        by_file: {file name: annotation}.
-        imagenet_m: The file names of ImageNet-M; empty where they are not known.
-        source: Where the annotations are from, for messages.
-    """
-
-    by_file: dict[str, Annotation]
-    imagenet_m: frozenset[str]
-    source: str
 
 
 @dataclass(frozen=True)
@@ -93,11 +67,11 @@ def load_annotated_images(
             `imagenet-a` (the original label is the only accepted one).
         samples: The images with predictions.
         vocabulary: The classes.
-        source: `json` (the official file) or `tfds` (tensorflow-datasets), for `imagenet` only.
+        source: `json` or `tfds`, for `imagenet` only, as in `load_multi_labels`.
 
     Raises:
-        InputError: if a file is missing or malformed, no image is annotated, or the original label of an unproblematic
-            image is not among its accepted labels.
+        InputError: if a file is missing or malformed, no image is annotated, all images of ImageNet are there but not
+            all annotated ones, or the original label of an unproblematic image is not among its accepted labels.
     """
     if dataset == "imagenet-a":
         by_file = {
@@ -105,100 +79,25 @@ def load_annotated_images(
             for file, target in zip(samples.files, samples.targets, strict=True)
         }
         return align(Annotations(by_file, frozenset(), "ImageNet-A"), samples, samples.files, frozenset())
-    if dataset == "imagenet" and source == "tfds":
-        annotations = annotations_from_tfds()
+    if dataset == "imagenet":
+        annotations = load_multi_labels(artefacts, vocabulary, source)
     else:
-        name, prefix = (ANNOTATIONS, VALIDATION_PREFIX) if dataset == "imagenet" else (SAMPLE_ANNOTATIONS, "")
-        path = artefacts.find(name)
-        annotations = annotations_from_json(read_json(path), str(path), vocabulary, prefix)
+        path = artefacts.find(SAMPLE_ANNOTATIONS)
+        annotations = annotations_from_json(read_json(path), str(path), vocabulary, "")
     names = np.array([file.rpartition("/")[2] for file in samples.files])
+    if dataset == "imagenet" and len(names) >= DATASETS[dataset].num_images:
+        _check_complete(annotations, names, artefacts.samples(dataset))
     return align(annotations, samples, names, non_prototypical_files(artefacts))
 
 
-def annotations_from_json(content: Any, where: str, vocabulary: Classes, prefix: str) -> Annotations:
-    """Parse annotations in the schema of `human_accuracy_v3.0.0.json`.
-
-    Args:
-        content: The parsed JSON.
-        where: Its file, for messages.
-        vocabulary: The classes.
-        prefix: Only file names that begin with it are kept.
-
-    Raises:
-        InputError: if the content does not have this schema.
-    """
-    if not isinstance(content, dict) or not isinstance(content.get("initial_annots"), dict):
-        raise InputError(f"{where} has no object 'initial_annots': download it again")
-    if "problematic_images" not in content:
-        raise InputError(f"{where} has no list 'problematic_images': download it again")
-    problematic, imagenet_m = (_parse_files(content, key, where) for key in ("problematic_images", "imagenet_m"))
-
-    def parse_labels(file: str, wnids: Any) -> list[int]:
-        if not isinstance(wnids, list) or not all(isinstance(wnid, str) and wnid in vocabulary.ids for wnid in wnids):
-            raise InputError(
-                f"{where}: the labels of {file} are not a list of WordNet ids of ImageNet classes ({wnids}): correct it"
-            )
-        return [vocabulary.ids[wnid] for wnid in wnids]
-
-    by_file = {}
-    for file, annotation in content["initial_annots"].items():
-        if not isinstance(annotation, dict):
-            raise InputError(
-                f"{where}: the annotation of {file} is {annotation!r}, not an object of label lists: correct it"
-            )
-        if file.startswith(prefix):
-            correct, unclear, wrong = (
-                parse_labels(file, annotation.get(key, [])) for key in ("correct", "unclear", "wrong")
-            )
-            by_file[file] = Annotation(correct + unclear, wrong, file in problematic)
-    return Annotations(by_file, imagenet_m, where)
-
-
-def _parse_files(content: dict, key: str, where: str) -> frozenset[str]:
-    """The file names under `key`: the keys of an object, or a list; empty if it is absent."""
-    files = content.get(key, [])
-    if not isinstance(files, dict | list) or not all(isinstance(file, str) for file in files):
-        raise InputError(f"{where}: {key!r} is neither an object nor a list of file names: download it again")
-    return frozenset(files)
-
-
-def annotations_from_tfds() -> Annotations:
-    """Read tensorflow-datasets' `imagenet2012_multilabel`.
-
-    Raises:
-        InputError: if the package is not installed, the dataset is not prepared, or it lists a file twice.
-    """
-    name = "imagenet2012_multilabel:3.0.0"
-    try:
-        import tensorflow_datasets as tfds
-
-        validation, imagenet_m = tfds.load(
-            name,
-            split=["validation", "imagenet_m"],
-            decoders={"image": tfds.decode.SkipDecoding()},
-            download=False,
+def _check_complete(annotations: Annotations, names: np.ndarray, path: Path) -> None:
+    """Raises `InputError` if an annotated image is not among `names`, those of all images in `path`."""
+    missing = sorted(annotations.by_file.keys() - set(names.tolist()))
+    if missing:
+        raise InputError(
+            f"{path} lists {len(names):,} images, as many as ImageNet has, but {missing[0]} is not among them, nor are"
+            f" {len(missing) - 1:,} others that {annotations.source} annotates: check the files' names"
         )
-    except ImportError as error:
-        raise InputError(
-            f"--multi_label_source tfds needs a package ({error}): pip install it, or use --multi_label_source json"
-        ) from None
-    except AssertionError:
-        raise InputError(
-            f"tensorflow-datasets' {name} is not prepared: prepare it, or use --multi_label_source json"
-        ) from None
-
-    by_file = {}
-    for example in tfds.as_numpy(validation):
-        file = _file_name(example)
-        if file in by_file:
-            raise InputError(f"tensorflow-datasets' {name} lists {file} twice: prepare it again")
-        correct, unclear, wrong = (example[f"{key}_multi_labels"].tolist() for key in ("correct", "unclear", "wrong"))
-        by_file[file] = Annotation(correct + unclear, wrong, bool(example["is_problematic"]))
-    return Annotations(by_file, frozenset(map(_file_name, tfds.as_numpy(imagenet_m))), f"tensorflow-datasets' {name}")
-
-
-def _file_name(example: dict) -> str:
-    return example["file_name"].decode()
 
 
 def align(
