@@ -300,7 +300,6 @@ class TestMissing:
         ("gone", "named"),
         [
             ("imagenet/samples_info.npz", "imagenet/samples_info.npz"),
-            (ANNOTATIONS, ANNOTATIONS),
             (f"{PLAIN}/errors_analysis.parquet", f"{PLAIN}/errors_analysis.parquet"),
             (f"{OWN}/errors_analysis.parquet", f"{OWN}/errors_analysis.parquet"),
             (TEXT_EMBEDDINGS, TEXT_EMBEDDINGS),
@@ -312,6 +311,11 @@ class TestMissing:
     def test_missing_file_is_reported(self, world, verify, gone, named):
         (world / "artefacts" / gone).unlink()
         assert verify(tables=named in (TABLES, COMMON_ERRORS))[named] == MISSING
+
+    def test_missing_annotations_are_none(self, world, verify):
+        """The archive's labels, or else those in the repository, stand in for them."""
+        (world / "artefacts" / ANNOTATIONS).unlink()
+        assert MISSING not in verify().values()
 
     def test_missing_predictions_are_reported(self, world, verify):
         for name in ("preds.npz", "errors_analysis.parquet"):

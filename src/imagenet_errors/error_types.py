@@ -110,3 +110,4 @@ NOTES = (
     ),
 )
 NO_NOTE = -1
+NO_ERROR_TYPE = -1  # of an image that a model has no prediction for

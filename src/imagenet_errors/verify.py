@@ -12,7 +12,7 @@ from imagenet_errors.analysis import open_world
 from imagenet_errors.analysis.collecting import MADE_FROM_SCHEMA, describe_inputs
 from imagenet_errors.analysis.context import DatasetContext, load_context
 from imagenet_errors.analysis.model_files import ModelFiles
-from imagenet_errors.dataset import annotations, samples
+from imagenet_errors.dataset import annotations, multi_labels, samples, validation_labels
 from imagenet_errors.dataset.classes import GROUPS, Classes, load_classes
 from imagenet_errors.dataset.cooccurrence import spurious_pairs
 from imagenet_errors.dataset.dataset_table import DATASETS
@@ -162,11 +162,13 @@ def _by_path(check: Callable[..., object], *arguments: object) -> Callable[[_Fil
 
 CHECKS: dict[str, Callable[[_File], object]] = {
     **dict.fromkeys((paths.ARCHS, paths.MODELS, paths.MODELS_BEYOND, paths.WEIGHT_TAGS), _by_path(check_table)),
-    **dict.fromkeys((paths.FIGURES, paths.PUBLISHED_MODELS), _by_path(check_table)),
+    **dict.fromkeys((paths.WEIGHT_FILES, paths.FIGURES, paths.PUBLISHED_MODELS), _by_path(check_table)),
     **dict.fromkeys(("downloads_done.csv", "weights.csv"), _by_path(check_table)),
     **dict.fromkeys((paths.NON_PROTOTYPICAL, paths.IMAGENET_A_WNIDS), _by_path(read_whole_text)),
     **dict.fromkeys((paths.WNIDS, paths.DESCRIPTIONS), lambda file: file.folder.classes),
-    paths.SUPERCLASSES_LISTING: _by_path(read_text),
+    **dict.fromkeys((paths.SUPERCLASSES_LISTING, "README.md", "published/README.md"), _by_path(read_text)),
+    paths.VALIDATION_LABELS: _by_path(validation_labels.read_validation_labels),
+    paths.MULTI_LABELS: _by_path(multi_labels.annotations_from_csv),
     paths.SAMPLE_ANNOTATIONS: _by_path(read_json),
     paths.CLOSURE: lambda file: file.folder.wordnet,
     paths.SUPERCLASSES: lambda file: file.folder.superclasses,
@@ -267,8 +269,6 @@ def _find_missing(artefacts: Artefacts, dataset: str) -> Iterator[Finding]:
     predicted = [model for model in models if artefacts.predictions(dataset, model).exists()]
     if predicted and not artefacts.samples(dataset).exists():
         yield Finding(MISSING, artefacts.samples(dataset), "it lists the images that were predicted: predict again")
-    if predicted and dataset == "imagenet" and not artefacts.has(paths.ANNOTATIONS):
-        yield Finding(MISSING, artefacts.root / paths.ANNOTATIONS, "download_artefacts.py --what annotations")
     for model in models:
         archived, analysis = artefacts.archived(dataset, model), artefacts.analysis(dataset, model)
         if not (model in predicted or archived.exists() or analysis.exists()):

@@ -15,11 +15,12 @@ from imagenet_errors.analysis.context import DatasetContext, load_context
 from imagenet_errors.analysis.decision import decide
 from imagenet_errors.analysis.model_files import ModelFiles
 from imagenet_errors.dataset import annotations
-from imagenet_errors.dataset.annotations import annotations_from_json
+from imagenet_errors.dataset.image_names import VALIDATION_PREFIX
+from imagenet_errors.dataset.multi_labels import annotations_from_json
 from imagenet_errors.formats import stats_tables
 from imagenet_errors.formats.error_analyses import ErrorAnalysis
 from imagenet_errors.models.architectures import read_architectures
-from imagenet_errors.paths import REPOSITORY, Artefacts
+from imagenet_errors.paths import PUBLISHED_TABLES, REPOSITORY, Artefacts, stats_table
 from tests.helpers.analyses import make_analysis, make_images, read_joined
 from tests.helpers.plain_facts import GROUPS, plain_group_classes, plain_mla
 
@@ -63,15 +64,15 @@ def group_classes() -> dict[str, set[int]]:
 
 @pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize("dataset", ["imagenet", "imagenet-a"])
-def test_columns_keep_their_published_order(shared, dataset, group):
-    published = header(shared / f"published/stats-{dataset}/non_problematic_stats_{group}.csv")
+def test_columns_keep_their_published_order(dataset, group):
+    published = header(stats_table(PUBLISHED_TABLES, dataset, group))
     assert stats_tables.columns(dataset) == published
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_written_header_is_the_published_one(shared, analysed, group):
+def test_written_header_is_the_published_one(analysed, group):
     name = f"stats-imagenet/non_problematic_stats_{group}.csv"
-    assert header(analysed / "results" / name) == header(shared / "published" / name)
+    assert header(analysed / "results" / name) == header(PUBLISHED_TABLES / name)
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -204,15 +205,15 @@ def test_minor_and_explainable_accuracies_forgive_the_right_types(context, compl
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_imagenet_m_errors_are_unaccepted_predictions_on_unproblematic_images(shared, context, group_classes, group):
+def test_imagenet_m_errors_are_unaccepted_predictions_on_unproblematic_images(twelve, context, group_classes, group):
     analysis = with_open_world(context, MODEL)
     images = context.images
     names = [file.split("/")[1] for file in images.files]
     overlaps = np.flatnonzero(analysis.error_types == counting.CODES["class_overlap"]).tolist()
     listed = {*range(0, len(images), 150), *overlaps}
-    content = json.loads((shared / "annotations/human_accuracy_v3.0.0.json").read_text())
+    content = json.loads((twelve / "annotations/human_accuracy_v3.0.0.json").read_text())
     content["imagenet_m"] = [*(names[row] for row in sorted(listed)), "ILSVRC2012_val_99999999.JPEG"]
-    read_again = annotations_from_json(content, "test", context.classes, annotations.VALIDATION_PREFIX)
+    read_again = annotations_from_json(content, "test", context.classes, VALIDATION_PREFIX)
     sample_names = np.array([file.split("/")[1] for file in context.samples.files])
     counted = counting.CountedImages.of(
         annotations.align(read_again, context.samples, sample_names, frozenset()), context.class_groups
@@ -287,7 +288,7 @@ def test_imagenet_a_tables_repeat_the_accuracy_on_imagenet(imagenet_a, written):
 )
 def test_error_portions_follow_the_published_trend(shared, written, column, tolerance):
     """Shares of the errors in percentage points; measured: at most 0.35, 1.22 and 2.09 points off."""
-    published = read(shared / "published/stats-imagenet/non_problematic_stats_all.csv")
+    published = read(stats_table(PUBLISHED_TABLES, "imagenet", "all"))
     off = {
         row["model_dir_id"]: share(row, column) - trend(published, row, column)
         for row in written["all"]
@@ -313,13 +314,13 @@ def trend(published: list[dict[str, str]], row: dict[str, str], column: str) -> 
     return sum(share(other, column) for other in near) / len(near)
 
 
-def test_committed_tables_equal_those_of_this_code(analysed):
+def test_committed_tables_equal_those_of_this_code(shared, analysed):
     for path in (REPOSITORY / "stats-imagenet").glob("*.csv"):
         made = pd.read_csv(analysed / "results" / "stats-imagenet" / path.name)
         pd.testing.assert_frame_equal(pd.read_csv(path), made, rtol=0, atol=1e-9)
 
 
-def test_committed_lists_equal_those_of_this_code(analysed):
+def test_committed_lists_equal_those_of_this_code(shared, analysed):
     committed = {path.name: path.read_text() for path in (REPOSITORY / "common_error_samples").glob("*.txt")}
     made = {path.name: path.read_text() for path in (analysed / "results" / "common_error_samples").glob("*.txt")}
     assert committed == made

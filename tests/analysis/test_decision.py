@@ -18,8 +18,7 @@ from imagenet_errors.dataset.superclasses import Superclasses
 from imagenet_errors.error_types import CODES, CODES_BY_FLAG, ERROR_TYPES, NO_NOTE, NOTES
 from tests.helpers import plain_decision
 from tests.helpers.analyses import make_images, read_joined
-from tests.helpers.plain_facts import plain_annotations, plain_superclasses, read_non_prototypical, read_spurious_pairs
-from tests.helpers.shared_predictions import predictions
+from tests.helpers.plain_facts import plain_annotations, plain_spurious_pairs, plain_superclasses, read_non_prototypical
 
 BEFORE_OPEN_WORLD = ("overlapping_classes", "multi_label", "fg")
 AFTER_OPEN_WORLD = ("spurious_correlation", "non-proto", "model_failure")
@@ -74,29 +73,31 @@ def test_every_published_decision_is_reproduced_with_the_open_world_outcomes(pub
 
 
 @pytest.fixture(scope="module")
-def facts(shared):
+def facts():
     """What the plain taxonomy needs, read by plain code."""
-    return {"superclasses_of": plain_superclasses(), "spurious_pairs": read_spurious_pairs(shared)}
+    superclasses_of = plain_superclasses()
+    return {"superclasses_of": superclasses_of, "spurious_pairs": plain_spurious_pairs(superclasses_of)}
 
 
 @pytest.fixture(scope="module")
-def plain_images(shared):
+def plain_images(twelve):
     """(file, target, accepted labels, whether non-prototypical) of the annotated images, and their sample rows."""
-    (accepted, _), non_prototypical = plain_annotations(shared), read_non_prototypical()
-    with open(shared / "predictions/samples.csv", newline="") as file:
-        samples = [(row["file"], int(row["target"]), row["file"].split("/")[1]) for row in csv.DictReader(file)]
+    (accepted, _), non_prototypical = plain_annotations(twelve), read_non_prototypical()
+    with np.load(twelve / "imagenet/samples_info.npz") as archive:
+        pairs = zip(archive["sample_files"].tolist(), archive["targets"].tolist(), strict=True)
+    samples = [(file, target, file.split("/")[1]) for file, target in pairs]
     rows = [row for row, (_, _, name) in enumerate(samples) if name in accepted]
     images = [
         (file, target, accepted[name], name in non_prototypical)
         for file, target, name in map(samples.__getitem__, rows)
     ]
-    return images, rows, np.array([file for file, _, _ in samples])
+    return images, rows
 
 
 @pytest.fixture(scope="module")
-def plain_decisions(context, plain_images, facts):
+def plain_decisions(twelve, context, plain_images, facts):
     """{model: its decisions on the 20,000 annotated images}."""
-    images, rows, files = plain_images
+    images, rows = plain_images
 
     @cache
     def decide_plainly(row, pred):
@@ -104,9 +105,14 @@ def plain_decisions(context, plain_images, facts):
         return plain_decision.decide(target, labels, pred, non_prototypical=non_prototypical, **facts)
 
     return {
-        model: list(starmap(decide_plainly, enumerate(predictions(model, files)["top1"][rows].tolist())))
+        model: list(starmap(decide_plainly, enumerate(read_top1(twelve, model)[rows].tolist())))
         for model in context.models
     }
+
+
+def read_top1(folder, model: str) -> np.ndarray:
+    with np.load(folder / "imagenet" / model / "preds.npz") as archive:
+        return archive["top1"]
 
 
 def assert_equal(images: AnnotatedImages, decisions: Decisions, plain: list) -> None:
@@ -128,7 +134,7 @@ def test_decisions_of_twelve_models_equal_the_plain_ones(context, plain_decision
 
 
 def test_decisions_with_open_world_outcomes_equal_the_plain_ones(context, plain_images, facts):
-    images, _, _ = plain_images
+    images, _ = plain_images
     top1 = ModelFiles(context, "pytorch--resnet18").top1
     outcomes = np.random.default_rng(0).random(len(images)) < 0.5
     plain = [
@@ -149,7 +155,7 @@ def test_many_models_at_once_are_decided_as_each_alone(context):
 
 
 def test_stored_decisions_equal_the_plain_ones(analysed, plain_images, plain_decisions):
-    images, _, _ = plain_images
+    images, _ = plain_images
     for number, (model, plain) in enumerate(plain_decisions.items()):
         table = read_joined(analysed / "artefacts/imagenet" / model / "errors_analysis.parquet")
         columns = ["note", "error_type", "provisional", *(["matching", "superclasses"] if number % 4 == 0 else [])]

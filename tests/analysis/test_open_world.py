@@ -16,7 +16,7 @@ from imagenet_errors.paths import Artefacts
 from tests.conftest import run_script
 from tests.helpers import plain_decision
 from tests.helpers.analyses import make_images, read_joined
-from tests.helpers.plain_facts import plain_annotations, plain_superclasses, read_non_prototypical, read_spurious_pairs
+from tests.helpers.plain_facts import plain_annotations, plain_spurious_pairs, plain_superclasses, read_non_prototypical
 from tests.helpers.plain_open_world import CLOSED, World
 from tests.helpers.synthetic_clip import Made, gates, proposer, train_files, write_train
 
@@ -180,10 +180,10 @@ def evaluate(folder, *flags):
 
 
 @pytest.fixture(scope="module")
-def plain(shared, twelve, made, world):
+def plain(twelve, made, world):
     """{model: [(decision, verdict or None where the test is not asked)] of the annotated images}, and their rows."""
-    accepted, problematic = plain_annotations(shared)
-    non_prototypical, spurious = read_non_prototypical(), read_spurious_pairs(shared)
+    accepted, problematic = plain_annotations(twelve)
+    non_prototypical, spurious = read_non_prototypical(), plain_spurious_pairs(world.superclasses_of)
     samples = read_samples(Artefacts(twelve), "imagenet")
     targets = samples.targets.tolist()
     names = [file.split("/")[1] for file in made.files]

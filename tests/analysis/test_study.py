@@ -105,7 +105,7 @@ def test_nothing_is_decided_again_for_tables_and_lists(analyse, decided):
     assert [pair for call in decided for pair in call] == []
 
 
-def test_real_predictions_are_opened_once_and_their_distinct_pairs_decided_once(twelve, tmp_path, quick, decided):
+def test_predictions_are_opened_once_and_their_distinct_pairs_decided_once(twelve, tmp_path, quick, decided):
     """Three of the twelve sets; one is analysed before the other two are added."""
     for name in ("annotations", "imagenet/keras--xception"):
         shutil.copytree(twelve / name, tmp_path / name)

@@ -11,7 +11,7 @@ import pytest
 from imagenet_errors.dataset.classes import GROUPS
 from imagenet_errors.errors import InputError
 from imagenet_errors.formats import stats_tables
-from imagenet_errors.paths import stats_table
+from imagenet_errors.paths import PUBLISHED_TABLES, stats_table
 from tests.conftest import ROOT
 from tests.helpers.plain_figures import made_tables
 
@@ -33,12 +33,12 @@ def write(tmp_path):
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_published_tables_pass_the_check(shared, dataset):
+def test_published_tables_pass_the_check(dataset):
     for group in GROUPS:
-        stats_tables.check(stats_table(shared / "published", dataset, group), dataset)
+        stats_tables.check(stats_table(PUBLISHED_TABLES, dataset, group), dataset)
     (other,) = {*DATASETS} - {dataset}
     with pytest.raises(InputError, match="other columns"):
-        stats_tables.check(stats_table(shared / "published", dataset, "all"), other)
+        stats_tables.check(stats_table(PUBLISHED_TABLES, dataset, "all"), other)
 
 
 @pytest.mark.parametrize("dataset", DATASETS)

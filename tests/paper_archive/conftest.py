@@ -7,14 +7,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.helpers.archives import COLUMNS, MODELS, from_pandas, plain_rows, put
+from tests.helpers.archives import COLUMNS, MODELS, from_pandas, plain_rows, put, simulate_archive
 from tests.helpers.plain_facts import plain_group_classes
 from tests.helpers.quick_runs import committed_superclasses, proposers, quick  # noqa: F401
+from tests.helpers.shared_predictions import SHARED
 
 
 @pytest.fixture(scope="session")
-def archive(shared):
-    return shared / "archives" / "models-imagenet.tar.gz"
+def archive(tmp_path_factory):
+    """The shared one, or one of two simulated models where it is absent."""
+    if SHARED.is_dir():
+        return SHARED / "archives" / "models-imagenet.tar.gz"
+    return simulate_archive(tmp_path_factory.mktemp("archive"))
 
 
 @pytest.fixture(scope="session")

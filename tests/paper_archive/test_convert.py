@@ -25,17 +25,15 @@ from tests.helpers.archives import (
     stored,
 )
 from tests.helpers.plain_facts import GROUPS
-from tests.helpers.shared_predictions import convert as convert_shared
 
 
 @pytest.fixture(scope="session")
-def with_samples(shared, tmp_path_factory):
+def with_samples(twelve, tmp_path_factory):
     """Annotations and samples_info.npz of all 50,000 images, and own predictions of one model."""
     folder = tmp_path_factory.mktemp("whole") / "artefacts"
-    convert_shared(folder)
-    for model in folder.glob("imagenet/*/"):
-        if model.name != OWN:
-            shutil.rmtree(model)
+    for name in ("annotations", f"imagenet/{OWN}"):
+        shutil.copytree(twelve / name, folder / name)
+    shutil.copy(twelve / "imagenet" / "samples_info.npz", folder / "imagenet")
     return folder
 
 
@@ -113,12 +111,12 @@ def test_list_equals_that_of_the_pickles_rows(situation, lists, error_type):
     assert text in done.stdout
 
 
-def test_number_of_pairs_equals_that_of_the_pickles_rows(situation, images, shared):
+def test_number_of_pairs_equals_that_of_the_pickles_rows(situation, images):
     name, _, done = situation
     if name.endswith("predictions"):
         pytest.skip("own predictions are counted as well")
     assert re.findall(r"pairs that appear as a mistake: (\d+)$", done.stdout, re.M) == [
-        str(plain_pairs(list(images.values()), shared))
+        str(plain_pairs(list(images.values())))
     ]
 
 

@@ -29,10 +29,12 @@ class StatsTables:
     """The stats tables of a dataset.
 
     Attributes:
+        titles: The models, each with the extent of its predictions where they are for some images only.
         rows: {group: a row per model}.
         totals: [models, len(ERROR_TYPES)] int, counts over all unproblematic images.
     """
 
+    titles: list[str]
     rows: dict[str, list[dict[str, Any]]]
     totals: np.ndarray
 
@@ -66,45 +68,42 @@ def collect_tables(
         group: [stats_row(counted, *model, group) for model in zip(analyses, counts, described, strict=True)]
         for group in counted.groups
     }
-    return StatsTables(rows, np.array([of_model.by_group["all"] for of_model in counts]).reshape(-1, len(ERROR_TYPES)))
+    totals = np.array([of_model.by_group["all"] for of_model in counts]).reshape(-1, len(ERROR_TYPES))
+    return StatsTables([files.title for files in chosen], rows, totals)
 
 
 def _complete(files: ModelFiles, accuracies: dict[str, float | None]) -> dict[str, Any]:
-    """A model's metadata on ImageNet, with the MLA of its predictions where the metadata do not have it."""
-    lacks_accuracy = files.metadata["multi_label_val_acc"] is None and files.has_predictions
-    return files.metadata | ({"multi_label_val_acc": accuracies.get(files.model)} if lacks_accuracy else {})
+    """A model's metadata on ImageNet; the accuracies are those of its predictions where there are some."""
+    if not files.has_predictions:
+        return files.metadata
+    return files.with_accuracy(files.metadata, "multi_label_val_acc", accuracies[files.model])
 
 
 def _describe_on_imagenet(context: DatasetContext, models: list[str], label_source: str) -> list[dict[str, Any]]:
-    """The metadata on ImageNet of models of another dataset; which accuracies are unknown (None) is logged.
+    """The metadata on ImageNet of models of another dataset, with the accuracies of their predictions there.
 
-    Predictions on ImageNet are read where a model has predictions there and its metadata lack an accuracy.
+    Predictions and metadata that cannot be used are logged; accuracies are then those of the metadata, or None.
     """
     found: dict[str, dict[str, Any]] = {}
+    files: dict[str, ModelFiles] = {}
+    accuracies: dict[str, float | None] = {}
     faults: dict[str, InputError] = {}
+    predicted = [model for model in models if context.artefacts.predictions("imagenet", model).exists()]
+    try:
+        if predicted:
+            on_imagenet = load_context(context.artefacts, "imagenet", label_source, "skip")
+            files = {model: ModelFiles(on_imagenet, model) for model in predicted}
+            accuracies, faults = _compute_multi_label_accuracies(list(files.values()))
+    except InputError as error:
+        log.info(f"accuracies on ImageNet are those in metadata.json, where it has them, because {error}")
     for model in models:
         try:
-            found[model] = read_metadata(context.artefacts.metadata("imagenet", model))
+            metadata = context.artefacts.metadata("imagenet", model)
+            found[model] = _complete(files[model], accuracies) if model in accuracies else read_metadata(metadata)
         except InputError as error:
             found[model], faults[model] = dict.fromkeys(NUMBERS), error
-    incomplete = [
-        model
-        for model in models
-        if None in (found[model]["top1_val_acc"], found[model]["multi_label_val_acc"])
-        and model not in faults
-        and context.artefacts.predictions("imagenet", model).exists()
-    ]
-    try:
-        if incomplete:
-            on_imagenet = load_context(context.artefacts, "imagenet", label_source, "skip")
-            files = [ModelFiles(on_imagenet, model) for model in incomplete]
-            accuracies, unusable = _compute_multi_label_accuracies(files)
-            faults |= unusable
-            found |= {one.model: _complete(one, accuracies) for one in files if one.model not in unusable}
-    except InputError as error:
-        faults |= dict.fromkeys(incomplete, error)
     for model, fault in faults.items():
-        log.info(f"{model}: its accuracies on ImageNet are incomplete because {fault}")
+        log.info(f"{model}: its accuracies on ImageNet are not computed because {fault}")
     return [found[model] for model in models]
 
 
@@ -118,8 +117,7 @@ def _compute_multi_label_accuracies(models: list[ModelFiles]) -> tuple[dict[str,
             unusable[files.model] = error
     context = models[0].context
     pairs = decide_pairs(context, find_distinct(top1.values(), len(context.images)))
-    rows = np.arange(len(context.images))
-    error_types = {model: pairs.decisions.error_types[pairs.find(rows, of_model)] for model, of_model in top1.items()}
+    error_types = {model: pairs.error_types_at(pairs.find(of_model)) for model, of_model in top1.items()}
     counted = context.counted_images
     return {model: counted.count(types).accuracies["all"][""] for model, types in error_types.items()}, unusable
 

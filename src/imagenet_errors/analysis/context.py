@@ -17,18 +17,21 @@ from imagenet_errors.analysis.decision import Relations
 from imagenet_errors.analysis.open_world import OpenWorld
 from imagenet_errors.analysis.proposals import Proposer
 from imagenet_errors.dataset.annotations import AnnotatedImages, load_annotated_images, non_prototypical_files
+from imagenet_errors.dataset.class_numberings import ClassNumbering, list_numberings
 from imagenet_errors.dataset.classes import Classes, load_classes
 from imagenet_errors.dataset.cooccurrence import spurious_pairs
 from imagenet_errors.dataset.dataset_table import DATASETS
+from imagenet_errors.dataset.plausibility import find_fault
 from imagenet_errors.dataset.samples import Samples, check_targets, read_samples
 from imagenet_errors.dataset.superclasses import Superclasses, load_superclasses
+from imagenet_errors.dataset.validation_labels import load_validation_samples
 from imagenet_errors.dataset.wordnet import class_groups, load_wordnet
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import fingerprint
 from imagenet_errors.formats import image_tables
 from imagenet_errors.formats.embeddings import RECOMPUTE_ADVICE, read_train_files
 from imagenet_errors.formats.error_analyses import SKIPPED, UNKNOWN, Inputs
-from imagenet_errors.paths import ANNOTATIONS, TRAIN_EMBEDDINGS, Artefacts
+from imagenet_errors.paths import ANNOTATIONS, MULTI_LABELS, TRAIN_EMBEDDINGS, Artefacts
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +47,14 @@ class DatasetContext:
         class_groups: {group: [1000] bool}.
         superclasses: Which class is in which.
         relations: Which classes share a superclass, which are spurious pairs.
-        samples: The N images predicted.
+        samples: The N images predicted; all of ImageNet's where none is.
         images: The n of them that are annotated.
         open_world: The open-world test; None where it is skipped.
         missing_clip_files: The files for want of which it is skipped; none where that was asked for.
-        fallback_notes: What is known from an archive's analysis alone, in a line each, for want of a file.
+        fallback_notes: What is known from an archive's analysis or the repository's tables alone, in a line each, for
+            want of a file.
         analyses: The error analyses of the dataset's models, each read at most once.
+        accepts_low_accuracy: Whether predictions hardly better than chance are analysed.
     """
 
     artefacts: Artefacts
@@ -64,6 +69,7 @@ class DatasetContext:
     missing_clip_files: tuple[Path, ...]
     fallback_notes: tuple[str, ...]
     analyses: AnalysisCache
+    accepts_low_accuracy: bool = False
 
     @cached_property
     def counted_images(self) -> CountedImages:
@@ -98,6 +104,20 @@ class DatasetContext:
         """E.g. `383 of 50,000 images`."""
         return DATASETS[self.dataset].extent(len(self.samples.files))
 
+    @cached_property
+    def _numberings(self) -> list[ClassNumbering]:
+        return list_numberings(self.artefacts)
+
+    def check_plausible(self, top1: np.ndarray, path: Path) -> None:
+        """Raises `InputError` where predictions ([N], of the file `path`) cannot be of these images and classes."""
+        fault = find_fault(top1, self.samples, self._numberings, self.dataset)
+        if fault and fault.meant:
+            command = f"import_predictions.py {fault.meant.flags} --overwrite"
+            raise InputError(f"the predictions of {path} have {fault}: import them again with {command}")
+        if fault and not self.accepts_low_accuracy:
+            advice = "check which images and classes they are of, or give --force to analyse them as they are"
+            raise InputError(f"the predictions of {path} have {fault}: {advice}")
+
     def report(self) -> None:
         """Log which images are analysed, and what is missing."""
         log.info(f"{self.dataset}: {self.extent}, {len(self.images):,} of them annotated")
@@ -131,6 +151,7 @@ def load_context(
     label_source: str = "json",
     open_world: str = "auto",
     with_proposals: bool = False,
+    accept_low_accuracy: bool = False,
 ) -> DatasetContext:
     """Read everything but the predictions.
 
@@ -140,6 +161,7 @@ def load_context(
         label_source: Of ImageNet's multi-labels, `json` or `tfds`, as in `load_annotated_images`.
         open_world: `clip` for the test, `skip` for none, `auto` for the test where its files are there.
         with_proposals: Whether lists will need the proposals of stored analyses.
+        accept_low_accuracy: Whether predictions hardly better than chance are analysed.
     """
     analyses = AnalysisCache(artefacts, dataset, with_proposals)
     classes = load_classes(artefacts)
@@ -163,33 +185,45 @@ def load_context(
         tuple(missing) if open_world == "auto" else (),
         tuple(notes),
         analyses,
+        accept_low_accuracy,
     )
 
 
 def _load_images(
     artefacts: Artefacts, dataset: str, label_source: str, classes: Classes, analyses: AnalysisCache
 ) -> tuple[Samples, AnnotatedImages, list[str]]:
-    """The images predicted, the annotated ones, and what of it is only known from an archive's analysis."""
+    """The images predicted, the annotated ones, and a line for each file that others had to stand in for."""
     path, notes = artefacts.samples(dataset), []
     lacks_labels = dataset == "imagenet" and label_source == "json" and not artefacts.has(ANNOTATIONS)
     archived = _images_of_archive(artefacts, dataset, analyses) if lacks_labels or not path.exists() else None
     if archived is None or path.exists():
-        samples = read_samples(artefacts, dataset)
-        check_targets(samples, classes, path)
+        samples = _read_samples(artefacts, dataset, classes)
     else:
         samples = Samples(archived.files, archived.targets)
         notes.append(f"{path} is missing: the images are those of an archive's analysis")
+    if lacks_labels:
+        labels = "of an archive's analysis" if archived is not None else f"in {artefacts.find(MULTI_LABELS)}"
+        notes.append(
+            f"{artefacts.root / ANNOTATIONS} is missing: the multi-labels are those {labels}, and ImageNet-M is"
+            " unknown: download_artefacts.py --what annotations gets it"
+        )
     if archived is None or not lacks_labels:
         return samples, load_annotated_images(artefacts, dataset, samples, classes, label_source), notes
-    notes.append(
-        f"{artefacts.root / ANNOTATIONS} is missing: labels are those of an archive's analysis, ImageNet-M is unknown"
-    )
     rows = {file: row for row, file in enumerate(samples.files.tolist())}
     known = np.array([row for row, file in enumerate(archived.files.tolist()) if file in rows], int)
     if not len(known):
         raise InputError(f"{path} lists no image of the archive's analyses: use another folder for them")
     images = archived[known]
     return samples, replace(images, rows=np.array([rows[file] for file in images.files.tolist()])), notes
+
+
+def _read_samples(artefacts: Artefacts, dataset: str, classes: Classes) -> Samples:
+    """The images predicted; where nothing is predicted yet, all validation images."""
+    if dataset == "imagenet" and not artefacts.samples(dataset).exists() and not artefacts.models(dataset):
+        return load_validation_samples(artefacts)
+    samples = read_samples(artefacts, dataset)
+    check_targets(samples, classes, artefacts.samples(dataset))
+    return samples
 
 
 def _images_of_archive(artefacts: Artefacts, dataset: str, analyses: AnalysisCache) -> AnnotatedImages | None:

@@ -11,8 +11,10 @@ from imagenet_errors.dataset.classes import NUM_CLASSES
 from imagenet_errors.error_types import AFTER_OPEN_WORLD, CODES, ERROR_CODES, ERROR_TYPES
 from imagenet_errors.errors import InputError
 from imagenet_errors.formats.error_analyses import ErrorAnalysis
+from imagenet_errors.formats.predictions import NO_PREDICTION
 from imagenet_errors.formats.stats_tables import ACCURACIES, IMAGENET_M_COLUMNS
 
+COLUMNS = 1 + len(ERROR_TYPES)  # of counts: one for NO_ERROR_TYPE = -1, then one for each error type
 NEED_OPEN_WORLD = (
     *(ERROR_TYPES[code].column for code in (CODES["out_of_vocabulary"], *AFTER_OPEN_WORLD)),
     *(f"mla_{scope}{suffix}" for scope in ("all", "group") for suffix in ACCURACIES if suffix),
@@ -45,16 +47,19 @@ class CountedImages:
 
     @cached_property
     def _cells(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """By group: positions of the members, and original class x number of error types of each."""
+        """By group: positions of the members, and for each the cell of its original class and the first error type."""
         rows = {group: np.flatnonzero(members) for group, members in self.groups.items()}
-        return {group: (at, self.images.targets[at].astype(int) * len(ERROR_TYPES)) for group, at in rows.items()}
+        return {group: (at, self.images.targets[at].astype(int) * COLUMNS + 1) for group, at in rows.items()}
 
     def count(self, error_types: np.ndarray) -> "ErrorCounts":
-        """Count a model's error types ([n] int8): one `bincount` of class x error type per group."""
+        """Count a model's error types ([n] int8): one `bincount` of class x error type per group.
+
+        The cell before those is for images of the class that have no prediction (NO_ERROR_TYPE); it is dropped.
+        """
         counts, accuracies = {}, {}
         for group, (at, cells) in self._cells.items():
-            size = NUM_CLASSES * len(ERROR_TYPES)
-            by_class = np.bincount(cells + error_types[at], minlength=size).reshape(NUM_CLASSES, -1)
+            counted = np.bincount(cells + error_types[at], minlength=NUM_CLASSES * COLUMNS)
+            by_class = counted.reshape(NUM_CLASSES, COLUMNS)[:, 1:]
             counts[group] = by_class.sum(axis=0)
             accuracies[group] = multi_label_accuracies(by_class[by_class.any(axis=1)])
         return ErrorCounts(counts, accuracies)
@@ -132,9 +137,10 @@ def _count_imagenet_m(counted: CountedImages, analysis: ErrorAnalysis, group: st
     """ImageNet-M (Vasudevan et al. 2022): an error is a prediction that is no accepted label; empty without a list."""
     if counted.imagenet_m is None:
         return dict.fromkeys(IMAGENET_M_COLUMNS)
-    listed = counted.imagenet_m[group]
+    predicted = {name: at[analysis.top1[at] != NO_PREDICTION] for name, at in counted.imagenet_m.items()}
+    listed = predicted[group]
     accepted = (counted.images.labels[listed] == analysis.top1[listed, None]).any(axis=1)
-    numbers = (len(counted.imagenet_m["all"]), len(listed), int((~accepted).sum()))
+    numbers = (len(predicted["all"]), len(listed), int((~accepted).sum()))
     return dict(zip(IMAGENET_M_COLUMNS, numbers, strict=True))
 
 

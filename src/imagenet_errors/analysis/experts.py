@@ -13,9 +13,11 @@ from imagenet_errors.analysis.context import DatasetContext
 from imagenet_errors.analysis.model_files import ModelFiles
 from imagenet_errors.analysis.pairs import decide_pairs
 from imagenet_errors.dataset.classes import NUM_CLASSES
+from imagenet_errors.dataset.image_names import canonical_name
 from imagenet_errors.error_types import CODES, ERROR_TYPES
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import read_json, write_csv
+from imagenet_errors.formats.predictions import NO_PREDICTION
 from imagenet_errors.paths import MISTAKE_LISTS, expert_table
 
 log = logging.getLogger(__name__)
@@ -117,6 +119,8 @@ def check_imagenet_m(models: list[ModelFiles]) -> list[str]:
             top1 = files.top1
         except InputError:  # named by `select_finished`
             continue
+        if (top1[images.imagenet_m] == NO_PREDICTION).any():
+            continue
         right = int((images.labels == top1[:, None])[images.imagenet_m].any(axis=1).sum())
         verdict = "as published" if right == published else f"not the published {published}: its logits are others"
         lines.append(f"{files.model} gets {right} of ImageNet-M's {num_images} right, {verdict}")
@@ -128,7 +132,10 @@ def _read(context: DatasetContext, name: str) -> dict[str, tuple[int, str]]:
     path = context.artefacts.find(name)
     mistakes = read_json(path)
     try:
-        read = {file: (int(one["top_prediction"]), one["failure category"]) for file, one in mistakes.items()}
+        read = {
+            canonical_name(file): (int(one["top_prediction"]), one["failure category"])
+            for file, one in mistakes.items()
+        }
     except (AttributeError, KeyError, TypeError, ValueError):
         raise InputError(f"{path} is not a list of mistakes: download it again") from None
     for file, (prediction, category) in read.items():

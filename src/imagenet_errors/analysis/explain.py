@@ -6,9 +6,11 @@ from imagenet_errors.analysis.context import DatasetContext
 from imagenet_errors.analysis.decision import Decisions, decide
 from imagenet_errors.analysis.model_files import ModelFiles
 from imagenet_errors.dataset.annotations import NO_LABEL, AnnotatedImages
+from imagenet_errors.dataset.image_names import canonical_name
 from imagenet_errors.error_types import CODES, ERROR_TYPES, NO_NOTE, NOTES
 from imagenet_errors.errors import InputError, describe_unknown, escape_name
 from imagenet_errors.formats.error_analyses import ErrorAnalysis, Outcome, read_outcome
+from imagenet_errors.formats.predictions import NO_PREDICTION
 from imagenet_errors.paths import model_dir_id
 
 # What it means that a test said no, in the order of the tests. A test that cannot apply to the image says nothing.
@@ -30,13 +32,18 @@ def explain(context: DatasetContext, file: str, model: str) -> list[str]:
     image = context.images[np.array([row])]
     files = ModelFiles(context, find_model(context, model))
     top1 = files.top1[[row]]
+    if top1[0] == NO_PREDICTION:
+        raise InputError(
+            f"--explain {file}: {model} has no prediction for this image, only for {files.extent}: name one of these"
+        )
     decision = decide(image, top1, context.relations)
     outcome = find_outcome(files, row) if decision.provisional[0] else None
     if outcome is not None:
         decision = decide(image, top1, context.relations, np.array([outcome.is_out_of_vocabulary]))
     accepted = image.labels[0][image.labels[0] != NO_LABEL]
+    extent = f" ({files.extent})" if files.is_partial else ""
     return [
-        f"{escape_name(image.files[0])}, {model}: {ERROR_TYPES[decision.error_types[0]].title}",
+        f"{escape_name(image.files[0])}, {model}{extent}: {ERROR_TYPES[decision.error_types[0]].title}",
         f"The original label is {context.classes.describe(image.targets[0])}.",
         f"Accepted labels: {_classes(context, accepted) or 'none'}.",
         f"The prediction is {context.classes.describe(top1[0])}.",
@@ -82,12 +89,13 @@ def find_image(context: DatasetContext, file: str) -> int:
     if found:
         raise InputError(f"--explain {file}: {len(found)} images have this name, give the class folder too")
     if _named(file, context.samples.files):
-        raise InputError(f"--explain {file}: this image is predicted but not annotated, so it has no error type")
+        raise InputError(f"--explain {file}: this image is not annotated, so it has no error type")
     raise InputError(f"--explain {file}: not among the {len(context.samples.files):,} images of {context.dataset}")
 
 
 def _named(file: str, files: np.ndarray) -> list[int]:
     """The positions of a file by name, or by class folder and name."""
+    file = canonical_name(file)
     return [row for row, path in enumerate(files) if file in (path, path.rpartition("/")[2])]
 
 

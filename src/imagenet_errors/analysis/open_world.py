@@ -12,6 +12,7 @@ import numpy as np
 from imagenet_errors.analysis.proposals import Proposer, prompt
 from imagenet_errors.dataset.annotations import AnnotatedImages
 from imagenet_errors.dataset.classes import NUM_CLASSES
+from imagenet_errors.dataset.image_names import canonical_names
 from imagenet_errors.dataset.samples import Samples
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import fingerprint
@@ -53,7 +54,7 @@ def load(
     """
     image_path, neighbour_path, text_path = _paths(artefacts, dataset)
     embedded = read_embeddings(image_path, "sample_files")
-    if not np.array_equal(embedded.names, samples.files):
+    if not np.array_equal(canonical_names(embedded.names.tolist()), samples.files):
         raise InputError(f"{image_path} is of other images than {artefacts.samples(dataset)}: {RECOMPUTE_ADVICE}")
     nearest = read_neighbours(neighbour_path, len(samples.files))
     return OpenWorld.of(proposer, images, embedded, nearest, read_embeddings(text_path, "prompts"))

@@ -11,8 +11,10 @@ from imagenet_errors.analysis.context import DatasetContext
 from imagenet_errors.analysis.decision import Decisions, apply_open_world, decide
 from imagenet_errors.analysis.open_world import OpenWorld, Verdicts
 from imagenet_errors.dataset.classes import NUM_CLASSES
+from imagenet_errors.error_types import NO_ERROR_TYPE
 from imagenet_errors.formats.error_analyses import proposal_columns, proposal_type
 from imagenet_errors.formats.image_tables import lists_of
+from imagenet_errors.formats.predictions import NO_PREDICTION
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,17 @@ class DecidedPairs:
     tested: np.ndarray
     verdicts: Verdicts | None
 
-    def find(self, rows: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-        """The positions of pairs that are known to be among them."""
-        return np.searchsorted(self.keys, rows * NUM_CLASSES + predictions)
+    def find(self, top1: np.ndarray) -> np.ndarray:
+        """Where the pairs of a model's top-1 [n] are among these, which hold them: [n] int64, -1 without prediction."""
+        positions = np.searchsorted(self.keys, np.arange(len(top1)) * NUM_CLASSES + top1)
+        positions[top1 == NO_PREDICTION] = -1
+        return positions
+
+    def error_types_at(self, positions: np.ndarray) -> np.ndarray:
+        """[n] int8 error types at the positions that `find` gives; NO_ERROR_TYPE at -1."""
+        error_types = self.decisions.error_types[positions]
+        error_types[positions == -1] = NO_ERROR_TYPE
+        return error_types
 
     @cached_property
     def matching(self) -> Any:
@@ -60,11 +70,14 @@ class DecidedPairs:
 
 
 def find_distinct(top1: Iterable[np.ndarray], num_images: int) -> np.ndarray:
-    """The distinct pairs of many models' top-1 [n], as ascending keys: position of the image x 1000 + prediction."""
+    """The distinct pairs of many models' top-1 [n], as ascending keys: position of the image x 1000 + prediction.
+
+    An image without prediction (NO_PREDICTION) makes no pair.
+    """
     seen = np.zeros(num_images * NUM_CLASSES, bool)
     starts = np.arange(num_images) * NUM_CLASSES
     for of_model in top1:
-        seen[starts + of_model] = True
+        seen[(starts + of_model)[of_model != NO_PREDICTION]] = True
     return np.flatnonzero(seen)
 
 

@@ -22,6 +22,7 @@ from imagenet_errors.error_types import CODES
 from imagenet_errors.errors import InputError, ProtectedFileError
 from imagenet_errors.formats import error_analyses, image_tables
 from imagenet_errors.formats.error_analyses import WITH_SUPERCLASSES, ErrorAnalysis
+from imagenet_errors.formats.predictions import NO_PREDICTION
 from imagenet_errors.progress import show_progress
 
 log = logging.getLogger(__name__)
@@ -179,12 +180,12 @@ class _Writer:
 
     def _write(self, path: Path, files: ModelFiles) -> ErrorAnalysis:
         context, pairs, top1 = self.context, self.pairs, files.top1
-        index = pairs.find(np.arange(len(top1)), top1)
-        error_types = pairs.decisions.error_types[index]
+        index = pairs.find(top1)
+        error_types = pairs.error_types_at(index)
         columns = self._columns(top1, index, error_types)
         skipped = context.open_world is None
         fingerprints = files.fingerprints | ({"open_world": error_analyses.SKIPPED} if skipped else {})
-        stored = error_analyses.write(path, columns, error_types, fingerprints, context.extent, self.image_table.name)
+        stored = error_analyses.write(path, columns, error_types, fingerprints, files.extent, self.image_table.name)
         listed = None
         if context.analyses.with_proposals:
             rows = np.flatnonzero(error_types == CODES["out_of_vocabulary"])
@@ -195,11 +196,12 @@ class _Writer:
         """The columns of the model's file, gathered from those of the pairs."""
         import pyarrow as pa
 
-        decisions, positions = self.pairs.decisions, pa.array(index)
-        has_superclasses = np.isin(error_types, WITH_SUPERCLASSES)
+        missing = top1 == NO_PREDICTION
+        decisions, positions = self.pairs.decisions, pa.array(index, mask=missing)
+        with_superclasses = np.where(np.isin(error_types, WITH_SUPERCLASSES), top1, NUM_CLASSES)
         return error_analyses.type_columns(top1, error_types, decisions.notes[index], decisions.provisional[index]) | {
             "matching": self.pairs.matching.take(positions),
-            "superclasses": self._superclasses.take(pa.array(np.where(has_superclasses, top1, NUM_CLASSES))),
+            "superclasses": self._superclasses.take(pa.array(with_superclasses, mask=missing)),
             **{name: column.take(positions) for name, column in self.pairs.proposals.items()},
         }
 
@@ -235,7 +237,8 @@ def select_finished(
 ) -> tuple[list[ErrorAnalysis], list[str]]:
     """The current analyses, in order of `model_dir_id`; a model without one is named in the log and left out.
 
-    So are the reference models, unless they are wanted: they are not among those that the paper counts.
+    So are the reference models, unless they are wanted: they are not among those that the paper counts. Models with
+    predictions for some images only are named as well.
 
     Args:
         models: Of one dataset.
@@ -271,6 +274,12 @@ def select_finished(
         context = models[0].context
         folder = context.artefacts.dataset_dir(context.dataset)
         raise InputError(faults[0] if faults else f"no model in {folder} is analysed: run --perform_error_analysis")
+    chosen = {analysis.model for analysis in analyses}
+    partial = [files.title for files in models if files.model in chosen and files.is_partial]
+    if partial:
+        log.info(
+            f"{len(partial)} of {len(analyses)} models have predictions for some images only: {', '.join(partial)}"
+        )
     return analyses, faults
 
 

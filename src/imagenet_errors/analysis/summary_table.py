@@ -17,6 +17,7 @@ class Summary:
 
     Attributes:
         heading: Which images were counted.
+        models: The models, each with the extent of its predictions where they are for some images only.
         rows: Stats rows of the group `all`, one per model.
         titles: Names of the error types.
         counts: [models, 7] int.
@@ -24,14 +25,11 @@ class Summary:
     """
 
     heading: str
+    models: list[str]
     rows: list[dict[str, Any]]
     titles: list[str]
     counts: np.ndarray
     skipped: list[bool]
-
-    @property
-    def models(self) -> list[str]:
-        return [row["model_dir_id"] for row in self.rows]
 
     @property
     def remarks(self) -> list[str]:
@@ -44,6 +42,7 @@ def summarise(context: DatasetContext, analyses: list[ErrorAnalysis], tables: St
     counted = f"{context.counted_images.counted.sum():,} of them annotated and unproblematic"
     return Summary(
         f"{context.dataset}: {context.extent}, {counted}",
+        tables.titles,
         tables.rows["all"],
         [ERROR_TYPES[code].title for code in ERROR_CODES],
         tables.totals[:, ERROR_CODES],
@@ -58,8 +57,10 @@ def render(summary: Summary) -> list[str]:
     """
     titles = [title.replace("fine-grained out", "out") for title in summary.titles]
     body = [
-        [row["model_dir_id"], _percent(row["top1_val_acc"]), _percent(row["mla_all"]), *_cells(counts, skipped)]
-        for row, counts, skipped in zip(summary.rows, summary.counts, summary.skipped, strict=True)
+        [model, _percent(row["top1_val_acc"]), _percent(row["mla_all"]), *_cells(counts, skipped)]
+        for model, row, counts, skipped in zip(
+            summary.models, summary.rows, summary.counts, summary.skipped, strict=True
+        )
     ]
     table = [["model", "top-1", "MLA", *titles], *body]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]

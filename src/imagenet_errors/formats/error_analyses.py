@@ -1,6 +1,7 @@
 """A model's error analysis: errors_analysis.parquet, one row per annotated image.
 
-Schema 3 holds what is the model's own and names the image table that holds the rest; schema 2 holds everything.
+Schema 3 holds what is the model's own and names the image table that holds the rest; schema 4 is the same with empty
+rows, for a model that has predictions for some of the images only; schema 2 holds everything.
 """
 
 from collections.abc import Sequence
@@ -11,14 +12,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from imagenet_errors.dataset.superclasses import Superclasses
-from imagenet_errors.error_types import CODES, ERROR_TYPES, NO_NOTE, NOTES, ErrorType
+from imagenet_errors.error_types import CODES, ERROR_TYPES, NO_ERROR_TYPE, NO_NOTE, NOTES, ErrorType
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import fingerprint
 from imagenet_errors.formats import image_tables, sealed_parquet
 from imagenet_errors.formats.image_tables import list_array, lists_of
+from imagenet_errors.formats.predictions import NO_PREDICTION
 from imagenet_errors.formats.sealed_parquet import SealedParquet, open_sealed
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4  # the newest that is read, of a model with predictions for some of the images ...
+SCHEMA_OF_ALL_IMAGES = 3  # ... and of one with predictions for all
 ALL_IN_ONE_FILE = 2  # the oldest schema that is read: image table and analysis in one file
 ADVICE = "run --perform_error_analysis again"
 SKIPPED = "skipped"  # the fingerprint of the open-world test where it was skipped on request ...
@@ -74,8 +77,8 @@ class ErrorAnalysis:
 
     Attributes:
         model: Its `model_dir_id`.
-        top1: [n] int16 class ids.
-        error_types: [n] int8, positions in ERROR_TYPES.
+        top1: [n] int16 class ids; NO_PREDICTION where there is none.
+        error_types: [n] int8, positions in ERROR_TYPES; NO_ERROR_TYPE where there is no prediction.
         fingerprints: Of the inputs and of the decisions; empty in a file of a schema that is not read any more.
         image_table: File name of its image table; None for schema 2, where the model's file holds those columns.
         listed: Of the images typed out-of-vocabulary [k] the number of prompts and the five best proposals, as an Arrow
@@ -162,22 +165,23 @@ def table_of_proposals(columns: dict[str, Any], rows: np.ndarray) -> Any:
 def type_columns(
     top1: np.ndarray, error_types: np.ndarray, notes: np.ndarray, provisional: np.ndarray
 ) -> dict[str, Any]:
-    """Predictions, error types and notes ([n] each) as columns."""
+    """Predictions, error types and notes ([n] each) as columns; all are null where there is no prediction."""
     import pyarrow as pa
 
+    missing = top1 == NO_PREDICTION
     return {
-        "top1": pa.array(top1),
-        "note": _names(notes, NOTES),
-        "error_type": _names(error_types, ERROR_TYPES),
-        "provisional": pa.array(provisional),
+        "top1": pa.array(top1, mask=missing),
+        "note": _names(notes, NOTES, missing | (notes == NO_NOTE)),
+        "error_type": _names(error_types, ERROR_TYPES, missing),
+        "provisional": pa.array(provisional, mask=missing),
     }
 
 
-def _names(codes: np.ndarray, table: tuple[ErrorType, ...]) -> Any:
-    """Codes as dictionary-encoded names; NO_NOTE as null."""
+def _names(codes: np.ndarray, table: tuple[ErrorType, ...], mask: np.ndarray) -> Any:
+    """Codes as dictionary-encoded names; null where `mask` is true."""
     import pyarrow as pa
 
-    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes == NO_NOTE), [one.name for one in table])
+    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=mask), [one.name for one in table])
 
 
 def write(
@@ -193,7 +197,7 @@ def write(
     Args:
         path: The parquet file.
         columns: OWN_COLUMNS as Arrow arrays.
-        error_types: [n] int8, positions in ERROR_TYPES; what is read again must be these.
+        error_types: [n] int8, positions in ERROR_TYPES or NO_ERROR_TYPE; what is read again must be these.
         fingerprints: Of the inputs, for `ErrorAnalysis.is_current`.
         extent: How much of the dataset the predictions cover, e.g. `383 of 50,000 images`.
         image_table: File name of the image table beside the model's folder.
@@ -205,7 +209,7 @@ def write(
 
     fingerprints = fingerprints | {"decisions": fingerprint(error_types)}
     metadata = {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": SCHEMA_VERSION if (error_types == NO_ERROR_TYPE).any() else SCHEMA_OF_ALL_IMAGES,
         "images": extent,
         "image_table": image_table,
         "fingerprints": fingerprints,
@@ -223,8 +227,7 @@ def read(path: Path, model: str, with_proposals: bool = False) -> ErrorAnalysis:
     """
     file = _open(path)
     fingerprints, image_table = _header(file)
-    table = file.read(("top1", "error_type"))
-    top1, error_types = table["top1"].to_numpy(), _codes(table["error_type"], path)
+    top1, error_types = _arrays(file.read(("top1", "error_type")), path)
     if fingerprints and (fingerprint(top1), fingerprint(error_types)) != (
         fingerprints.get("predictions"),
         fingerprints.get("decisions"),
@@ -249,18 +252,21 @@ def _header(file: SealedParquet) -> tuple[dict[str, str], str | None]:
     return stored, table if isinstance(table, str) else None
 
 
-def _codes(names: Any, path: Path) -> np.ndarray:
-    """[n] int8, positions in ERROR_TYPES."""
+def _arrays(table: Any, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Top-1 class ids and error types, as `ErrorAnalysis` has them; either both of an image are null or neither."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    top1, names = table["top1"], table["error_type"]
     try:
         codes = pc.index_in(names.cast(pa.string()), pa.array([one.name for one in ERROR_TYPES]))
+        if codes.null_count or top1.null_count:
+            if codes.null_count != names.null_count or not codes.is_null().equals(top1.is_null()):
+                raise InputError(f"{path} has rows of an unknown error type: {ADVICE}")
+            top1, codes = top1.fill_null(NO_PREDICTION), codes.fill_null(NO_ERROR_TYPE)
+        return top1.to_numpy(), codes.to_numpy().astype(np.int8)
     except pa.ArrowException as error:
         raise InputError(f"{path} is damaged ({error}): {ADVICE}") from None
-    if codes.null_count:
-        raise InputError(f"{path} has rows of an unknown error type: {ADVICE}")
-    return codes.to_numpy().astype(np.int8)
 
 
 def check(path: Path) -> None:
@@ -293,5 +299,5 @@ def upgrade(path: Path) -> str | None:
     image_table = image_tables.store(path.parents[1], image_tables.read_columns(file))
     own = file.read(OWN_COLUMNS)
     columns = {name: own[name] for name in OWN_COLUMNS}
-    write(path, columns, _codes(own["error_type"], path), fingerprints, file.metadata["images"], image_table)
+    write(path, columns, _arrays(own, path)[1], fingerprints, file.metadata["images"], image_table)
     return image_table

@@ -8,6 +8,7 @@ import numpy as np
 from imagenet_errors.dataset.samples import Samples
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import read_json
+from imagenet_errors.formats.predictions import NO_PREDICTION, compute_accuracy
 from imagenet_errors.paths import model_dir_id
 
 NUMBERS = (
@@ -50,7 +51,7 @@ def check(path: Path, model: str, record: Any, samples: Samples | None, top1: np
         model: The name of its folder.
         record: The model's row of the table, with `arch`, `training_data` and `num_params`; None if it has none.
         samples: The N images; None if unknown.
-        top1: [N] class ids that were predicted; None if unknown.
+        top1: [N] class ids that were predicted or NO_PREDICTION, as `read_top1` gives them; None if unknown.
 
     Raises:
         InputError: if it is damaged or contradicts one of these.
@@ -65,7 +66,6 @@ def check(path: Path, model: str, record: Any, samples: Samples | None, top1: np
             raise InputError(f"{path} has {key} {metadata[key]}, and our table of models {known}: predict again")
     if samples is None or top1 is None or accuracy is None:
         return
-    num_correct = (top1 == samples.targets).sum()
-    if abs(accuracy / 100 * len(top1) - num_correct) > 0.5:
-        found = 100 * num_correct / len(top1)
+    found = compute_accuracy(top1, samples.targets)
+    if abs(accuracy - found) * (top1 != NO_PREDICTION).sum() > 50:  # by half an image
         raise InputError(f"{path} has top1_val_acc {accuracy}, and the predictions have {found:.3f}: predict again")

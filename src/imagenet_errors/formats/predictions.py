@@ -1,4 +1,7 @@
-"""A model's predictions: preds.npz."""
+"""A model's predictions: preds.npz.
+
+Schema 1 holds predictions for all images of the dataset's folder; schema 2 for some of them, whose `rows` it adds.
+"""
 
 import os
 from dataclasses import dataclass
@@ -12,74 +15,100 @@ from imagenet_errors.dataset.samples import Samples
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import check_schema, fingerprint, read_npz
 
-SCHEMA_VERSION = 1  # of preds.npz
-FINGERPRINTED = ("top1", "top5", "top5_probs")
+SCHEMA_VERSION = 2  # the newest that is read, of predictions for some images ...
+SCHEMA_OF_ALL_IMAGES = 1  # ... and of those for all
+FINGERPRINTED = ("top1", "top5", "top5_probs", "rows")
+NO_PREDICTION = -1  # as the top-1 of an image that a model has no prediction for
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """A model's predictions for N images, the most probable class first; of equal ones the lower id.
+    """A model's predictions for M images, the most probable class first; of equal ones the lower id.
 
     Attributes:
-        top5: [N, 5] int16.
-        top5_probs: [N, 5] float32, of the softmax over all 1000 classes.
-        seconds: Wall time of the loop, data loading included; None where only logits were given.
-        top1_of_subset: [N] int16, the most probable of the classes asked for, or None.
-        probs: [N, 1000] float32, or None.
+        top1: [M] int16.
+        top5: [M, 5] int16; None where only the first is known.
+        top5_probs: [M, 5] float32, of the softmax over all 1000 classes; None where they are not known.
+        rows: [M] int32, ascending, the positions of the images among all N of the dataset's folder; None where M = N.
+        seconds: Wall time of the loop, data loading included; None where another tool predicted.
+        top1_of_subset: [M] int16, the most probable of the classes asked for, or None.
+        probs: [M, 1000] float32, or None.
     """
 
-    top5: np.ndarray
-    top5_probs: np.ndarray
-    seconds: float | None
+    top1: np.ndarray
+    top5: np.ndarray | None = None
+    top5_probs: np.ndarray | None = None
+    rows: np.ndarray | None = None
+    seconds: float | None = None
     top1_of_subset: np.ndarray | None = None
     probs: np.ndarray | None = None
 
     @property
-    def top1(self) -> np.ndarray:
-        """[N] int16."""
-        return self.top5[:, 0]
-
-    @property
     def fingerprint(self) -> str:
         """What metadata say which predictions they belong to."""
-        return fingerprint(*(getattr(self, name) for name in FINGERPRINTED))
+        return fingerprint(*self.arrays(FINGERPRINTED).values())
+
+    def arrays(self, names: tuple[str, ...]) -> dict[str, Any]:
+        """Those of the named arrays that there are."""
+        found = {name: getattr(self, name) for name in names}
+        return {name: array for name, array in found.items() if array is not None}
 
 
 def write(path: Path, predictions: Predictions, samples: Samples) -> None:
-    """Write predictions for the N samples, and wait until they are on the disk."""
-    arrays: dict[str, Any] = {name: getattr(predictions, name) for name in FINGERPRINTED}
-    arrays |= {"schema_version": SCHEMA_VERSION, "samples": samples.fingerprint}
-    if predictions.probs is not None:
-        arrays["probs"] = predictions.probs
+    """Write predictions for the N samples, or for some of them, and wait until they are on the disk."""
+    version = SCHEMA_OF_ALL_IMAGES if predictions.rows is None else SCHEMA_VERSION
+    about = {"schema_version": version, "samples": samples.fingerprint}
     with open(path, "wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **predictions.arrays(FINGERPRINTED) | about | predictions.arrays(("probs",)))
         file.flush()
         os.fsync(file.fileno())
 
 
 def read_fingerprint(path: Path) -> str:
     """`Predictions.fingerprint` of a file. Raises `InputError` where it is damaged."""
-    return fingerprint(*read_npz(path, *FINGERPRINTED).values())
+    return fingerprint(*read_npz(path, "top1", optional=FINGERPRINTED[1:]).values())
 
 
 def read_top1(path: Path, samples: Samples) -> np.ndarray:
-    """The top-1 class ids, [N] int16. Raises `InputError` where the file is not that."""
-    arrays = read_npz(path, "top1", optional=("schema_version", "samples"))
+    """The top-1 class ids, [N] int16, with NO_PREDICTION where the file has none.
+
+    Raises:
+        InputError: where the file is damaged, has no prediction, or is of other images.
+    """
+    arrays = read_npz(path, "top1", optional=("schema_version", "samples", "rows"))
     if "schema_version" in arrays:
         check_schema(path, arrays["schema_version"].tolist(), SCHEMA_VERSION, "predict again")
-    top1, num_samples, of = arrays["top1"], len(samples.files), arrays.get("samples")
-    if top1.shape != (num_samples,) or (of is not None and of.tolist() != samples.fingerprint):
+    top1, of, num_samples = arrays["top1"], arrays.get("samples"), len(samples.files)
+    rows = _check_rows(path, arrays["rows"], num_samples) if "rows" in arrays else None
+    num_images = num_samples if rows is None else len(rows)
+    if top1.shape != (num_images,) or (of is not None and of.tolist() != samples.fingerprint):
         raise InputError(
-            f"{path} has {top1.shape} predictions for {num_samples:,} images:"
+            f"{path} has {top1.shape} predictions for {num_images:,} images:"
             " they are of other images than samples_info.npz lists, predict again"
         )
-    return check_class_ids(top1, str(path))
+    top1 = check_class_ids(top1, str(path))
+    if rows is None:
+        return top1
+    of_all = np.full(num_samples, NO_PREDICTION, np.int16)
+    of_all[rows] = top1
+    return of_all
+
+
+def _check_rows(path: Path, rows: np.ndarray, num_samples: int) -> np.ndarray:
+    """The positions of predicted images. Raises `InputError` where they are not ascending ones of N images."""
+    if not (rows.ndim == 1 and len(rows) and np.issubdtype(rows.dtype, np.integer)):
+        raise InputError(f"{path}: rows is {rows.dtype} of the shape {rows.shape}, not positions: predict again")
+    rows = rows.astype(np.int64)
+    if rows[0] < 0 or rows[-1] >= num_samples or (np.diff(rows) <= 0).any():
+        raise InputError(f"{path}: rows is not ascending from 0 to at most {num_samples - 1}: predict again")
+    return rows
 
 
 def check_predictions(path: Path, samples: Samples, probs: bool) -> np.ndarray:
     """Read all of a preds.npz; returns top-1. Raises `InputError` as `read_top1`, or for want of `probs`."""
-    top1, num_samples = read_top1(path, samples), len(samples.files)
-    shapes = {"top5": (num_samples, 5), "top5_probs": (num_samples, 5), "probs": (num_samples, NUM_CLASSES)}
+    top1 = read_top1(path, samples)
+    count = int(np.count_nonzero(top1 != NO_PREDICTION))
+    shapes = {"top5": (count, 5), "top5_probs": (count, 5), "probs": (count, NUM_CLASSES)}
     for name, array in read_npz(path, *["probs"] * probs, optional=("top5", "top5_probs")).items():
         if array.shape != shapes[name]:
             raise InputError(f"{path}: {name} has the shape {array.shape}, not {shapes[name]}: predict again")
@@ -91,6 +120,16 @@ def check_predictions(path: Path, samples: Samples, probs: bool) -> np.ndarray:
 def check(path: Path, samples: Samples | None) -> None:
     """Raises `InputError` if a preds.npz is damaged or not of `samples`; None if these are unknown."""
     if samples is None:
-        read_npz(path, "top1", optional=("top5", "top5_probs", "probs"))
+        read_npz(path, "top1", optional=(*FINGERPRINTED[1:], "probs"))
     else:
         check_predictions(path, samples, probs="probs" in read_npz(path, optional=("probs",)))
+
+
+def compute_accuracy(top1: np.ndarray, targets: np.ndarray) -> float:
+    """Percent of the predictions that are the target, exactly rounded; entries that are NO_PREDICTION do not count.
+
+    Args:
+        top1: [N] class ids or NO_PREDICTION, at least one a class id.
+        targets: [N] class ids.
+    """
+    return 100 * int(np.count_nonzero(top1 == targets)) / int(np.count_nonzero(top1 != NO_PREDICTION))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, pairwise
+from itertools import chain, compress, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,16 @@ import numpy as np
 
 from imagenet_errors.dataset.annotations import AnnotatedImages, from_columns
 from imagenet_errors.dataset.classes import NUM_CLASSES, Classes
+from imagenet_errors.dataset.image_names import canonical_names
 from imagenet_errors.dataset.samples import Samples, check_targets
 from imagenet_errors.dataset.superclasses import Superclasses
 from imagenet_errors.error_types import AFTER_OPEN_WORLD, CODES, NO_NOTE, NOTES
 from imagenet_errors.errors import InputError, describe_exception
 from imagenet_errors.files import fingerprint
 from imagenet_errors.formats import error_analyses, image_tables
-from imagenet_errors.formats.error_analyses import ARCHIVED, SKIPPED, Proposal
+from imagenet_errors.formats.error_analyses import ARCHIVED, SKIPPED, ErrorAnalysis, Proposal
 from imagenet_errors.formats.error_type_texts import DecidedImage, decode, encode
+from imagenet_errors.formats.predictions import NO_PREDICTION
 from imagenet_errors.paper_archive.pickled_frames import Frame, read_frame, to_python
 
 COLUMNS = (
@@ -129,9 +131,10 @@ def _sorted(frame: Frame) -> _Rows:
     if not len(frame.index):
         raise ValueError("it has no rows")
     columns = {name: _comparable(frame.columns[name]) for name in COLUMNS}
-    index, files = frame.index, columns["img_rel_path"]
-    if {*map(type, files)} != {str}:
+    index = frame.index
+    if {*map(type, columns["img_rel_path"])} != {str}:
         raise ValueError("img_rel_path has values that are not texts")
+    files = columns["img_rel_path"] = canonical_names(columns["img_rel_path"]).tolist()
     if any(before > after for before, after in pairwise(files)):
         order = sorted(range(len(files)), key=files.__getitem__)
         columns = {name: [cells[row] for row in order] for name, cells in columns.items()}
@@ -268,10 +271,15 @@ class Writer:
             self._image_tables[path.name] = image_tables.read(path)
         return self._image_tables[path.name]
 
-    def frame(self, path: Path) -> Frame:
-        """The frame of an errors_analysis.parquet; what it does not know are empty lists."""
-        analysis = error_analyses.read(path, path.parent.name)
+    def frame(self, path: Path, analysis: ErrorAnalysis) -> Frame:
+        """The frame of an analysis that was read from `path`; what it does not know are empty lists.
+
+        Images without prediction are left out.
+        """
         rows = error_analyses.read_rows(path) | self._read_images(image_tables.locate(path, analysis.image_table))
+        predicted = analysis.top1 != NO_PREDICTION
+        if not predicted.all():
+            rows = {name: list(compress(cells, predicted)) for name, cells in rows.items()}
         describe = self.classes.descriptions
         near = [neighbours or [] for neighbours in rows["neighbours"]]
         columns: dict[str, np.ndarray | list] = {

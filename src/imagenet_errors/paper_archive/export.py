@@ -16,6 +16,8 @@ from imagenet_errors.dataset.classes import load_classes
 from imagenet_errors.dataset.superclasses import load_superclasses
 from imagenet_errors.dataset.wordnet import load_wordnet
 from imagenet_errors.files import atomic_write
+from imagenet_errors.formats import error_analyses
+from imagenet_errors.formats.predictions import NO_PREDICTION
 from imagenet_errors.paper_archive.analysis_frames import Writer
 from imagenet_errors.paper_archive.pickled_frames import write_frame
 from imagenet_errors.paths import Artefacts
@@ -54,9 +56,15 @@ def export(artefacts: Artefacts, dataset: str, models: list[str], path: Path, jo
 def _export(artefacts: Artefacts, dataset: str, model: str) -> tuple[bytes, list[str]]:
     """In a process of its own: the pickle of a model's analysis, and what it lacks."""
     path = artefacts.analysis(dataset, model)
-    frame = _writer(artefacts).frame(path)
+    analysis = error_analyses.read(path, model)
+    frame = _writer(artefacts).frame(path, analysis)
     lacks = [] if any(frame.columns["clip_top10_train_indices"]) else ["without neighbours, exported as empty lists"]
     lacks += ["without the open-world test, which only their `attrs` say"] if frame.attrs else []
+    lacks += (
+        ["with predictions for some of the images, exported without the others"]
+        if (analysis.top1 == NO_PREDICTION).any()
+        else []
+    )
     return write_frame(frame), lacks
 
 

@@ -2,13 +2,18 @@
 
 from typing import Any
 
-import numpy as np
-
 from imagenet_errors.dataset.samples import Samples, registered_samples
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import atomic_write, read_json, write_json
 from imagenet_errors.formats.metadata import read_metadata
-from imagenet_errors.formats.predictions import Predictions, check_predictions, read_fingerprint, write
+from imagenet_errors.formats.predictions import (
+    NO_PREDICTION,
+    Predictions,
+    check_predictions,
+    compute_accuracy,
+    read_fingerprint,
+    write,
+)
 from imagenet_errors.models.model_table import ModelRecord
 from imagenet_errors.paths import Artefacts
 
@@ -16,7 +21,7 @@ from imagenet_errors.paths import Artefacts
 def read_valid_metadata(
     artefacts: Artefacts, dataset: str, record: ModelRecord, samples: Samples, needs_probs: bool, made_with: dict
 ) -> dict | None:
-    """The metadata of valid predictions, as they are in the file; None where there are no predictions.
+    """The metadata of valid predictions for all images, as they are in the file; None where there are no predictions.
 
     Args:
         artefacts: The folder.
@@ -33,14 +38,18 @@ def read_valid_metadata(
     predictions, metadata = artefacts.predictions(dataset, record.dir_id), artefacts.metadata(dataset, record.dir_id)
     if not predictions.exists():
         return None
-    accuracy = compute_accuracy(check_predictions(predictions, samples, needs_probs), samples.targets)
+    top1 = check_predictions(predictions, samples, needs_probs)
+    num_predicted, num_samples = int((top1 != NO_PREDICTION).sum()), len(top1)
+    if num_predicted < num_samples:
+        raise InputError(f"{predictions} has predictions for {num_predicted:,} of {num_samples:,} images")
+    accuracy = compute_accuracy(top1, samples.targets)
     if not metadata.exists():
         raise InputError(f"{metadata} is missing")
     measured = read_metadata(metadata)
     for key in ("num_params", "top1_val_acc", "preds_comp_time"):
         if measured[key] is None:
             raise InputError(f"{metadata} lacks {key}")
-    if abs(measured["top1_val_acc"] - accuracy) * len(samples.files) > 50:  # by half an image
+    if abs(measured["top1_val_acc"] - accuracy) * num_samples > 50:  # by half an image
         raise InputError(f"{metadata} has top1_val_acc {measured['top1_val_acc']}, and the predictions have {accuracy}")
     known = read_json(metadata)
     if "predictions_fingerprint" in known and known["predictions_fingerprint"] != read_fingerprint(predictions):
@@ -70,16 +79,18 @@ def write_predictions(
         InputError: where the folder meanwhile has predictions for other images.
     """
     metadata = describe_model(record) | {key: value for key, value in (made_with or {}).items() if value}
+    targets = samples.targets if predictions.rows is None else samples.targets[predictions.rows]
     measured = {
         "eval_batch_size": batch_size,
         "num_params": num_params,
-        "top1_val_acc": compute_accuracy(predictions.top1, samples.targets),
+        "num_images": None if predictions.rows is None else len(predictions.rows),
+        "top1_val_acc": compute_accuracy(predictions.top1, targets),
         "preds_comp_time": predictions.seconds,
         "predictions_fingerprint": predictions.fingerprint,
     }
     metadata |= {key: value for key, value in measured.items() if value is not None}
     if predictions.top1_of_subset is not None:
-        metadata["top1_val_acc_subset_200"] = compute_accuracy(predictions.top1_of_subset, samples.targets)
+        metadata["top1_val_acc_subset_200"] = compute_accuracy(predictions.top1_of_subset, targets)
     path = artefacts.predictions(dataset, record.dir_id)
     with registered_samples(artefacts, dataset, samples), atomic_write(path) as temporary:
         write(temporary, predictions, samples)
@@ -97,8 +108,3 @@ def describe_model(record: ModelRecord) -> dict[str, Any]:
         "source": record.source,
         "extra_annotations": list(record.extra_annotations),
     }
-
-
-def compute_accuracy(predicted: np.ndarray, targets: np.ndarray) -> float:
-    """Percent of equal entries."""
-    return float(100 * (predicted == targets).mean())
