@@ -55,7 +55,7 @@ def main() -> None:
     if args.get_computation_time:
         return print_lines(listing.describe_computation_time(artefacts, args.dataset))
     if args.logits:
-        return predict_from_logits(artefacts, args)
+        return import_logits(artefacts, args)
     if args.list_modules:
         return print_lines(listing.describe_modules(artefacts))
     records = describe_own(
@@ -94,14 +94,15 @@ def describe_own(artefacts: Artefacts, args: argparse.Namespace, records: list[M
     return own_models.describe(records, read_architectures(artefacts), used_names, **flags)
 
 
-def predict_from_logits(artefacts: Artefacts, args: argparse.Namespace) -> None:
-    from imagenet_errors.inference import logits
+def import_logits(artefacts: Artefacts, args: argparse.Namespace) -> None:
+    from imagenet_errors.importing.importer import Importer, Options
 
     dataset = DATASETS[args.dataset]
-    if dataset.name != "imagenet" or not args.model_name or args.checkpoint or args.model:
-        raise InputError("--logits goes with --dataset imagenet and --model_name, and with no --model")
-    (record,) = describe_own(artefacts, args, [own_models.from_logits(args.logits)])
-    print(logits.predict_from_logits(artefacts, dataset, record, args.logits, args.limit, args.save_probs))
+    if dataset.name != "imagenet" or not args.model_name or args.checkpoint or args.model or args.limit:
+        raise InputError("--logits goes with --dataset imagenet and --model_name, and with no --model or --limit")
+    (record,) = describe_own(artefacts, args, [own_models.from_predictions(args.logits)])
+    options = Options("file_number", overwrite=True, force=True, needs_scores=True, save_probs=args.save_probs)
+    print(Importer(artefacts, dataset, options).import_model(record, [args.logits]))
 
 
 def list_geometries(records: list[ModelRecord], use_test_size: bool, num_images: int) -> None:

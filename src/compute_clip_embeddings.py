@@ -61,9 +61,9 @@ def embed(artefacts: Artefacts, dataset: Dataset, args: argparse.Namespace) -> N
 
     embed_texts = partial(clip.embed_texts, batch_size=args.batch_size)
 
-    def embed_images_of(root: Path) -> Callable[[np.ndarray], np.ndarray]:
+    def embed_from(root: Path, samples: Samples) -> Callable[[np.ndarray], np.ndarray]:
         images = partial(Images, root, workers=workers, pin_memory=device.type == "cuda")
-        return lambda files: clip.embed_images(images(files), args.batch_size)
+        return lambda files: clip.embed_images(images(samples.locate(files)), args.batch_size)
 
     def write(path: Path, field: str, names: np.ndarray, targets: np.ndarray | None, embed_some: Callable) -> None:
         is_kept = path.exists()
@@ -74,14 +74,14 @@ def embed(artefacts: Artefacts, dataset: Dataset, args: argparse.Namespace) -> N
         write(artefacts.root / TEXT_EMBEDDINGS, "prompts", list_prompts(artefacts), None, embed_texts)
     if "train" in args.what:
         root, train = find_training_images(artefacts, args.train_dir)
-        write(artefacts.root / TRAIN_EMBEDDINGS, "train_files", train.files, train.targets, embed_images_of(root))
+        write(artefacts.root / TRAIN_EMBEDDINGS, "train_files", train.files, train.targets, embed_from(root, train))
     if "images" in args.what:
         root, samples, _ = find_samples(artefacts, dataset, args.limit)
         path = artefacts.image_embeddings(dataset.name)
         if path.exists():
             check_same(read_embeddings(path, "sample_files"), clip, samples.files)
         register_samples(artefacts, dataset.name, samples)
-        write(path, "sample_files", samples.files, None, embed_images_of(root))
+        write(path, "sample_files", samples.files, None, embed_from(root, samples))
 
 
 def list_prompts(artefacts: Artefacts) -> np.ndarray:

@@ -51,11 +51,12 @@ def parse_args() -> argparse.Namespace:
         "--multi_label_source",
         choices=["json", "tfds"],
         default="json",
-        help="ImageNet's multi-labels: the official JSON file, or tensorflow-datasets where it is prepared",
+        help="of ImageNet's multi-labels: the official JSON file, else our table of them; or tensorflow-datasets",
     )
     parser.add_argument(
         "--with_reference_models", action="store_true", help="tables and lists count vit3b and greedysoups as well"
     )
+    parser.add_argument("--force", action="store_true", help="accept an accuracy on ImageNet below 0.5 %%")
     parser.add_argument("--jobs", type=cli.positive, help="threads and processes; default: as many as processors")
     parser.add_results_dir()
     args = parser.parse_args()
@@ -79,12 +80,12 @@ def main() -> None:
 
     artefacts = Artefacts(args.artefacts_dir)
     unreadable = convert_archives(artefacts, args)
-    context = load_context(
-        artefacts, args.dataset, args.multi_label_source, args.open_world, with_proposals=args.list_most_common_errors
-    )
+    sources = (args.dataset, args.multi_label_source, args.open_world)
+    context = load_context(artefacts, *sources, args.list_most_common_errors, args.force)
     models = study.load_models(context)
     if not models and not args.compare_with_experts:
-        raise InputError(f"{artefacts.dataset_dir(args.dataset)} has no predictions: run collect_predictions.py")
+        folder, advice = artefacts.dataset_dir(args.dataset), "run collect_predictions.py or import_predictions.py"
+        raise InputError(f"{folder} has no predictions: {advice}")
     context.report()
     if args.perform_error_analysis:
         study.perform_error_analysis(models, not args.without_neighbours, args.jobs)

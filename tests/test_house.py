@@ -33,6 +33,7 @@ LAYERS = {
     "public_files": (*BASE, "dataset", "download"),
     "formats": (*BASE, "dataset"),
     "models": (*BASE, "dataset", "formats"),
+    "importing": (*BASE, "dataset", "formats", "models"),
     "analysis": (*BASE, "dataset", "formats"),
     "paper_archive": (*BASE, "dataset", "formats"),
     "plots": (*BASE, "dataset", "formats"),

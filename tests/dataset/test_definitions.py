@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from imagenet_errors.dataset import annotations, wordnet
-from imagenet_errors.dataset.annotations import annotations_from_tfds, load_annotated_images
+from imagenet_errors.dataset.annotations import load_annotated_images
 from imagenet_errors.dataset.classes import load_classes
 from imagenet_errors.dataset.cooccurrence import spurious_pairs
+from imagenet_errors.dataset.multi_labels import annotations_from_tfds
 from imagenet_errors.dataset.samples import Samples
 from imagenet_errors.dataset.superclasses import load_superclasses
 from imagenet_errors.dataset.wordnet import load_wordnet
 from imagenet_errors.errors import InputError
 from imagenet_errors.paths import ANNOTATIONS, REPOSITORY, Artefacts
-from tests.conftest import COMMITTED, run_script
+from tests.conftest import COMMITTED
 
 FILES = [f"ILSVRC2012_val_{number:08d}.JPEG" for number in (293, 2138, 3014)]  # three tenches
 
@@ -139,8 +140,8 @@ def test_repeated_label_is_kept(annotate):
     assert images.labels.tolist() == [[0, 1, 1]]
 
 
-def test_repeated_official_labels_are_kept(context):
-    repeated = [row for row in context.images.labels.tolist() if len(row) - row.count(-1) > len(set(row) - {-1})]
+def test_repeated_official_labels_are_kept(shipped):
+    repeated = [row for row in shipped.images.labels.tolist() if len(row) - row.count(-1) > len(set(row) - {-1})]
     assert len(repeated) == 16
 
 
@@ -204,17 +205,6 @@ def test_malformed_annotations_are_refused_by_name(annotate, tmp_path, text):
     assert str(tmp_path / ANNOTATIONS) in refusal(annotate, text)
 
 
-def test_missing_annotations_are_one_line_with_their_download(tmp_path):
-    (tmp_path / "imagenet/m").mkdir(parents=True)
-    samples = samples_of(FILES)
-    np.savez(tmp_path / "imagenet/samples_info.npz", sample_files=samples.files, targets=samples.targets)
-    np.savez(tmp_path / "imagenet/m/preds.npz", top1=samples.targets)
-    done = run_script("evaluation", "--perform_error_analysis", "--artefacts_dir", tmp_path)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert str(tmp_path / ANNOTATIONS) in done.stderr
-    assert "--what annotations, or from https://storage.googleapis.com/" in done.stderr
-
-
 def test_imagenet_a_accepts_only_the_original_label_of_every_image(tmp_path, classes):
     names = ["0.000116_digital clock _ digital clock_0.865662.jpg", FILES[0]]
     images = load_annotated_images(
@@ -264,7 +254,7 @@ def example_of(file: str, lists: dict, problematic: bool, ids: dict[str, int]) -
     return {"file_name": file.encode(), "is_problematic": np.bool_(problematic), **labels}
 
 
-def test_tensorflow_datasets_equals_the_json_file(shared, tfds, twelve, context, tmp_path):
+def test_tensorflow_datasets_equals_the_json_file(tfds, twelve, context, tmp_path):
     content = json.loads((twelve / ANNOTATIONS).read_text())
     problematic = content["problematic_images"]
     some = [*list(content["initial_annots"])[:200], *list(problematic)[:50]]

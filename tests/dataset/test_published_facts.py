@@ -16,7 +16,7 @@ from imagenet_errors.dataset.superclasses import list_superclasses, load_supercl
 from imagenet_errors.maintenance import public_sources
 from imagenet_errors.paths import REPOSITORY
 from tests.conftest import COMMITTED
-from tests.helpers.plain_facts import plain_superclasses
+from tests.helpers.plain_facts import plain_spurious_pairs, plain_superclasses
 
 
 @pytest.fixture(scope="module")
@@ -35,18 +35,17 @@ def spurious(grouped):
 
 
 @pytest.fixture(scope="module")
-def annotated(shared):
-    return json.loads((shared / "annotations/human_accuracy_v3.0.0.json").read_text())["initial_annots"]
-
-
-@pytest.fixture(scope="module")
-def real_inputs(shared, annotated):
+def real_inputs():
     """ReaL labels, original labels and whether annotated, of the 50,000 validation images by file number."""
-    real_labels = json.loads(timm_text("imagenet_real_labels.json"))
-    with open(shared / "predictions/samples.csv", newline="") as file:
-        targets = {row["file"].split("/")[1]: int(row["target"]) for row in csv.DictReader(file)}
-    names = [f"ILSVRC2012_val_{number:08d}.JPEG" for number in range(1, 50_001)]
-    return real_labels, [targets[name] for name in names], [name in annotated for name in names]
+    labels, annotated = read_rows("validation_labels.csv"), read_rows("multi_labels.csv")
+    targets = [int(labels[number]["class_id"]) for number in range(1, 50_001)]
+    return json.loads(timm_text("imagenet_real_labels.json")), targets, [number in annotated for number in labels]
+
+
+def read_rows(name: str) -> dict[int, dict[str, str]]:
+    """{file number: row} of a committed table."""
+    with open(COMMITTED.root / name, newline="") as file:
+        return {int(row["number"]): row for row in csv.DictReader(file)}
 
 
 @pytest.fixture(scope="module")
@@ -83,18 +82,18 @@ def test_class_groups_have_the_published_sizes(groups):
     assert [groups[name].sum() for name in ("all", "organism", "artifact", "other")] == [1000, 410, 522, 68]
 
 
-def test_groups_have_the_published_numbers_of_images(context):
-    counts = {group: int(members.sum()) for group, members in context.counted_images.groups.items()}
+def test_groups_have_the_published_numbers_of_images(shipped):
+    counts = {group: int(members.sum()) for group, members in shipped.counted_images.groups.items()}
     assert counts == {"all": 18_692, "organism": 7_624, "artifact": 10_184, "other": 1_596}
 
 
-def test_annotated_and_counted_images_have_the_published_numbers(context):
-    assert (len(context.images), int(context.counted_images.counted.sum())) == (20_000, 18_692)
+def test_annotated_and_counted_images_have_the_published_numbers(shipped):
+    assert (len(shipped.images), int(shipped.counted_images.counted.sum())) == (20_000, 18_692)
 
 
-def test_shares_of_images_with_several_labels_are_the_published_ones(context):
-    several = np.array([len(set(labels) - {annotations.NO_LABEL}) > 1 for labels in context.images.labels.tolist()])
-    shares = [round(100 * several[members].mean(), 2) for members in context.counted_images.groups.values()]
+def test_shares_of_images_with_several_labels_are_the_published_ones(shipped):
+    several = np.array([len(set(labels) - {annotations.NO_LABEL}) > 1 for labels in shipped.images.labels.tolist()])
+    shares = [round(100 * several[members].mean(), 2) for members in shipped.counted_images.groups.values()]
     assert shares == [19.20, 10.38, 27.88, 41.98]
 
 
@@ -175,6 +174,7 @@ def test_spurious_pairs_are_exactly_the_published_ones(shared, spurious):
         published = {(int(row["class_a"]), int(row["class_b"])) for row in csv.DictReader(file)}
     assert len(published) == 1_019
     assert pairs_of(spurious) == published
+    assert plain_spurious_pairs(plain_superclasses()) == set(map(frozenset, published))
 
 
 def test_spurious_pairs_are_symmetric(spurious):

@@ -32,9 +32,8 @@ def unit(vectors):
     return (vectors / vectors.norm(dim=-1, keepdim=True)).numpy()
 
 
-def check_against_open_clip(name, weights, shared, number):
+def check_against_open_clip(name, weights, root, number):
     """Images and prompts one by one, as open_clip's documentation does it."""
-    root = shared / "images" / "val"
     files = np.array(sorted(f"{path.parent.name}/{path.name}" for path in root.glob("*/*"))[:number])
     texts = ["A photo of a dog", "A photo of a dial telephone", "A photo of a fly"]
     ours = clip.Clip.load(name, str(weights), CPU)
@@ -64,8 +63,8 @@ def check_table(results):
     return True
 
 
-def test_embeddings_equal_those_of_open_clip(clip_weights, shared):
-    check_against_open_clip(tiny_clip.NAME, clip_weights, shared, 20)
+def test_embeddings_equal_those_of_open_clip(clip_weights, few):
+    check_against_open_clip(tiny_clip.NAME, clip_weights, few / "val", 20)
 
 
 def test_embeddings_do_not_depend_on_batch_and_block(clip_world, embed, shared, clip_weights):
@@ -235,7 +234,7 @@ def test_real_architecture_works_as_the_tiny_one(shared, tmp_path):
     weights, folder = tmp_path / "small.pt", tmp_path / "artefacts"
     torch.manual_seed(0)
     torch.save(open_clip.create_model("ViT-S-32-alt").state_dict(), weights)
-    check_against_open_clip("ViT-S-32-alt", weights, shared, 3)
+    check_against_open_clip("ViT-S-32-alt", weights, shared / "images" / "val", 3)
     shutil.copytree(shared / "annotations", folder / "annotations", copy_function=shutil.copyfile)
     own = ("--clip_model", "ViT-S-32-alt", "--clip_pretrained", weights)
     steps = ("--perform_error_analysis", "--collect_results", "--open_world", "clip", "--results_dir", tmp_path)

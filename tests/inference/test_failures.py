@@ -10,9 +10,8 @@ import timm
 from PIL import Image
 
 from imagenet_errors.dataset.dataset_table import DATASETS
-from imagenet_errors.inference import saved_predictions
 from imagenet_errors.inference.runner import Collector, Options
-from imagenet_errors.models import own_models
+from imagenet_errors.models import own_models, saved_predictions
 from imagenet_errors.paths import Artefacts
 from tests.conftest import refused
 from tests.helpers import saved_models

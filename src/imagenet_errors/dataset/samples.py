@@ -10,6 +10,7 @@ import numpy as np
 
 from imagenet_errors import locks
 from imagenet_errors.dataset.classes import Classes, check_class_ids
+from imagenet_errors.dataset.image_names import canonical_names
 from imagenet_errors.errors import InputError, ProtectedFileError
 from imagenet_errors.files import as_texts, fingerprint, read_npz, write_npz
 from imagenet_errors.paths import Artefacts
@@ -20,12 +21,24 @@ class Samples:
     """The images that every model of a dataset was run on, in order.
 
     Attributes:
-        files: [N] str, `<WordNet id>/<file name>`, sorted by code point.
+        files: [N] str, `<WordNet id>/<file name>`, sorted by code point; validation images by their official names.
         targets: [N] int16 class ids.
+        other_paths: [N] str, where they lie in the folder of images; None where that is `files`.
     """
 
     files: np.ndarray
     targets: np.ndarray
+    other_paths: np.ndarray | None = None
+
+    def locate(self, files: np.ndarray) -> np.ndarray:
+        """The `paths` of some of the files."""
+        paths = dict(zip(self.files.tolist(), self.paths.tolist(), strict=True))
+        return np.array([paths[file] for file in files.tolist()])
+
+    @property
+    def paths(self) -> np.ndarray:
+        """[N] str, where the images lie in their folder."""
+        return self.files if self.other_paths is None else self.other_paths
 
     @cached_property
     def fingerprint(self) -> str:
@@ -40,7 +53,7 @@ def read_samples(artefacts: Artefacts, dataset: str) -> Samples:
     files, targets = arrays["sample_files"], check_class_ids(arrays["targets"], str(path))
     if files.shape != targets.shape or files.ndim != 1 or not len(files):
         raise InputError(f"{path} has arrays of {files.shape} files and {targets.shape} targets: predict again")
-    files = as_texts(files, path, "predict again")
+    files = canonical_names(as_texts(files, path, "predict again").tolist())
     if len(np.unique(files)) < len(files):
         raise InputError(f"{path} lists a file twice: predict again")
     return Samples(files, targets)

@@ -13,6 +13,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from imagenet_errors.dataset.classes import Classes, load_classes, load_imagenet_a_wnids
 from imagenet_errors.dataset.dataset_table import Dataset
+from imagenet_errors.dataset.image_names import canonical_names
 from imagenet_errors.dataset.samples import Samples
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import atomic_write, read_json
@@ -28,7 +29,7 @@ def find_samples(artefacts: Artefacts, dataset: Dataset, limit: int | None) -> t
         others = set(found.files.astype("<U9")) - load_imagenet_a_wnids(artefacts)
         if others:
             raise InputError(f"{root / min(others)} is not a class of ImageNet-A: remove it")
-    samples = Samples(found.files[:limit], found.targets[:limit])
+    samples = Samples(found.files[:limit], found.targets[:limit], found.paths[:limit])
     return root, samples, sorted(set(found.targets.tolist()))
 
 
@@ -50,7 +51,7 @@ def find_folder(dataset: Dataset) -> Path:
 
 
 def find_images(root: Path, vocabulary: Classes) -> Samples:
-    """The images in the class folders of `root`, sorted by class folder, then file name, by code point.
+    """The images in the class folders of `root`, sorted by class folder, then official file name, by code point.
 
     Hidden folders, and files beside the class folders (ImageNet-A has a README.txt there), are ignored.
 
@@ -77,8 +78,19 @@ def find_images(root: Path, vocabulary: Classes) -> Samples:
     undecodable = next((file for file in files if not _is_utf8(file)), None)
     if undecodable:
         raise InputError(f"{root / undecodable!r} has a name that is not UTF-8: rename it")
-    targets = [vocabulary.ids[file.partition("/")[0]] for file in files]
-    return Samples(np.array(files), np.array(targets, dtype=np.int16))
+    return _to_samples(files, vocabulary, root)
+
+
+def _to_samples(paths: list[str], vocabulary: Classes, root: Path) -> Samples:
+    """Images by their official names. Raises `InputError` where two files of a folder are of one image."""
+    files = canonical_names(paths)
+    order = np.argsort(files, kind="stable")
+    files, by_name = files[order], np.array(paths)[order]
+    twice = np.flatnonzero(files[1:] == files[:-1])
+    if len(twice):
+        raise InputError(f"{root} has {by_name[twice[0]]} and {by_name[twice[0] + 1]}, one image: remove one of them")
+    targets = np.array([vocabulary.ids[file.partition("/")[0]] for file in files], np.int16)
+    return Samples(files, targets, by_name)
 
 
 def _is_utf8(name: str) -> bool:

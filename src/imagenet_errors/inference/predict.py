@@ -112,9 +112,9 @@ def predict(
 
 
 def take_top_predictions(probs: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The five most probable classes of each row and their probabilities; of equal ones the lower id first."""
+    """The most probable class of each row, the first five and their probabilities; of equal ones the lower id first."""
     values, classes = probs.sort(dim=1, descending=True, stable=True)
-    return {"top5": classes[:, :TOP].short(), "top5_probs": values[:, :TOP]}
+    return {"top1": classes[:, 0].short(), "top5": classes[:, :TOP].short(), "top5_probs": values[:, :TOP]}
 
 
 @torch.inference_mode()

@@ -6,6 +6,7 @@ import logging
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
@@ -13,17 +14,19 @@ import torch
 from torch.nn import Module
 
 from imagenet_errors import locks
+from imagenet_errors.dataset.class_numberings import ClassNumbering, list_numberings
 from imagenet_errors.dataset.dataset_table import Dataset
+from imagenet_errors.dataset.plausibility import find_fault
 from imagenet_errors.dataset.samples import Samples, register_samples
 from imagenet_errors.errors import InputError, ModelError, ProtectedFileError, describe_exception
 from imagenet_errors.files import fingerprint, write_json
 from imagenet_errors.formats.predictions import Predictions
-from imagenet_errors.inference import image_folders, own_functions, predict, saved_predictions, zoo
+from imagenet_errors.inference import image_folders, own_functions, predict, zoo
 from imagenet_errors.inference.failures import FailureList
 from imagenet_errors.inference.images import Images
 from imagenet_errors.inference.preprocessing import OwnTransform, Preprocessing
 from imagenet_errors.inference.weights import is_offline
-from imagenet_errors.models import own_models
+from imagenet_errors.models import own_models, saved_predictions
 from imagenet_errors.models.model_table import ModelRecord
 from imagenet_errors.paths import Artefacts
 
@@ -91,6 +94,10 @@ class Collector:
     failure_list: FailureList
     failures: dict[str, str] = field(default_factory=dict)
 
+    @cached_property
+    def _numberings(self) -> list[ClassNumbering]:
+        return list_numberings(self.artefacts)
+
     @classmethod
     def prepare(cls, artefacts: Artefacts, dataset: Dataset, options: Options) -> "Collector":
         """Find the images of the run, and register them as those of the dataset's folder.
@@ -110,7 +117,7 @@ class Collector:
             artefacts,
             dataset,
             samples,
-            Images(root, samples.files, workers, options.pixel_cache, pin_memory=device.type == "cuda"),
+            Images(root, samples.paths, workers, options.pixel_cache, pin_memory=device.type == "cuda"),
             device,
             class_ids if dataset.name == "imagenet-a" else None,
             options,
@@ -226,6 +233,11 @@ class Collector:
             batch_size,
             made_with,
         )
+        fault = find_fault(predictions.top1, self.samples, self._numberings, self.dataset.name)
+        if fault:
+            log.warning(
+                f"{record.model_id}: its predictions have {fault}: check its weights and the order of its classes"
+            )
         return (
             f"{record.model_id}: top-1 {metadata['top1_val_acc']:.2f} % on"
             f" {self.dataset.extent(len(self.samples.files))}, {predictions.seconds:.1f} s on {self.device}"

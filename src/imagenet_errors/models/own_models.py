@@ -1,4 +1,4 @@
-"""Records of models of the user's own: a timm architecture with a checkpoint, a function in a Python file, logits."""
+"""Records of models of the user's own: a timm architecture with a checkpoint, a function, predictions."""
 
 import re
 from dataclasses import replace
@@ -27,9 +27,10 @@ def from_function(argument: str) -> ModelRecord | None:
     return ModelRecord(f"{MODULE}/{file.stem}.{match['name']}", MODULE, "function", argument)
 
 
-def from_logits(file: Path) -> ModelRecord:
-    """A model of which only logits are known."""
-    return ModelRecord(f"{MODULE}/{file.stem}", MODULE, "logits", str(file))
+def from_predictions(file: Path) -> ModelRecord:
+    """A model of which only predictions are known, named for their file without `.csv`, `.json.gz` and the like."""
+    name = re.sub(r"(\.[A-Za-z]\w*)(\.gz)?$", "", file.name) or file.name
+    return ModelRecord(name, MODULE, "predictions", str(file))
 
 
 def with_checkpoint(record: ModelRecord, checkpoint: Path) -> ModelRecord:
