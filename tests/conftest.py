@@ -18,6 +18,7 @@ from imagenet_errors import cli, signals
 from imagenet_errors.dataset.classes import load_classes
 from imagenet_errors.dataset.wordnet import load_wordnet
 from imagenet_errors.paths import Artefacts
+from tests.helpers import simulated_models
 from tests.helpers.shared_predictions import SHARED, convert
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -130,10 +131,16 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def twelve(shared, tmp_path_factory) -> Path:
-    """An artefacts folder with the twelve shared prediction sets, not analysed. Do not write to it."""
+def twelve(tmp_path_factory) -> Path:
+    """An artefacts folder with the twelve shared prediction sets, not analysed. Do not write to it.
+
+    Where the shared data are absent, simulated models of the same names take their place.
+    """
     folder = tmp_path_factory.mktemp("twelve") / "artefacts"
-    convert(folder)
+    if SHARED.is_dir():
+        convert(folder)
+    else:
+        simulated_models.simulate(folder)
     return folder
 
 
@@ -155,6 +162,14 @@ def context(twelve):
     from imagenet_errors.analysis.context import load_context
 
     return load_context(Artefacts(twelve), "imagenet")
+
+
+@pytest.fixture(scope="session")
+def shipped(tmp_path_factory):
+    """What comes with the repository of the same: all images and their labels, no models."""
+    from imagenet_errors.analysis.context import load_context
+
+    return load_context(Artefacts(tmp_path_factory.mktemp("empty")), "imagenet")
 
 
 @pytest.fixture(scope="session")

@@ -240,11 +240,11 @@ class TestPredictions:
 
     def test_predictions_of_a_newer_version_are_kept(self, sample, call):
         sample()
-        np.savez(sample.predictions, **arrays(sample.predictions) | {"schema_version": 2})
+        np.savez(sample.predictions, **arrays(sample.predictions) | {"schema_version": 3})
         before = listed(sample.predictions.parent)
         done = sample("--amp")
         assert done.status == 1
-        assert f"{sample.predictions} has schema 2, newer than 1: update this repository" in done.stderr
+        assert f"{sample.predictions} has schema 3, newer than 2: update this repository" in done.stderr
         assert listed(sample.predictions.parent) == before
         folders = ("--artefacts_dir", sample.folder, "--results_dir", sample.folder)
         done = call("evaluation", "--dataset", "sample", "--perform_error_analysis", "--collect_results", *folders)

@@ -14,7 +14,9 @@ import pytest
 
 from imagenet_errors.paper_archive.pickled_frames import Frame, write_frame
 from tests.conftest import run_script
-from tests.helpers.plain_facts import GROUPS, plain_mla, read_class_ids, read_spurious_pairs
+from tests.helpers import simulated_models
+from tests.helpers.plain_facts import GROUPS, plain_mla, plain_spurious_pairs, plain_superclasses, read_class_ids
+from tests.helpers.synthetic_clip import Made, gates, write_train
 
 MODELS = ("keras--xception", "pytorch--resnet50")
 OWN = "pytorch--resnet18"
@@ -99,12 +101,12 @@ def plain_list(models: list[list[tuple]], error_type: str, classes) -> str:
     return text
 
 
-def plain_pairs(models: list[list[tuple]], shared: Path) -> int:
+def plain_pairs(models: list[list[tuple]]) -> int:
     """How many spurious pairs appear as a mistake in the `plain_rows` of models."""
     name = "common co-occurrences (spurious correlations)"
     images = [image for images in models for image in images if image[4] == name]
     seen = {frozenset((label, pred)) for _, _, labels, pred, *_ in images for label in labels}
-    return len(seen & read_spurious_pairs(shared))
+    return len(seen & plain_spurious_pairs(plain_superclasses()))
 
 
 # --- results ---------------------------------------------------------------------------------------------------------
@@ -153,6 +155,24 @@ def stored(folder, model=MODELS[0]) -> Path:
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
+
+
+def simulate_archive(folder: Path) -> Path:
+    """Write an archive of two simulated models by our own scripts; neighbours and open-world outcomes are made up."""
+    artefacts, path = folder / "artefacts", folder / "models-imagenet.tar.gz"
+    simulated_models.simulate(artefacts, MODELS)
+    with np.load(artefacts / "imagenet" / "samples_info.npz") as samples:
+        files = samples["sample_files"]
+    Made.of(files, gates(np.array([simulated_models.predict(model) for model in MODELS]))).write(artefacts)
+    write_train(artefacts)
+    assert evaluate(artefacts, "--perform_error_analysis", "--collect_results").returncode == 0
+    for model, row in read_tables(artefacts / "results")["all"].items():
+        metadata = artefacts / "imagenet" / model / "metadata.json"
+        found = {"multi_label_val_acc": float(row["mla_all"])}
+        metadata.write_text(json.dumps(json.loads(metadata.read_text()) | found))
+    done = run_script("download_artefacts", "--export_archive", path, "--artefacts_dir", artefacts)
+    assert done.returncode == 0, done.stderr
+    return path
 
 
 def from_pandas(frame: pd.DataFrame) -> bytes:

@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 from imagenet_errors import locks
+from imagenet_errors.paths import PUBLISHED_TABLES
 from tests.conftest import Outcome
 from tests.helpers import tiny_clip
-from tests.helpers.shared_predictions import SHARED, predictions
 from tests.helpers.synthetic_clip import Made, gates, write_train
 from tests.helpers.warm import Fault, Warm
 
@@ -167,17 +167,15 @@ def warm(tmp_path_factory):
     process.close()
 
 
-def make_cut(folder: Path) -> None:
-    """Some of the shared images, experts' mistakes first, with three models and made-up CLIP files."""
+def make_cut(twelve: Path, folder: Path) -> None:
+    """Some of the images, experts' mistakes first, with three of the twelve models and made-up CLIP files."""
     folder.mkdir(parents=True)
-    with open(SHARED / "predictions" / "samples.csv", newline="") as file:
-        samples = list(csv.DictReader(file))
-    mistakes = set(json.loads((SHARED / "annotations" / "vit3b_mistakes.json").read_text()))
-    chosen = sorted(range(len(samples)), key=lambda row: samples[row]["file"].split("/")[1] not in mistakes)
+    samples = tiny_clip.arrays(twelve / "imagenet" / "samples_info.npz")
+    files, targets = samples["sample_files"], samples["targets"]
+    mistakes = set(json.loads((twelve / "annotations" / "vit3b_mistakes.json").read_text()))
+    chosen = sorted(range(len(files)), key=lambda row: files[row].split("/")[1] not in mistakes)
     rows = sorted(chosen[:NUM_IMAGES])
-    files = np.array([row["file"] for row in samples])
-    targets = np.array([int(row["target"]) for row in samples], np.int16)
-    shutil.copytree(SHARED / "annotations", folder / "annotations", copy_function=shutil.copyfile)
+    shutil.copytree(twelve / "annotations", folder / "annotations", copy_function=shutil.copyfile)
     annotations = folder / "annotations" / "human_accuracy_v3.0.0.json"
     content, names = json.loads(annotations.read_text()), {file.split("/")[1] for file in files[rows]}
     content["initial_annots"] = {name: one for name, one in content["initial_annots"].items() if name in names}
@@ -186,7 +184,7 @@ def make_cut(folder: Path) -> None:
     np.savez(folder / "imagenet" / "samples_info.npz", sample_files=files[rows], targets=targets[rows])
     for name in MODELS:
         (folder / "imagenet" / name).mkdir()
-        arrays = {key: array[rows] for key, array in predictions(name, files).items()}
+        arrays = {key: array[rows] for key, array in tiny_clip.arrays(twelve / "imagenet" / name / "preds.npz").items()}
         np.savez(folder / "imagenet" / name / "preds.npz", **arrays)
         accuracy = float(100 * (arrays["top1"] == targets[rows]).mean())
         metadata = {"model_id": name.replace("--", "/"), "arch": "resnet", "top1_val_acc": accuracy}
@@ -197,10 +195,10 @@ def make_cut(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def cut(shared, tmp_path_factory) -> Path:
+def cut(twelve, tmp_path_factory) -> Path:
     """A small artefacts folder that is not analysed. Do not write to it."""
     folder = tmp_path_factory.mktemp("cut") / "artefacts"
-    make_cut(folder)
+    make_cut(twelve, folder)
     return folder
 
 
@@ -328,7 +326,7 @@ def note_weights(folder: Path, fixture: Callable) -> tuple:
 
 def figures(folder: Path, fixture: Callable) -> tuple:
     folder.mkdir()
-    flags = ("--stats_dir", SHARED / "published", "--dataset", "imagenet", "--figure", FIGURE, "--format", "png,pdf")
+    flags = ("--stats_dir", PUBLISHED_TABLES, "--dataset", "imagenet", "--figure", FIGURE, "--format", "png,pdf")
     return "utils_plot", (*flags, "--save_data", "--jobs", 1, "--results_dir", "{}")
 
 
@@ -339,7 +337,7 @@ def vector_figure(folder: Path, fixture: Callable) -> tuple:
 
 def page(folder: Path, fixture: Callable) -> tuple:
     folder.mkdir()
-    flags = ("--stats_dir", SHARED / "published", "--dataset", "imagenet", "--figure", FIGURE, "--interactive")
+    flags = ("--stats_dir", PUBLISHED_TABLES, "--dataset", "imagenet", "--figure", FIGURE, "--interactive")
     return "utils_plot", (*flags, "--results_dir", "{}")
 
 
@@ -347,7 +345,7 @@ def trends(folder: Path, fixture: Callable) -> tuple:
     folder.mkdir()
     return "utils_plot", (
         "--stats_dir",
-        SHARED / "published",
+        PUBLISHED_TABLES,
         "--dataset",
         "imagenet",
         "--trends",

@@ -16,8 +16,8 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["imagenet_errors"]):
-    from imagenet_errors.dataset.annotations import annotations_from_json
     from imagenet_errors.dataset.classes import load_classes
+    from imagenet_errors.dataset.multi_labels import annotations_from_json
     from imagenet_errors.dataset.samples import Samples, read_samples
     from imagenet_errors.dataset.wordnet import load_wordnet
     from imagenet_errors.errors import InputError

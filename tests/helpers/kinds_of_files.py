@@ -17,10 +17,10 @@ from imagenet_errors.dataset.samples import read_samples
 from imagenet_errors.dataset.superclasses import load_superclasses
 from imagenet_errors.dataset.wordnet import load_wordnet
 from imagenet_errors.files import read_csv
-from imagenet_errors.formats import embeddings, error_analyses
+from imagenet_errors.formats import embeddings, error_analyses, prediction_files
 from imagenet_errors.formats.metadata import read_metadata
 from imagenet_errors.formats.predictions import check_predictions
-from imagenet_errors.inference import failures, image_folders, logits
+from imagenet_errors.inference import failures, image_folders
 from imagenet_errors.inference.prefetch import COLUMNS
 from imagenet_errors.models import model_table, timm_names
 from imagenet_errors.models.architectures import read_architectures
@@ -175,5 +175,5 @@ KINDS = {
         TRENDS,
         lambda at, path: load_frames(path.parents[1], "imagenet"),
     ),
-    "logits": Kind("imagenet/vit3b.npz", LOGITS, lambda _, path: logits.read_logits(path), True),
+    "logits": Kind("imagenet/vit3b.npz", LOGITS, lambda _, path: prediction_files.read(path), True),
 }

@@ -18,8 +18,8 @@ from imagenet_errors.dataset.samples import read_samples
 from imagenet_errors.files import read_json_objects
 from imagenet_errors.formats.predictions import Predictions
 from imagenet_errors.inference.prefetch import COLUMNS
-from imagenet_errors.inference.saved_predictions import write_predictions
 from imagenet_errors.models.model_table import ModelRecord
+from imagenet_errors.models.saved_predictions import write_predictions
 from imagenet_errors.paths import Artefacts
 from tests.conftest import COMMITTED, annotate
 from tests.helpers.synthetic_clip import Made, write_train
@@ -114,7 +114,8 @@ def make_model(root: Path, name: str) -> None:
     probs = rng.dirichlet(np.full(1000, 0.1), len(CLASSES)).astype(np.float32)
     top1 = np.array(TOP1[name], np.int16)
     top5 = np.stack([top1, *(np.arange(len(top1), dtype=np.int16) + number for number in range(4))], axis=1)
-    predictions = Predictions(top5, probs[:, :5], seconds=1.5, probs=probs if name == "me--probs" else None)
+    of_all = probs if name == "me--probs" else None
+    predictions = Predictions(top1, top5, probs[:, :5], seconds=1.5, probs=of_all)
     model_id = name.replace("--", "/")
     record = ModelRecord(
         model_id, "own", "test", model_id, "", "resnet", "cnn", "ImageNet-1k (1.2M)", ("Distillation",)

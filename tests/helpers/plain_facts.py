@@ -48,9 +48,9 @@ def plain_group_classes() -> dict[str, set[int]]:
     return {"all": everything, "organism": organism, "artifact": artifact, "other": everything - organism - artifact}
 
 
-def plain_annotations(shared: Path) -> tuple[dict[str, list[int]], set[str]]:
+def plain_annotations(folder: Path) -> tuple[dict[str, list[int]], set[str]]:
     """{file: accepted class ids}, and the problematic files."""
-    content, ids = json.loads((shared / "annotations/human_accuracy_v3.0.0.json").read_text()), read_class_ids()
+    content, ids = json.loads((folder / "annotations/human_accuracy_v3.0.0.json").read_text()), read_class_ids()
     accepted = {
         file: [ids[wnid] for wnid in lists.get("correct", []) + lists.get("unclear", [])]
         for file, lists in content["initial_annots"].items()
@@ -58,10 +58,11 @@ def plain_annotations(shared: Path) -> tuple[dict[str, list[int]], set[str]]:
     return accepted, set(content["problematic_images"])
 
 
-def read_spurious_pairs(shared: Path) -> set[frozenset[int]]:
-    """The published ones."""
-    with open(shared / "published/spurious_pairs.csv", newline="") as file:
-        return {frozenset((int(row["class_a"]), int(row["class_b"]))) for row in csv.DictReader(file)}
+def plain_spurious_pairs(superclasses_of: dict[int, set[str]]) -> set[frozenset[int]]:
+    """Classes that co-occur in at least two images and share no superclass; they are exactly the published ones."""
+    with open(COMMITTED_FOLDER / "cooccurrence_counts.csv", newline="") as file:
+        often = [(int(row["class_a"]), int(row["class_b"])) for row in csv.DictReader(file) if int(row["count"]) >= 2]
+    return {frozenset(pair) for pair in often if not superclasses_of[pair[0]] & superclasses_of[pair[1]]}
 
 
 def read_non_prototypical() -> set[str]:

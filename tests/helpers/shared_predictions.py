@@ -11,6 +11,12 @@ import numpy as np
 
 SHARED = Path(os.environ.get("SHARED_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
 
+SETS = (
+    *("imagenetx--ResNet50", "imagenetx--ViT", "keras--nasnetlarge", "keras--xception", "pytorch--alexnet"),
+    *("pytorch--densenet121", "pytorch--resnet152", "pytorch--resnet18", "pytorch--resnet50"),
+    *("pytorch--squeezenet1_1", "pytorch--vgg16", "pytorch--vgg19_bn"),
+)
+
 
 def convert(folder: Path) -> None:
     """Write annotations, samples_info.npz and, per model, preds.npz and metadata.json to `folder`."""

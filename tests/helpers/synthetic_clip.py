@@ -53,6 +53,10 @@ class Made:
             np.array(files), units(len(files), 1), np.asarray(indices, np.int32), prompts, units(len(prompts), 2)
         )
 
+    def __getitem__(self, rows: np.ndarray) -> "Made":
+        """Those of some of the images."""
+        return replace(self, files=self.files[rows], images=self.images[rows], indices=self.indices[rows])
+
     @property
     def near(self) -> np.ndarray:
         """[N, 50] classes of the neighbours."""

@@ -13,9 +13,13 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from PIL import Image
 
 from imagenet_errors import cli
+from imagenet_errors.dataset.validation_labels import load_validation_samples
 from imagenet_errors.inference import clip
+from tests.conftest import COMMITTED
+from tests.helpers.shared_predictions import SHARED
 
 NAME = "tiny-test-clip"
 CONFIG = {
@@ -66,6 +70,16 @@ def run(script: str, *arguments) -> None:
         importlib.import_module(script).main()
 
 
+def make_images(folder: Path) -> None:
+    """Colored squares as 23 validation images and 60 training images, each of another class."""
+    random, validation = np.random.default_rng(0), load_validation_samples(COMMITTED).files[::50].tolist()
+    train = [f"{file[:9]}/{file[:9]}_{number}.JPEG" for number, file in enumerate(validation)]
+    for file in [*(f"val/{file}" for file in validation[:23]), *(f"train/{file}" for file in train[:60])]:
+        (folder / file).parent.mkdir(parents=True)
+        squares = Image.fromarray(random.integers(0, 256, (4, 4, 3), np.uint8))
+        squares.resize((64, 64), Image.Resampling.NEAREST).save(folder / file)
+
+
 def arrays(path: Path) -> dict[str, np.ndarray]:
     with np.load(path) as archive:
         return {name: archive[name] for name in archive}
@@ -96,11 +110,14 @@ def clip_world(shared, lite0, clip_weights, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def few(shared, tmp_path_factory):
-    """A folder of images: 23 in `val/`, 60 in `train/`. Do not write to it."""
+def few(tmp_path_factory):
+    """A folder of images: 23 in `val/`, 60 in `train/`; made-up ones without the shared data. Do not write to it."""
     folder = tmp_path_factory.mktemp("few")
+    if not SHARED.is_dir():
+        make_images(folder)
+        return folder
     for part, number in (("val", 23), ("train", 60)):
-        for path in sorted((shared / "images" / part).glob("*/*"))[:number]:
+        for path in sorted((SHARED / "images" / part).glob("*/*"))[:number]:
             (folder / part / path.parent.name).mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, folder / part / path.parent.name / path.name)
     return folder
