@@ -6,7 +6,7 @@ import pytest
 
 from imagenet_errors.dataset.class_numberings import NO_CLASS, list_numberings
 from imagenet_errors.dataset.classes import load_classes, load_imagenet_a_wnids
-from imagenet_errors.dataset.plausibility import find_fault, rank_by_file_number
+from imagenet_errors.dataset.plausibility import find_fault
 from imagenet_errors.dataset.samples import Samples, register_samples
 from imagenet_errors.dataset.validation_labels import load_validation_samples
 from imagenet_errors.formats import predictions
@@ -24,7 +24,7 @@ def find(top1: np.ndarray, samples: Samples = ALL, dataset: str = "imagenet"):
 
 def by_file_number(top1: np.ndarray) -> np.ndarray:
     mixed = np.empty_like(top1)
-    mixed[rank_by_file_number(ALL)] = top1
+    mixed[ALL.ranks_by_number] = top1
     return mixed
 
 

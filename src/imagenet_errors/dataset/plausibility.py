@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from imagenet_errors.dataset.class_numberings import NO_CLASS, OWN_NUMBERING, ClassNumbering
-from imagenet_errors.dataset.image_names import read_numbers
 from imagenet_errors.dataset.samples import Samples
 
 # A reading of predictions is a mix-up where another one is so many times as accurate, and at least so accurate (%).
@@ -47,17 +46,10 @@ def percent_equal(predicted: np.ndarray, targets: np.ndarray) -> float:
     return 100 * int(np.count_nonzero(predicted == targets)) / len(targets)
 
 
-def rank_by_file_number(samples: Samples) -> np.ndarray | None:
-    """[N] int, the position of each sample in order of file numbers; None where images have no numbers."""
-    numbers = read_numbers(samples.files)
-    return np.argsort(np.argsort(numbers)) if numbers.all() else None
-
-
 def list_orders(samples: Samples) -> dict[str | None, np.ndarray | slice]:
     """{order: where the prediction for each sample stands in an array of that order}."""
-    by_number = rank_by_file_number(samples)
     orders: dict[str | None, np.ndarray | slice] = {CLASS_FOLDER: slice(None)}
-    return orders if by_number is None else orders | {FILE_NUMBER: by_number}
+    return orders if samples.ranks_by_number is None else orders | {FILE_NUMBER: samples.ranks_by_number}
 
 
 def compare_readings(

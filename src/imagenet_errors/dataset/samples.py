@@ -10,7 +10,7 @@ import numpy as np
 
 from imagenet_errors import locks
 from imagenet_errors.dataset.classes import Classes, check_class_ids
-from imagenet_errors.dataset.image_names import canonical_names
+from imagenet_errors.dataset.image_names import canonical_names, read_numbers
 from imagenet_errors.errors import InputError, ProtectedFileError
 from imagenet_errors.files import as_texts, fingerprint, read_npz, write_npz
 from imagenet_errors.paths import Artefacts
@@ -29,6 +29,12 @@ class Samples:
     files: np.ndarray
     targets: np.ndarray
     other_paths: np.ndarray | None = None
+
+    @cached_property
+    def ranks_by_number(self) -> np.ndarray | None:
+        """[N] int, the position of each in order of validation file numbers; None where images have no numbers."""
+        numbers = read_numbers(self.files.tolist())
+        return np.argsort(np.argsort(numbers)) if numbers.all() else None
 
     def locate(self, files: np.ndarray) -> np.ndarray:
         """The `paths` of some of the files."""
