@@ -34,7 +34,7 @@ LAYERS = {
     "formats": (*BASE, "dataset"),
     "models": (*BASE, "dataset", "formats"),
     "importing": (*BASE, "dataset", "formats", "models"),
-    "analysis": (*BASE, "dataset", "formats"),
+    "analysis": (*BASE, "dataset", "formats", "latex"),
     "paper_archive": (*BASE, "dataset", "formats"),
     "plots": (*BASE, "dataset", "formats"),
     "inference": (*BASE, "dataset", "formats", "models", "download"),

@@ -1,0 +1,227 @@
+"""How one model fails: its error types with intervals, and how unusual each is among the reference's models."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from imagenet_errors.analysis.counting import ErrorCounts
+from imagenet_errors.analysis.model_files import ModelFiles
+from imagenet_errors.analysis.reference import Place, Reference
+from imagenet_errors.analysis.shares import (
+    CONFIDENCE,
+    ERROR_NAMES,
+    OF_TOP1_ERRORS,
+    adjust_p_values,
+    compute_shares,
+    count_denominators,
+    wilson_intervals,
+)
+from imagenet_errors.dataset.classes import GROUPS
+from imagenet_errors.error_types import AFTER_OPEN_WORLD, CODES, ERROR_CODES, ERROR_TYPES
+from imagenet_errors.formats.error_analyses import ErrorAnalysis
+
+TITLES = tuple(ERROR_TYPES[code].title for code in ERROR_CODES)
+NOT_TESTED = "the open-world test was skipped"
+
+
+@dataclass(frozen=True)
+class ShareLine:
+    """One error type of a model in one group of images.
+
+    Attributes:
+        group: Of images.
+        error_type: One of ERROR_NAMES.
+        title: Its name for people.
+        count: How many errors have it; None where the open-world test was skipped and it is what the test finds.
+        is_bound: Whether the count is an upper bound, because that test could take some of the errors.
+        denominator: `top-1 errors` or `multi-label errors`.
+        total: How many of these there are.
+        share: Percent of them; None without a count or without any.
+        low, high: Wilson's 95 % interval of the share, percent; None where that is.
+        place: Among the reference's models; None where there is none.
+        no_place: Why there is none; empty where there is one.
+        p_value: Of the place, corrected by Holm's method for all places of the model; None without one.
+    """
+
+    group: str
+    error_type: str
+    title: str
+    count: int | None
+    is_bound: bool
+    denominator: str
+    total: int
+    share: float | None
+    low: float | None
+    high: float | None
+    place: Place | None
+    no_place: str
+    p_value: float | None = None
+
+    @property
+    def stands_out(self) -> bool:
+        return self.p_value is not None and self.p_value <= 1 - CONFIDENCE
+
+    def describe(self) -> str:
+        """One sentence on a share that stands out."""
+        place, share = self.place, self.share
+        if place is None or share is None:
+            raise ValueError(f"{self.error_type} has no place")
+        difference = share - place.expected
+        side, number, verb = ("above", place.smaller, "fewer") if difference > 0 else ("below", place.larger, "more")
+        where = "" if self.group == "all" else f" on images of the group {self.group}"
+        return (
+            f"{self.title[0].upper()}{self.title[1:]} errors{where} are {abs(difference):.1f} points {side} the"
+            f" {place.neighbours} models nearest in MLA; {number} of them make {verb}."
+        )
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How a model fails.
+
+    Attributes:
+        model: Its `model_dir_id`.
+        dataset: Of the images.
+        extent: How much of the dataset the predictions cover.
+        num_counted: Unproblematic annotated images with a prediction.
+        top1_accuracy: Percent, of all images with a prediction; None where unknown.
+        multi_label_accuracy: MLA, percent, of the counted images.
+        reference: Folder of the reference's tables, and its number of models.
+        lines: By group and error type.
+    """
+
+    model: str
+    dataset: str
+    extent: str
+    num_counted: int
+    top1_accuracy: float | None
+    multi_label_accuracy: float | None
+    reference: tuple[str, int] | None
+    lines: tuple[ShareLine, ...]
+
+    @property
+    def sentences(self) -> list[str]:
+        """What stands out after Holm's correction, the most unusual first."""
+        standing_out = [line for line in self.lines if line.stands_out]
+        return [line.describe() for line in sorted(standing_out, key=lambda line: line.p_value or 0.0)]
+
+
+def make_profile(files: ModelFiles, analysis: ErrorAnalysis, reference: Reference | None) -> Profile:
+    """The profile of one model.
+
+    Args:
+        files: The model.
+        analysis: Its current error analysis.
+        reference: What it is compared with; None for none.
+    """
+    context = files.context
+    counts = context.counted_images.count(analysis.error_types)
+    mla = counts.accuracies["all"][""]
+    num_counted = int(counts.by_group["all"].sum())
+    no_place = _why_no_place(files, num_counted, reference)
+    lines = _place_lines(_count_lines(counts, analysis.open_world_skipped), mla, files.model, reference, no_place)
+    return Profile(
+        files.model,
+        context.dataset,
+        files.extent if files.has_predictions else context.extent,
+        num_counted,
+        files.metadata["top1_val_acc"],
+        mla,
+        None if reference is None else (str(reference.folder), len(reference.models)),
+        tuple(_correct(lines)),
+    )
+
+
+def _why_no_place(files: ModelFiles, num_counted: int, reference: Reference | None) -> str:
+    """Why no share of the model can have a place; empty where they can."""
+    if reference is None:
+        return "there is no reference"
+    if files.has_predictions and files.is_partial:
+        return "only complete predictions are placed"
+    if num_counted != reference.num_images:
+        return f"{num_counted:,} images are counted, and {reference.num_images:,} in the reference"
+    return ""
+
+
+def _count_lines(counts: ErrorCounts, is_skipped: bool) -> list[ShareLine]:
+    """The lines without places."""
+    lines = []
+    for group in GROUPS:
+        by_type = counts.by_group[group][list(ERROR_CODES)]
+        top1_errors = by_type.sum()
+        totals = count_denominators(by_type, top1_errors)
+        shares = compute_shares(by_type, top1_errors)
+        lows, highs = wilson_intervals(by_type, totals)
+        for column, (code, name) in enumerate(zip(ERROR_CODES, ERROR_NAMES, strict=True)):
+            is_unknown = is_skipped and code == CODES["out_of_vocabulary"]
+            share, low, high = (
+                None if is_unknown or not totals[column] else float(values[column]) for values in (shares, lows, highs)
+            )
+            lines.append(
+                ShareLine(
+                    group=group,
+                    error_type=name,
+                    title=TITLES[column],
+                    count=None if is_unknown else int(by_type[column]),
+                    is_bound=is_skipped and code in AFTER_OPEN_WORLD,
+                    denominator="top-1 errors" if name in OF_TOP1_ERRORS else "multi-label errors",
+                    total=int(totals[column]),
+                    share=share,
+                    low=low,
+                    high=high,
+                    place=None,
+                    no_place=NOT_TESTED if is_unknown else "",
+                )
+            )
+    return lines
+
+
+def _place_lines(
+    lines: list[ShareLine], mla: float | None, model: str, reference: Reference | None, no_place: str
+) -> list[ShareLine]:
+    """Lines with the place of every share that is known, and why others have none."""
+    placed = []
+    for line in lines:
+        why = no_place or line.no_place or (NOT_TESTED if line.is_bound else "")
+        if not why and line.share is None:
+            why = f"there are no {line.denominator}"
+        if not why and reference is not None:
+            why = reference.explain_absence(line.group, line.error_type, mla, model)
+        place = None
+        if not why and reference is not None and line.share is not None:
+            place = reference.place(line.group, line.error_type, mla, line.share, model)
+        placed.append(replace(line, place=place, no_place=why))
+    return placed
+
+
+def _correct(lines: list[ShareLine]) -> list[ShareLine]:
+    """Lines with the p values of their places, corrected for how many there are."""
+    placed = [line.place.p_value for line in lines if line.place is not None]
+    corrected = iter(adjust_p_values(np.array(placed)).tolist()) if placed else iter([])
+    return [line if line.place is None else replace(line, p_value=next(corrected)) for line in lines]
+
+
+def to_rows(profile: Profile) -> list[dict[str, Any]]:
+    """The lines as rows of a table; what is unknown is None."""
+    return [
+        {
+            "group": line.group,
+            "error_type": line.error_type,
+            "count": line.count,
+            "is_upper_bound": line.is_bound,
+            "denominator": line.denominator,
+            "total": line.total,
+            "share": line.share,
+            "share_low": line.low,
+            "share_high": line.high,
+            "expected": line.place and line.place.expected,
+            "expected_low": line.place and line.place.low,
+            "expected_high": line.place and line.place.high,
+            "deviation": line.place and line.place.deviation,
+            "percentile": line.place and line.place.percentile,
+            "p_value": line.p_value,
+            "no_place": line.no_place,
+        }
+        for line in profile.lines
+    ]
