@@ -1,0 +1,137 @@
+"""Accuracies and shares of error types, over the images that several models have predictions for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from imagenet_errors.analysis import shares
+from imagenet_errors.analysis.counting import CountedImages
+from imagenet_errors.error_types import AFTER_OPEN_WORLD, CODES, ERROR_CODES, ERROR_TYPES, NO_ERROR_TYPE
+from imagenet_errors.errors import InputError
+from imagenet_errors.formats.error_analyses import ErrorAnalysis
+from imagenet_errors.formats.stats_tables import COUNTS_AS_CORRECT
+
+OUTCOMES = (CODES["correct"], *ERROR_CODES)  # of unproblematic images: codes in the order of the decision
+WRONG = {
+    "top1": np.array([code != CODES["correct"] for code in OUTCOMES]),
+    "multi_label": np.array([code not in COUNTS_AS_CORRECT for code in OUTCOMES]),
+}
+"""{what a prediction is measured by: [8] bool, which outcomes are wrong}"""
+NEED_OPEN_WORLD = np.isin(OUTCOMES, (CODES["out_of_vocabulary"], *AFTER_OPEN_WORLD))  # [8] bool
+ADVICE = "run --perform_error_analysis again"
+
+
+@dataclass(frozen=True)
+class Share:
+    """A percentage that is reported of a model: one row of SHARES.
+
+    Attributes:
+        name: `top1_accuracy`, `multi_label_accuracy`, or the name of an error type.
+        title: Its name for people.
+        denominator: What it is a percentage of.
+        needs_open_world: Whether it is provisional where the open-world test was skipped.
+    """
+
+    name: str
+    title: str
+    denominator: str
+    needs_open_world: bool = False
+
+
+SHARES = (
+    Share("top1_accuracy", "top-1 accuracy", "images"),
+    Share("multi_label_accuracy", "multi-label accuracy", "images of a class, averaged over classes"),
+    *(
+        Share(
+            ERROR_TYPES[code].name,
+            ERROR_TYPES[code].title,
+            "top-1 errors" if code in COUNTS_AS_CORRECT else "multi-label errors",
+            bool(needed),
+        )
+        for code, needed in zip(ERROR_CODES, NEED_OPEN_WORLD[1:], strict=True)
+    ),
+)
+"""Source of the denominators: the figures of Peychev et al. 2023. A multi-label error is one that MLA counts."""
+
+
+def count_denominators(counts: np.ndarray) -> np.ndarray:
+    """What each outcome is a share of: correct of the images, an error type as SHARES has it.
+
+    Args:
+        counts: [..., 8] int, images by outcome, in the order of OUTCOMES.
+
+    Returns:
+        [..., 8] int.
+    """
+    of_types = shares.count_denominators(counts[..., 1:], counts[..., 1:].sum(axis=-1))
+    return np.concatenate([counts.sum(axis=-1, keepdims=True), of_types], axis=-1)
+
+
+def compute_shares(counts: np.ndarray) -> np.ndarray:
+    """`counts` in percent of `count_denominators`: [..., 8] float; not-a-number where there is none."""
+    with np.errstate(invalid="ignore"):
+        return 100 * counts / count_denominators(counts)
+
+
+def find_common(counted: CountedImages, analyses: Sequence[ErrorAnalysis], group: str = "all") -> np.ndarray:
+    """The images that are compared: the unproblematic ones of a group that all models have a prediction for.
+
+    Args:
+        counted: The images.
+        analyses: Of these images.
+        group: One of `counted.groups`.
+
+    Returns:
+        [n] bool, at least one of them true.
+
+    Raises:
+        InputError: where there is none, an analysis is of other images, or has a type that only problematic ones have.
+    """
+    common = counted.groups[group].copy()
+    for analysis in analyses:
+        if len(analysis.error_types) != len(common):
+            raise InputError(
+                f"{analysis.model} is analysed on {len(analysis.error_types):,} images, and not on the"
+                f" {len(common):,} of the comparison: {ADVICE}"
+            )
+        common &= analysis.error_types != NO_ERROR_TYPE
+    if not common.any():
+        names = ", ".join(analysis.model for analysis in analyses)
+        raise InputError(
+            f"{names}: no unproblematic image of the group {group!r} has a prediction of all of them:"
+            " compare models with predictions for the same images"
+        )
+    for analysis in analyses:
+        odd = common & ~np.isin(analysis.error_types, OUTCOMES)
+        if odd.any():
+            row = int(odd.argmax())
+            title = ERROR_TYPES[analysis.error_types[row]].title
+            raise InputError(
+                f"{analysis.model}: {counted.images.files[row]} is typed {title!r}, which only problematic images are,"
+                f" and it is not problematic: {ADVICE}"
+            )
+    return common
+
+
+def find_outcomes(analyses: Sequence[ErrorAnalysis], common: np.ndarray) -> np.ndarray:
+    """[models, c] int8, positions in OUTCOMES, of the c images of `find_common` ([n] bool)."""
+    positions = np.full(len(ERROR_TYPES), -1, np.int8)
+    positions[list(OUTCOMES)] = np.arange(len(OUTCOMES))
+    return positions[np.array([analysis.error_types[common] for analysis in analyses])]
+
+
+def measure_shares(counted: CountedImages, analysis: ErrorAnalysis, common: np.ndarray, group: str) -> np.ndarray:
+    """SHARES of a model over the images of `find_common` ([n] bool): [9] float, percent; not-a-number without errors.
+
+    Counts and multi-label accuracy are those that the model's row of the stats table would have.
+    """
+    counts = counted.count(np.where(common, analysis.error_types, np.int8(NO_ERROR_TYPE)))
+    shares = compute_shares(counts.by_group[group][list(OUTCOMES)])
+    accuracy = counts.accuracies[group][""]
+    return np.insert(shares, 1, np.nan if accuracy is None else accuracy)
+
+
+def are_provisional(analyses: Sequence[ErrorAnalysis]) -> bool:
+    """Whether outcomes that NEED_OPEN_WORLD are provisional: the test was skipped for a model at least."""
+    return any(analysis.open_world_skipped for analysis in analyses)
