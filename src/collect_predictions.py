@@ -100,7 +100,7 @@ def import_logits(artefacts: Artefacts, args: argparse.Namespace) -> None:
     dataset = DATASETS[args.dataset]
     if dataset.name != "imagenet" or not args.model_name or args.checkpoint or args.model or args.limit:
         raise InputError("--logits goes with --dataset imagenet and --model_name, and with no --model or --limit")
-    (record,) = describe_own(artefacts, args, [own_models.from_predictions(args.logits)])
+    record = own_models.describe_predictions(artefacts, args.logits, args.model_name, args.arch, args.training_data)
     options = Options("file_number", overwrite=True, force=True, needs_scores=True, save_probs=args.save_probs)
     print(Importer(artefacts, dataset, options).import_model(record, [args.logits]))
 

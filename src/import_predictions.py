@@ -9,8 +9,7 @@ from imagenet_errors import cli
 from imagenet_errors.dataset.dataset_table import DATASETS
 from imagenet_errors.errors import InputError
 from imagenet_errors.models import own_models
-from imagenet_errors.models.architectures import read_architectures
-from imagenet_errors.models.model_table import ModelRecord, load_records
+from imagenet_errors.models.model_table import ModelRecord
 from imagenet_errors.paths import Artefacts
 
 if TYPE_CHECKING:
@@ -73,17 +72,9 @@ def main() -> None:
 
 def list_models(artefacts: Artefacts, args: argparse.Namespace) -> Iterator[tuple[ModelRecord, list[Path]]]:
     """Each model with its files: one a file, or one of all files where --model_name is given."""
-    archs, used_names = read_architectures(artefacts), {record.dir_id for record in load_records(artefacts)}
     seen: dict[str, Path] = {}
     for files in [args.files] if args.model_name else [[file] for file in args.files]:
-        record = own_models.from_predictions(files[0])
-        (record,) = own_models.describe(
-            [record],
-            *(archs, used_names),
-            model_name=args.model_name or record.model_id,
-            arch=args.arch,
-            training_data=args.training_data,
-        )
+        record = own_models.describe_predictions(artefacts, files[0], args.model_name, args.arch, args.training_data)
         other = seen.setdefault(record.dir_id, files[0])
         if other != files[0]:
             raise InputError(f"{other} and {files[0]} are both of {record.model_id}: give --model_name to join them")

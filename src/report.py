@@ -46,14 +46,13 @@ def main() -> None:
 
 def import_files(artefacts: Artefacts, args: argparse.Namespace) -> str:
     """Import the files as one model; returns its name."""
-    from dataclasses import replace
-
     from imagenet_errors.dataset.dataset_table import DATASETS
     from imagenet_errors.importing.importer import Importer, Options
     from imagenet_errors.models import own_models
 
     record = own_models.from_predictions(args.predictions[0])
-    record = replace(record, model_id=args.model_name or record.model_id)
+    if args.model_name:
+        record = own_models.describe_predictions(artefacts, args.predictions[0], args.model_name)
     cli.log.info(Importer(artefacts, DATASETS[args.dataset], Options()).import_model(record, args.predictions))
     return record.model_id
 

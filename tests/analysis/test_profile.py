@@ -115,6 +115,7 @@ def test_model_is_reported_with_its_file_kept(call, small):
         ((), ["--model M or --predictions FILE"]),
         (("--model", "a", "--predictions", "b.csv"), ["--model M or --predictions FILE"]),
         (("--model", "me/mine", "--model_name", "b"), ["--model_name goes with --predictions"]),
+        (("--predictions", "a.csv", "--model_name", "timm/resnet50.a1_in1k"), ["another model's name"]),
         (("--model", "me/yours"), ["unknown model", "me--mine"]),
         (("--model", "me/mine", "--reference", "/nowhere"), ["/nowhere", "is missing"]),
     ],

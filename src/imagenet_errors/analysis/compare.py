@@ -13,10 +13,10 @@ from imagenet_errors.analysis.outcomes import (
     WRONG,
     Share,
     are_provisional,
-    compute_shares,
     find_common,
     find_outcomes,
     measure_shares,
+    share_outcomes,
 )
 from imagenet_errors.dataset.annotations import AnnotatedImages
 from imagenet_errors.dataset.classes import NUM_CLASSES
@@ -341,7 +341,7 @@ def bootstrap_differences(targets: np.ndarray, outcomes: np.ndarray, resamples: 
     by_pair = np.zeros((resamples, size**2), int)
     by_pair[:, pairs] = generator.multinomial(num_images, counts / num_images, resamples)
     by_outcome = by_pair.reshape(-1, size, size)
-    shares = compute_shares(by_outcome.sum(axis=1)) - compute_shares(by_outcome.sum(axis=2))
+    shares = share_outcomes(by_outcome.sum(axis=1)) - share_outcomes(by_outcome.sum(axis=2))
 
     right = ~WRONG["multi_label"][outcomes]
     gains = right[1].astype(int) - right[0]

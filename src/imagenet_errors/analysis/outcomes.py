@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imagenet_errors.analysis import shares
 from imagenet_errors.analysis.counting import CountedImages
+from imagenet_errors.analysis.shares import compute_shares
 from imagenet_errors.error_types import AFTER_OPEN_WORLD, CODES, ERROR_CODES, ERROR_TYPES, NO_ERROR_TYPE
 from imagenet_errors.errors import InputError
 from imagenet_errors.formats.error_analyses import ErrorAnalysis
@@ -55,23 +55,18 @@ SHARES = (
 """Source of the denominators: the figures of Peychev et al. 2023. A multi-label error is one that MLA counts."""
 
 
-def count_denominators(counts: np.ndarray) -> np.ndarray:
-    """What each outcome is a share of: correct of the images, an error type as SHARES has it.
+def share_outcomes(counts: np.ndarray) -> np.ndarray:
+    """The share of each outcome: of correct among the images, of an error type as SHARES has it.
 
     Args:
-        counts: [..., 8] int, images by outcome, in the order of OUTCOMES.
+        counts: [..., 8] int, images by outcome, in the order of OUTCOMES; at least one image.
 
     Returns:
-        [..., 8] int.
+        [..., 8] float, percent; not-a-number where a denominator is 0.
     """
-    of_types = shares.count_denominators(counts[..., 1:], counts[..., 1:].sum(axis=-1))
-    return np.concatenate([counts.sum(axis=-1, keepdims=True), of_types], axis=-1)
-
-
-def compute_shares(counts: np.ndarray) -> np.ndarray:
-    """`counts` in percent of `count_denominators`: [..., 8] float; not-a-number where there is none."""
-    with np.errstate(invalid="ignore"):
-        return 100 * counts / count_denominators(counts)
+    errors = counts[..., 1:]
+    correct = 100 * counts[..., :1] / counts.sum(axis=-1, keepdims=True)
+    return np.concatenate([correct, compute_shares(errors, errors.sum(axis=-1))], axis=-1)
 
 
 def find_common(counted: CountedImages, analyses: Sequence[ErrorAnalysis], group: str = "all") -> np.ndarray:
@@ -127,7 +122,7 @@ def measure_shares(counted: CountedImages, analysis: ErrorAnalysis, common: np.n
     Counts and multi-label accuracy are those that the model's row of the stats table would have.
     """
     counts = counted.count(np.where(common, analysis.error_types, np.int8(NO_ERROR_TYPE)))
-    shares = compute_shares(counts.by_group[group][list(OUTCOMES)])
+    shares = share_outcomes(counts.by_group[group][list(OUTCOMES)])
     accuracy = counts.accuracies[group][""]
     return np.insert(shares, 1, np.nan if accuracy is None else accuracy)
 

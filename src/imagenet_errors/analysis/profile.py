@@ -186,11 +186,10 @@ def _place_lines(
         why = no_place or line.no_place or (NOT_TESTED if line.is_bound else "")
         if not why and line.share is None:
             why = f"there are no {line.denominator}"
-        if not why and reference is not None:
-            why = reference.explain_absence(line.group, line.error_type, mla, model)
         place = None
         if not why and reference is not None and line.share is not None:
             place = reference.place(line.group, line.error_type, mla, line.share, model)
+            why = "" if place else reference.explain_absence(line.group, line.error_type, mla, model)
         placed.append(replace(line, place=place, no_place=why))
     return placed
 

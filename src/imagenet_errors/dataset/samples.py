@@ -31,10 +31,14 @@ class Samples:
     other_paths: np.ndarray | None = None
 
     @cached_property
+    def numbers(self) -> np.ndarray:
+        """[N] int64, validation file numbers; 0 for other images."""
+        return read_numbers(self.files.tolist())
+
+    @cached_property
     def ranks_by_number(self) -> np.ndarray | None:
         """[N] int, the position of each in order of validation file numbers; None where images have no numbers."""
-        numbers = read_numbers(self.files.tolist())
-        return np.argsort(np.argsort(numbers)) if numbers.all() else None
+        return np.argsort(np.argsort(self.numbers)) if self.numbers.all() else None
 
     def locate(self, files: np.ndarray) -> np.ndarray:
         """The `paths` of some of the files."""

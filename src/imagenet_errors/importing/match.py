@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imagenet_errors.dataset.image_names import canonical_names, name_validation_file
+from imagenet_errors.dataset.image_names import canonical_names
 from imagenet_errors.dataset.samples import Samples
 from imagenet_errors.errors import InputError
 
@@ -55,12 +55,11 @@ def find_numbered_rows(num_rows: int, samples: Samples, path: Path) -> np.ndarra
     Raises:
         InputError: where a sample has none.
     """
-    rows = {name_validation_file(row + 1): row for row in range(num_rows)}
-    names = [file.rpartition("/")[2] for file in samples.files.tolist()]
-    absent = next((name for name in names if name not in rows), None)
-    if absent:
-        raise InputError(f"{path} has {num_rows:,} rows, by number of the validation file, and none for {absent}")
-    return np.array([rows[name] for name in names])
+    absent = np.flatnonzero((samples.numbers == 0) | (samples.numbers > num_rows))
+    if len(absent):
+        name = samples.files[absent[0]].rpartition("/")[2]
+        raise InputError(f"{path} has {num_rows:,} rows, by number of the validation file, and none for {name}")
+    return samples.numbers - 1
 
 
 def check_num_rows(num_rows: int, samples: Samples, path: Path) -> None:

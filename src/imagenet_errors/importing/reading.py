@@ -85,8 +85,7 @@ def _check_reading(
 
 def check_accuracy(reading: Reading, targets: np.ndarray, dataset: str, path: Path) -> None:
     """Raises `InputError` where the accuracy on ImageNet is too low to be right."""
-    is_low = dataset == "imagenet" and reading.accuracy < plausibility.LOWEST_ON_IMAGENET
-    if is_low and plausibility.can_be_judged(targets):
+    if plausibility.is_too_low(reading.accuracy, dataset) and plausibility.can_be_judged(targets):
         raise InputError(
             f"the predictions of {path} have {Fault(reading.accuracy, None)}: check which images and classes they are"
             " of, or give --force to import them as they are"

@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from imagenet_errors.errors import InputError
-from imagenet_errors.models.architectures import Architecture
-from imagenet_errors.models.model_table import ModelRecord
+from imagenet_errors.models.architectures import Architecture, read_architectures
+from imagenet_errors.models.model_table import ModelRecord, load_records
+from imagenet_errors.paths import Artefacts
 
 MODULE = "own"
 FUNCTION = re.compile(r"(?P<file>.+\.py):(?P<name>\w+)")
@@ -31,6 +32,24 @@ def from_predictions(file: Path) -> ModelRecord:
     """A model of which only predictions are known, named for their file without `.csv`, `.json.gz` and the like."""
     name = re.sub(r"(\.[A-Za-z]\w*)(\.gz)?$", "", file.name) or file.name
     return ModelRecord(name, MODULE, "predictions", str(file))
+
+
+def describe_predictions(
+    artefacts: Artefacts,
+    file: Path,
+    model_name: str | None = None,
+    arch: str | None = None,
+    training_data: str | None = None,
+) -> ModelRecord:
+    """The record of a model of which only predictions are known, with what flags say of it.
+
+    Raises:
+        InputError: as `describe`, also where the name of the file is that of a model in our tables.
+    """
+    record = from_predictions(file)
+    used_names = {known.dir_id for known in load_records(artefacts)}
+    archs, name = read_architectures(artefacts), model_name or record.model_id
+    return describe([record], archs, used_names, model_name=name, arch=arch, training_data=training_data)[0]
 
 
 def with_checkpoint(record: ModelRecord, checkpoint: Path) -> ModelRecord:
