@@ -354,8 +354,15 @@ def test_what_rests_on_a_skipped_open_world_test_is_provisional(context, tested,
     after = {"out_of_vocabulary", "spurious_correlation", "non_prototypical", "model_failure"}
     expected = after if any(skipped) else set()
     assert {ERROR_TYPES[OUTCOMES[i]].name for i in np.flatnonzero(NEED_OPEN_WORLD)} == after
-    assert {one.share.name for one in compared.differences if one.is_provisional} == expected
-    assert {ERROR_TYPES[one.error_type].name for one in compared.types if one.is_provisional} == expected
+    bounds, unknown = expected - {"out_of_vocabulary"}, expected & {"out_of_vocabulary"}
+    assert {one.share.name for one in compared.differences if one.is_bound} == bounds
+    assert {one.share.name for one in compared.differences if one.difference is None} == expected
+    assert {one.share.name for one in compared.differences if one.first is None} == unknown
+    assert {ERROR_TYPES[one.error_type].name for one in compared.types if one.is_bound} == bounds
+    assert {ERROR_TYPES[one.error_type].name for one in compared.types if one.kappa is None} == expected
+    assert {ERROR_TYPES[one.error_type].name for one in compared.types if one.both is None} == unknown
+    assert (compared.changed_in_type is None) == any(skipped)
+    assert sum(row.count(None) for row in compared.known_transitions) == (2 * len(OUTCOMES) - 1) * any(skipped)
     assert compared.is_provisional == summarise_runs(context.counted_images, models).is_provisional == any(skipped)
     changes = compared.list_images(20_000)
     assert {one.is_provisional for one in changes} == {True, False} if any(skipped) else {False}

@@ -7,6 +7,8 @@ import numpy as np
 from imagenet_errors.analysis.counting import CountedImages
 from imagenet_errors.analysis.experts import agreement, kappa
 from imagenet_errors.analysis.outcomes import (
+    IS_BOUND,
+    IS_UNKNOWN,
     NEED_OPEN_WORLD,
     OUTCOMES,
     SHARES,
@@ -58,17 +60,19 @@ class TypeAgreement:
 
     Attributes:
         error_type: Its position in ERROR_TYPES.
-        first, second, both: How many images have it by the first model, by the second, and by both.
-        kappa: Cohen's kappa of having it; None where undefined, because no image, or each, has it by both models.
-        is_provisional: Whether the open-world test was skipped for one of the models and could change it.
+        first, second, both: How many images have it by the first model, by the second, and by both; None where the
+            open-world test, which was skipped for one of them, would find it.
+        kappa: Cohen's kappa of having it; None where that test could change it, or where it is undefined, because no
+            image, or each, has it by both models.
+        is_bound: Whether the counts are upper bounds, because that test could take some of the errors.
     """
 
     error_type: int
-    first: int
-    second: int
-    both: int
+    first: int | None
+    second: int | None
+    both: int | None
     kappa: float | None
-    is_provisional: bool
+    is_bound: bool
 
 
 @dataclass(frozen=True)
@@ -77,11 +81,12 @@ class ShareDifference:
 
     Attributes:
         share: Which.
-        first, second: In percent; None where the model has no error of the denominator.
-        difference: Second less first, in percentage points; None where one of them is.
+        first, second: In percent; None where the model has no error of the denominator, or where the open-world test,
+            which was skipped for one of the models, would find them.
+        difference: Second less first, in percentage points; None where one of them is None or a bound.
         low, high: Its bootstrap interval of CONFIDENCE percent, in percentage points; None where it is. Resamples in
             which a model has no error of the denominator are left out.
-        is_provisional: Whether the open-world test was skipped for one of the models and could change it.
+        is_bound: Whether `first` and `second` are upper bounds, because that test could take some of the errors.
     """
 
     share: Share
@@ -90,7 +95,7 @@ class ShareDifference:
     difference: float | None
     low: float | None
     high: float | None
-    is_provisional: bool
+    is_bound: bool
 
 
 @dataclass(frozen=True)
@@ -144,8 +149,8 @@ class Comparison:
         predictions: [2, c] int16 class ids.
         outcomes: [2, c] int8, positions in OUTCOMES.
         transitions: [8, 8] int, images by outcome of the first and of the second model, in the order of OUTCOMES.
-        is_provisional: Whether the open-world test was skipped for one of the models: then `changed_in_type`, and the
-            rows and columns of `transitions` that NEED_OPEN_WORLD, are provisional.
+        is_provisional: Whether the open-world test was skipped for one of the models: then the rows and columns of
+            `transitions` that NEED_OPEN_WORLD are provisional.
         consistency: {key of WRONG: how far both are wrong on the same images}.
         types: One for each error type, in the order of OUTCOMES.
         differences: One for each of SHARES.
@@ -179,10 +184,19 @@ class Comparison:
         return self.consistency["top1"].only_second_wrong
 
     @property
-    def changed_in_type(self) -> int:
-        """On how many images both are wrong by top-1, with different error types."""
+    def changed_in_type(self) -> int | None:
+        """On how many images both are wrong by top-1, with different error types; None where `is_provisional`."""
+        if self.is_provisional:
+            return None
         errors = self.transitions[1:, 1:]
         return int(errors.sum() - np.trace(errors))
+
+    @property
+    def known_transitions(self) -> list[list[int | None]]:
+        """`transitions`; where `is_provisional`, None for what the open-world test would find; the rest are bounds."""
+        known = self.transitions.astype(object)
+        known[self.is_provisional & (IS_UNKNOWN[:, None] | IS_UNKNOWN)] = None
+        return known.tolist()
 
     def list_classes(self, most: int = NUM_LISTED) -> list[ClassChange]:
         """The classes that differ most: by fixed less broken, in absolute value; then by both; then by class id."""
@@ -305,17 +319,15 @@ def _measure_consistency(transitions: np.ndarray, wrong_by: str) -> ErrorConsist
 def _measure_types(transitions: np.ndarray, is_provisional: bool) -> tuple[TypeAgreement, ...]:
     tables = np.array([_fold(transitions, np.array(OUTCOMES) == code) for code in ERROR_CODES])
     kappas = kappa(tables)
-    return tuple(
-        TypeAgreement(
-            code,
-            int(table[1].sum()),
-            int(table[:, 1].sum()),
-            int(table[1, 1]),
-            _or_none(of_type),
-            bool(is_provisional and needed),
+    types = []
+    for outcome, (code, table, of_type) in enumerate(zip(ERROR_CODES, tables, kappas, strict=True), 1):
+        is_bound, is_unknown = (bool(is_provisional and which[outcome]) for which in (IS_BOUND, IS_UNKNOWN))
+        first, second, both = (
+            None if is_unknown else int(count) for count in (table[1].sum(), table[:, 1].sum(), table[1, 1])
         )
-        for code, table, of_type, needed in zip(ERROR_CODES, tables, kappas, NEED_OPEN_WORLD[1:], strict=True)
-    )
+        known = None if is_bound or is_unknown else _or_none(of_type)
+        types.append(TypeAgreement(code, first, second, both, known, is_bound))
+    return tuple(types)
 
 
 def bootstrap_differences(targets: np.ndarray, outcomes: np.ndarray, resamples: int, seed: int) -> np.ndarray:
@@ -361,20 +373,16 @@ def _describe_differences(
     """From SHARES of both models ([2, 9]) and the differences in resamples ([resamples, 9])."""
     tail = (100 - CONFIDENCE) / 2
     described = []
-    for share, (first, second), differences in zip(SHARES, measured.T, resampled.T, strict=True):
+    for share, measured_shares, differences in zip(SHARES, measured.T, resampled.T, strict=True):
+        first, second = (None if is_provisional and share.is_unknown else _or_none(value) for value in measured_shares)
+        difference, low, high = None, None, None
         known = differences[np.isfinite(differences)]
-        is_known = bool(np.isfinite(first) and np.isfinite(second) and len(known))
-        low, high = np.percentile(known, [tail, 100 - tail]).tolist() if is_known else (None, None)
+        is_exact = not (is_provisional and share.needs_open_world)
+        if first is not None and second is not None and len(known) and is_exact:
+            difference = second - first
+            low, high = np.percentile(known, [tail, 100 - tail]).tolist()
         described.append(
-            ShareDifference(
-                share,
-                _or_none(first),
-                _or_none(second),
-                _or_none(second - first),
-                low,
-                high,
-                is_provisional and share.needs_open_world,
-            )
+            ShareDifference(share, first, second, difference, low, high, is_provisional and share.is_bound)
         )
     return tuple(described)
 

@@ -152,6 +152,7 @@ def load_context(
     open_world: str = "auto",
     with_proposals: bool = False,
     accept_low_accuracy: bool = False,
+    samples: Samples | None = None,
 ) -> DatasetContext:
     """Read everything but the predictions.
 
@@ -162,10 +163,11 @@ def load_context(
         open_world: `clip` for the test, `skip` for none, `auto` for the test where its files are there.
         with_proposals: Whether lists will need the proposals of stored analyses.
         accept_low_accuracy: Whether predictions hardly better than chance are analysed.
+        samples: The images predicted; by default those that the folder lists.
     """
     analyses = AnalysisCache(artefacts, dataset, with_proposals)
     classes = load_classes(artefacts)
-    samples, images, notes = _load_images(artefacts, dataset, label_source, classes, analyses)
+    samples, images, notes = _load_images(artefacts, dataset, label_source, classes, analyses, samples)
     wordnet = load_wordnet(artefacts, classes)
     superclasses = load_superclasses(artefacts, classes, wordnet)
     missing = open_world_test.find_missing(artefacts, dataset)
@@ -190,17 +192,23 @@ def load_context(
 
 
 def _load_images(
-    artefacts: Artefacts, dataset: str, label_source: str, classes: Classes, analyses: AnalysisCache
+    artefacts: Artefacts,
+    dataset: str,
+    label_source: str,
+    classes: Classes,
+    analyses: AnalysisCache,
+    samples: Samples | None,
 ) -> tuple[Samples, AnnotatedImages, list[str]]:
     """The images predicted, the annotated ones, and a line for each file that others had to stand in for."""
     path, notes = artefacts.samples(dataset), []
     lacks_labels = dataset == "imagenet" and label_source == "json" and not artefacts.has(ANNOTATIONS)
-    archived = _images_of_archive(artefacts, dataset, analyses) if lacks_labels or not path.exists() else None
-    if archived is None or path.exists():
-        samples = _read_samples(artefacts, dataset, classes)
-    else:
+    lacks_samples = samples is None and not path.exists()
+    archived = _images_of_archive(artefacts, dataset, analyses) if lacks_labels or lacks_samples else None
+    if lacks_samples and archived is not None:
         samples = Samples(archived.files, archived.targets)
         notes.append(f"{path} is missing: the images are those of an archive's analysis")
+    if samples is None:
+        samples = _read_samples(artefacts, dataset, classes)
     if lacks_labels:
         labels = "of an archive's analysis" if archived is not None else f"in {artefacts.find(MULTI_LABELS)}"
         notes.append(

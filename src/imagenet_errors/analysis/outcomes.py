@@ -18,7 +18,19 @@ WRONG = {
     "multi_label": np.array([code not in COUNTS_AS_CORRECT for code in OUTCOMES]),
 }
 """{what a prediction is measured by: [8] bool, which outcomes are wrong}"""
-NEED_OPEN_WORLD = np.isin(OUTCOMES, (CODES["out_of_vocabulary"], *AFTER_OPEN_WORLD))  # [8] bool
+SHORT_TITLES = (
+    "correct",
+    "overlap",
+    "multi-label",
+    "fine-gr.",
+    "OOV",
+    "spurious",
+    "non-proto",
+    "failure",
+)  # of OUTCOMES
+IS_BOUND = np.isin(OUTCOMES, AFTER_OPEN_WORLD)  # [8] bool: where the test was skipped, counts are upper bounds ...
+IS_UNKNOWN = np.isin(OUTCOMES, CODES["out_of_vocabulary"])  # [8] bool: ... or unknown
+NEED_OPEN_WORLD = IS_BOUND | IS_UNKNOWN
 ADVICE = "run --perform_error_analysis again"
 
 
@@ -30,13 +42,19 @@ class Share:
         name: `top1_accuracy`, `multi_label_accuracy`, or the name of an error type.
         title: Its name for people.
         denominator: What it is a percentage of.
-        needs_open_world: Whether it is provisional where the open-world test was skipped.
+        is_bound: Whether it is an upper bound where the open-world test was skipped ...
+        is_unknown: ... or unknown.
     """
 
     name: str
     title: str
     denominator: str
-    needs_open_world: bool = False
+    is_bound: bool = False
+    is_unknown: bool = False
+
+    @property
+    def needs_open_world(self) -> bool:
+        return self.is_bound or self.is_unknown
 
 
 SHARES = (
@@ -47,9 +65,10 @@ SHARES = (
             ERROR_TYPES[code].name,
             ERROR_TYPES[code].title,
             "top-1 errors" if code in COUNTS_AS_CORRECT else "multi-label errors",
-            bool(needed),
+            bool(bound),
+            bool(unknown),
         )
-        for code, needed in zip(ERROR_CODES, NEED_OPEN_WORLD[1:], strict=True)
+        for code, bound, unknown in zip(ERROR_CODES, IS_BOUND[1:], IS_UNKNOWN[1:], strict=True)
     ),
 )
 """Source of the denominators: the figures of Peychev et al. 2023. A multi-label error is one that MLA counts."""

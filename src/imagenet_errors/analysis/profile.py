@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from imagenet_errors.analysis.analysed_models import AnalysedModel
+from imagenet_errors.analysis.context import DatasetContext
 from imagenet_errors.analysis.counting import ErrorCounts
-from imagenet_errors.analysis.model_files import ModelFiles
 from imagenet_errors.analysis.reference import Place, Reference
 from imagenet_errors.analysis.shares import (
     CONFIDENCE,
@@ -19,7 +20,6 @@ from imagenet_errors.analysis.shares import (
 )
 from imagenet_errors.dataset.classes import GROUPS
 from imagenet_errors.error_types import AFTER_OPEN_WORLD, CODES, ERROR_CODES, ERROR_TYPES
-from imagenet_errors.formats.error_analyses import ErrorAnalysis
 
 TITLES = tuple(ERROR_TYPES[code].title for code in ERROR_CODES)
 NOT_TESTED = "the open-world test was skipped"
@@ -107,37 +107,36 @@ class Profile:
         return [line.describe() for line in sorted(standing_out, key=lambda line: line.p_value or 0.0)]
 
 
-def make_profile(files: ModelFiles, analysis: ErrorAnalysis, reference: Reference | None) -> Profile:
+def make_profile(context: DatasetContext, model: AnalysedModel, reference: Reference | None) -> Profile:
     """The profile of one model.
 
     Args:
-        files: The model.
-        analysis: Its current error analysis.
+        context: Of the dataset.
+        model: With its errors on the images of the context.
         reference: What it is compared with; None for none.
     """
-    context = files.context
-    counts = context.counted_images.count(analysis.error_types)
+    counts = context.counted_images.count(model.analysis.error_types)
     mla = counts.accuracies["all"][""]
     num_counted = int(counts.by_group["all"].sum())
-    no_place = _why_no_place(files, num_counted, reference)
-    lines = _place_lines(_count_lines(counts, analysis.open_world_skipped), mla, files.model, reference, no_place)
+    no_place = _explain_no_place(model, num_counted, reference)
+    lines = _place_lines(_count_lines(counts, model.analysis.open_world_skipped), mla, model.name, reference, no_place)
     return Profile(
-        files.model,
+        model.name,
         context.dataset,
-        files.extent if files.has_predictions else context.extent,
+        model.extent,
         num_counted,
-        files.metadata["top1_val_acc"],
+        model.top1_accuracy,
         mla,
         None if reference is None else (str(reference.folder), len(reference.models)),
         tuple(_correct(lines)),
     )
 
 
-def _why_no_place(files: ModelFiles, num_counted: int, reference: Reference | None) -> str:
+def _explain_no_place(model: AnalysedModel, num_counted: int, reference: Reference | None) -> str:
     """Why no share of the model can have a place; empty where they can."""
     if reference is None:
         return "there is no reference"
-    if files.has_predictions and files.is_partial:
+    if model.is_partial:
         return "only complete predictions are placed"
     if num_counted != reference.num_images:
         return f"{num_counted:,} images are counted, and {reference.num_images:,} in the reference"

@@ -64,6 +64,19 @@ def measure_kappas(
         return KappaMatrix(tuple(analysis.model for analysis in analyses), wrong_by, total, kappa(tables))
 
 
+def cluster_models(matrix: KappaMatrix) -> list[int]:
+    """[m] rows of the matrix, models that are wrong on the same images next to each other.
+
+    Average linkage of 1 - kappa, its leaves in the optimal order; an undefined kappa counts as 0.
+    """
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
+    distances = 1 - np.nan_to_num(matrix.kappas)
+    np.fill_diagonal(distances, 0)
+    return leaves_list(linkage(squareform(distances), "average", optimal_ordering=True)).tolist()
+
+
 @dataclass(frozen=True)
 class Runs:
     """Every share of r models, e.g. of runs of one model with different seeds, on the images common to all.
@@ -72,9 +85,9 @@ class Runs:
         models: [r] names.
         group: Of images.
         num_images: How many are common to all.
-        values: [r, 9] float, percent, in the order of SHARES; not-a-number where a model has no error.
-        is_provisional: Whether the open-world test was skipped for one of the models: then the shares that need it are
-            provisional.
+        values: [r, 9] float, percent, in the order of SHARES; not-a-number where a model has no error, and where the
+            open-world test, which was skipped for one of the models, would find them.
+        is_provisional: Whether that test was skipped for one of the models: then shares that are a bound are bounds.
     """
 
     models: tuple[str, ...]
@@ -90,10 +103,11 @@ class Runs:
 
     @property
     def spread(self) -> np.ndarray:
-        """[9] float, sample standard deviation (r - 1) in percentage points; not-a-number of one model alone."""
+        """[9] float, sample standard deviation (r - 1) in points; not-a-number of one model, and of bounds."""
         if len(self.values) < 2:
             return np.full(len(SHARES), np.nan)
-        return self.values.std(axis=0, ddof=1)
+        are_bounds = self.is_provisional & np.array([share.is_bound for share in SHARES])
+        return np.where(are_bounds, np.nan, self.values.std(axis=0, ddof=1))
 
 
 def summarise_runs(counted: CountedImages, analyses: Sequence[ErrorAnalysis], group: str = "all") -> Runs:
@@ -108,10 +122,13 @@ def summarise_runs(counted: CountedImages, analyses: Sequence[ErrorAnalysis], gr
         InputError: as `find_common` does.
     """
     common = find_common(counted, analyses, group)
+    values = np.array([measure_shares(counted, analysis, common, group) for analysis in analyses])
+    is_provisional = are_provisional(analyses)
+    values[:, is_provisional & np.array([share.is_unknown for share in SHARES])] = np.nan
     return Runs(
         tuple(analysis.model for analysis in analyses),
         group,
         int(common.sum()),
-        np.array([measure_shares(counted, analysis, common, group) for analysis in analyses]),
-        are_provisional(analyses),
+        values,
+        is_provisional,
     )

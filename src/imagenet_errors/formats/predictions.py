@@ -48,6 +48,14 @@ class Predictions:
         """What metadata say which predictions they belong to."""
         return fingerprint(*self.arrays(FINGERPRINTED).values())
 
+    def spread_top1(self, num_images: int) -> np.ndarray:
+        """[N] int16 top-1, with NO_PREDICTION for images beside `rows`."""
+        if self.rows is None:
+            return self.top1
+        of_all = np.full(num_images, NO_PREDICTION, np.int16)
+        of_all[self.rows] = self.top1
+        return of_all
+
     def arrays(self, names: tuple[str, ...]) -> dict[str, Any]:
         """Those of the named arrays that there are."""
         found = {name: getattr(self, name) for name in names}
@@ -86,12 +94,7 @@ def read_top1(path: Path, samples: Samples) -> np.ndarray:
             f"{path} has {top1.shape} predictions for {num_images:,} images:"
             " they are of other images than samples_info.npz lists, predict again"
         )
-    top1 = check_class_ids(top1, str(path))
-    if rows is None:
-        return top1
-    of_all = np.full(num_samples, NO_PREDICTION, np.int16)
-    of_all[rows] = top1
-    return of_all
+    return Predictions(check_class_ids(top1, str(path)), rows=rows).spread_top1(num_samples)
 
 
 def _check_rows(path: Path, rows: np.ndarray, num_samples: int) -> np.ndarray:
@@ -115,6 +118,19 @@ def check_predictions(path: Path, samples: Samples, probs: bool) -> np.ndarray:
         if not (np.issubdtype(array.dtype, np.number) and np.isfinite(array).all()):
             raise InputError(f"{path}: {name} has values that are not finite numbers: predict again")
     return top1
+
+
+def read(path: Path, samples: Samples) -> Predictions:
+    """The predictions of a file, without the probabilities of all classes. Raises `InputError` as `read_top1`."""
+    of_all = check_predictions(path, samples, probs=False)
+    arrays = read_npz(path, optional=("top5", "top5_probs"))
+    rows = np.flatnonzero(of_all != NO_PREDICTION).astype(np.int32)
+    return Predictions(
+        top1=of_all[rows],
+        top5=check_class_ids(arrays["top5"], str(path)) if "top5" in arrays else None,
+        top5_probs=arrays.get("top5_probs"),
+        rows=None if len(rows) == len(of_all) else rows,
+    )
 
 
 def check(path: Path, samples: Samples | None) -> None:

@@ -60,6 +60,21 @@ class Options:
 
 
 @dataclass(frozen=True)
+class Imported:
+    """What was read from the files of one model.
+
+    Attributes:
+        predictions: For the images of `Importer.samples`.
+        accuracy: Top-1, percent.
+        source: The files, and the column or array that was read.
+    """
+
+    predictions: Predictions
+    accuracy: float
+    source: str
+
+
+@dataclass(frozen=True)
 class Importer:
     """Imports models into a dataset's folder.
 
@@ -104,6 +119,24 @@ class Importer:
         """Store the predictions of some files as those of one model; returns a line about them.
 
         Raises:
+            InputError: as `read` and `store` do.
+        """
+        imported = self.read(paths)
+        done = store(
+            *(self.artefacts, self.dataset.name, record, self.samples, imported.predictions, num_params),
+            overwrite=self.options.overwrite,
+        )
+        return f"{record.model_id}: {done}{self.describe(imported)}"
+
+    def describe(self, imported: Imported) -> str:
+        """A line about what was read."""
+        extent = self.dataset.extent(len(imported.predictions.top1))
+        return f"top-1 {imported.accuracy:.2f} % on {extent}, from {imported.source}"
+
+    def read(self, paths: Sequence[Path]) -> Imported:
+        """Read the predictions of one model; nothing is written.
+
+        Raises:
             InputError: for files that cannot be read, or whose predictions cannot be of these images and classes.
         """
         parts = [self._read(path) for path in paths]
@@ -120,12 +153,7 @@ class Importer:
                 f"{source} equals the original labels of {accuracy:.2f} % of the images, so these are the labels: name"
                 " the predictions with --class_column"
             )
-        done = store(
-            *(self.artefacts, self.dataset.name, record, self.samples, predictions, num_params),
-            overwrite=self.options.overwrite,
-        )
-        extent = self.dataset.extent(len(targets))
-        return f"{record.model_id}: {done}top-1 {accuracy:.2f} % on {extent}, from {source}"
+        return Imported(predictions, accuracy, source)
 
     def _read(self, path: Path) -> Part:
         options = self.options

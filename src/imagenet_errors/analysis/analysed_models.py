@@ -1,0 +1,92 @@
+"""Models with their errors, from the files of an artefacts folder or from predictions in memory."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from imagenet_errors.analysis import study
+from imagenet_errors.analysis.context import DatasetContext
+from imagenet_errors.analysis.model_files import ModelFiles
+from imagenet_errors.analysis.pairs import decide_pairs, find_distinct
+from imagenet_errors.dataset.dataset_table import DATASETS
+from imagenet_errors.errors import InputError
+from imagenet_errors.formats.error_analyses import SKIPPED, ErrorAnalysis
+from imagenet_errors.formats.predictions import NO_PREDICTION, Predictions, compute_accuracy, read
+
+
+@dataclass(frozen=True)
+class AnalysedModel:
+    """A model whose errors have types.
+
+    Attributes:
+        analysis: Its errors on the n annotated images.
+        extent: How much of the dataset it has predictions for, e.g. `383 of 50,000 images`.
+        is_partial: Whether some of the N images have no prediction.
+        top1_accuracy: Percent, of all images with a prediction; None where unknown.
+        predictions: For the N images; None where only an archive's analysis is known.
+    """
+
+    analysis: ErrorAnalysis
+    extent: str
+    is_partial: bool
+    top1_accuracy: float | None
+    predictions: Predictions | None
+
+    @property
+    def name(self) -> str:
+        return self.analysis.model
+
+
+def analyse_files(models: list[ModelFiles]) -> list[AnalysedModel]:
+    """Models of a folder; their errors are analysed and stored where that is not done.
+
+    Raises:
+        InputError: where one of them cannot be analysed.
+    """
+    study.perform_error_analysis(models, with_neighbours=True)
+    return [_read_analysed(files) for files in models]
+
+
+def _read_analysed(files: ModelFiles) -> AnalysedModel:
+    analyses, faults = study.select_finished([files], with_reference=True)
+    if faults:
+        raise InputError(faults[0])
+    context = files.context
+    path = context.artefacts.predictions(context.dataset, files.model)
+    return AnalysedModel(
+        analyses[0],
+        files.extent if files.has_predictions else context.extent,
+        files.is_partial,
+        files.metadata["top1_val_acc"],
+        read(path, context.samples) if files.has_predictions else None,
+    )
+
+
+def analyse_predictions(context: DatasetContext, name: str, predictions: Predictions) -> AnalysedModel:
+    """A model that no folder holds; nothing is written.
+
+    Args:
+        context: Of the dataset.
+        name: Of the model.
+        predictions: For the N images of `context.samples`, or some of them.
+
+    Raises:
+        InputError: where none of the images with a prediction is annotated and unproblematic.
+    """
+    samples, images = context.samples, context.images
+    of_all = predictions.spread_top1(len(samples.files))
+    top1 = of_all[images.rows]
+    num_images = int(np.count_nonzero(of_all != NO_PREDICTION))
+    if (top1[~images.problematic] == NO_PREDICTION).all():
+        raise InputError(f"{name}: none of its {num_images:,} images is annotated and unproblematic: predict others")
+    pairs = decide_pairs(context, find_distinct([top1], len(images)))
+    fingerprints = context.inputs.with_predictions(top1)
+    if context.open_world is None:
+        fingerprints |= {"open_world": SKIPPED}
+    return AnalysedModel(
+        ErrorAnalysis(name, top1, pairs.error_types_at(pairs.find(top1)), fingerprints),
+        DATASETS[context.dataset].extent(num_images),
+        num_images < len(samples.files),
+        compute_accuracy(of_all, samples.targets),
+        predictions,
+    )

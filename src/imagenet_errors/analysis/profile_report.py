@@ -1,0 +1,84 @@
+"""A profile as a report."""
+
+from imagenet_errors.analysis.profile import Profile, ShareLine, to_rows
+from imagenet_errors.analysis.reports import (
+    BOUND_NOTE,
+    UNKNOWN,
+    Report,
+    Table,
+    format_bound,
+    format_count,
+    format_interval,
+    format_number,
+)
+
+HEADINGS = ("error type", "count", "share", "95 %", "expected", "95 %", "percentile")
+
+
+def report_profile(profile: Profile) -> Report:
+    """What is printed of a profile."""
+    reference = profile.reference and dict(zip(("folder", "num_models"), profile.reference, strict=True))
+    rows = to_rows(profile)
+    return Report(
+        heading=(f"{profile.model}: {profile.dataset}, {profile.extent}", _describe_accuracies(profile)),
+        tables=(Table(HEADINGS, _parts(profile)),),
+        notes=(*profile.sentences, *_notes(profile)),
+        rows=[{"model": profile.model} | row for row in rows],
+        content={
+            "model": profile.model,
+            "dataset": profile.dataset,
+            "images": profile.extent,
+            "num_counted": profile.num_counted,
+            "top1_accuracy": profile.top1_accuracy,
+            "multi_label_accuracy": profile.multi_label_accuracy,
+            "reference": reference,
+            "error_types": rows,
+            "sentences": profile.sentences,
+        },
+    )
+
+
+def _describe_accuracies(profile: Profile) -> str:
+    top1, mla = (
+        UNKNOWN if value is None else f"{value:.2f} %"
+        for value in (profile.top1_accuracy, profile.multi_label_accuracy)
+    )
+    return f"top-1 {top1}, MLA {mla}; {profile.num_counted:,} images are annotated and unproblematic"
+
+
+def _parts(profile: Profile) -> dict[str, list[list[str]]]:
+    """The rows of each group and denominator."""
+    parts: dict[str, list[list[str]]] = {}
+    for line in profile.lines:
+        images = "all images" if line.group == "all" else f"images of the group {line.group}"
+        parts.setdefault(f"{images}: shares of {line.total:,} {line.denominator}", []).append(_cells(line))
+    return parts
+
+
+def _cells(line: ShareLine) -> list[str]:
+    """What is printed of a line, in the order of HEADINGS."""
+    place = line.place
+    return [
+        line.title.replace("fine-grained out", "out"),
+        format_bound(format_count(line.count), line.is_bound),
+        format_bound(format_number(line.share), line.is_bound),
+        UNKNOWN if line.is_bound else format_interval(line.low, line.high),
+        UNKNOWN if place is None else format_number(place.expected),
+        UNKNOWN if place is None else format_interval(place.low, place.high),
+        UNKNOWN if place is None else f"{place.percentile:.0f}{'*' if line.stands_out else ''}",
+    ]
+
+
+def _notes(profile: Profile) -> list[str]:
+    """What to know of the numbers."""
+    reasons = {line.no_place for line in profile.lines if line.no_place}
+    notes = [f"No place ({UNKNOWN}): {reason}." for reason in sorted(reasons)]
+    if profile.reference is not None and any(line.place for line in profile.lines):
+        folder, number = profile.reference
+        notes.append(
+            f"Expected: what models of this MLA have, after the {number} models in {folder}. Percentile: among the"
+            " models nearest in MLA; * stands out (p <= 0.05 after Holm's correction)."
+        )
+    if any(line.is_bound for line in profile.lines):
+        notes.append(BOUND_NOTE)
+    return notes

@@ -1,0 +1,150 @@
+"""Reports in every format: text, Markdown and LaTeX with rounded numbers, CSV and JSON with all digits."""
+
+import csv
+import io
+import json
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from imagenet_errors.latex import escape
+
+SCHEMA_VERSION = 1  # of the JSON
+WIDTH = 80  # columns of a terminal
+UNKNOWN = "–"
+BOUND_NOTE = f"≤: an upper bound, and {UNKNOWN} unknown, as the open-world test was skipped."
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of texts.
+
+    Attributes:
+        headings: [c] of the columns; the first column is aligned left, the others right.
+        parts: {title of a part, or nothing: its rows, [c] each}.
+    """
+
+    headings: tuple[str, ...]
+    parts: dict[str, list[list[str]]]
+
+    @property
+    def lines(self) -> list[str | list[str]]:
+        """Titles of parts, where they have one, and rows."""
+        return [line for title, rows in self.parts.items() for line in ([title] if title else []) + rows]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What report.py says.
+
+    Attributes:
+        heading: Lines that stand above the tables.
+        tables: Of rounded numbers.
+        notes: Paragraphs that stand below.
+        rows: What a CSV file has: a number with its names a row, None where unknown; at least one.
+        content: What JSON has.
+    """
+
+    heading: tuple[str, ...]
+    tables: tuple[Table, ...]
+    notes: tuple[str, ...]
+    rows: list[dict[str, Any]]
+    content: dict[str, Any]
+
+
+def format_number(value: float | None, digits: int = 1, sign: bool = False) -> str:
+    """A rounded number; UNKNOWN for None."""
+    return UNKNOWN if value is None else f"{value:{'+' if sign else ''}.{digits}f}"
+
+
+def format_count(value: int | None) -> str:
+    return UNKNOWN if value is None else f"{value:,}"
+
+
+def format_bound(text: str, is_bound: bool) -> str:
+    """A formatted number, marked where it is an upper bound."""
+    return f"≤{text}" if is_bound and text != UNKNOWN else text
+
+
+def format_interval(low: float | None, high: float | None, digits: int = 1, sign: bool = False) -> str:
+    if low is None or high is None:
+        return UNKNOWN
+    return f"{format_number(low, digits, sign)} to {format_number(high, digits, sign)}"
+
+
+def to_text(report: Report, width: int = WIDTH) -> str:
+    """For a terminal; only tables can be wider than `width` columns."""
+    blocks = ["\n".join(textwrap.fill(line, width) for line in report.heading)]
+    blocks += [_align(table) for table in report.tables]
+    blocks += [textwrap.fill(note, width) for note in report.notes]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _align(table: Table) -> str:
+    lines = [list(table.headings), *table.lines]
+    rows = [line for line in lines if not isinstance(line, str)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+    def align(row: list[str]) -> str:
+        return " ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
+
+    return "\n".join(line if isinstance(line, str) else align(line) for line in lines)
+
+
+def to_markdown(report: Report) -> str:
+    blocks = ["  \n".join([f"**{report.heading[0]}**", *report.heading[1:]])]
+    for table in report.tables:
+        empty = [""] * (len(table.headings) - 1)
+        rows = [[f"*{line}*", *empty] if isinstance(line, str) else line for line in table.lines]
+        head = [f"| {' | '.join(table.headings)} |", f"| --- |{' ---: |' * len(empty)}"]
+        blocks.append("\n".join([*head, *(f"| {' | '.join(_escape_markdown(row))} |" for row in rows)]))
+    return "\n\n".join([*blocks, *report.notes]) + "\n"
+
+
+def _escape_markdown(row: list[str]) -> list[str]:
+    return [cell.replace("|", "\\|") for cell in row]
+
+
+def to_latex(report: Report) -> str:
+    """The tables, each a `tabular`."""
+    return "\n".join(map(_tabular, report.tables))
+
+
+def _tabular(table: Table) -> str:
+    num_columns = len(table.headings)
+    lines = [f"\\begin{{tabular}}{{l{'r' * (num_columns - 1)}}}", _latex_row(table.headings) + r" \hline"]
+    for line in table.lines:
+        if isinstance(line, str):
+            lines.append(f"\\multicolumn{{{num_columns}}}{{l}}{{{escape(line)}}} \\\\")
+        else:
+            lines.append(_latex_row(line))
+    return "\n".join([*lines, r"\end{tabular}", ""])
+
+
+def _latex_row(cells: tuple[str, ...] | list[str]) -> str:
+    return " & ".join(escape(cell).replace("≤", r"$\le$") for cell in cells) + r" \\"
+
+
+def to_csv(report: Report) -> str:
+    """Empty cells are unknown."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, report.rows[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(report.rows)
+    return text.getvalue()
+
+
+def to_json(report: Report) -> str:
+    """Null is unknown. The schema is in docs/file_formats.md."""
+    content = {"schema_version": SCHEMA_VERSION, **report.content}
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+FORMATS: dict[str, Callable[[Report], str]] = {
+    "text": to_text,
+    "json": to_json,
+    "csv": to_csv,
+    "markdown": to_markdown,
+    "latex": to_latex,
+}
