@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from imagenet_errors import cli
 from imagenet_errors.analysis.reports import FORMATS
 from imagenet_errors.dataset.dataset_table import DATASETS
-from imagenet_errors.errors import InputError, describe_unknown
 from imagenet_errors.files import write_text
 from imagenet_errors.models import own_models
 from imagenet_errors.paths import PUBLISHED_TABLES, Artefacts
@@ -44,6 +43,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--open_world", choices=["auto", "clip", "skip"], default="auto", help="as for evaluation.py")
     parser.add_argument("--format", choices=FORMATS, default="text", help="of what is printed")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write it there instead of printing it")
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE",
+        help="draw one or two models among the reference's, or the error consistency of more: png, pdf or svg",
+    )
     args = parser.parse_args()
     if args.model_name and not args.predictions:
         parser.error("--model_name goes with --predictions")
@@ -56,9 +61,14 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    context, models = load_models(Artefacts(args.artefacts_dir), args)
-    context.report()
+    from imagenet_errors.importing.importer import Importer, Options
+    from imagenet_errors.reporting.load import load_models
+
+    importer = Importer(Artefacts(args.artefacts_dir), DATASETS[args.dataset], Options(read_tensors=read_tensors))
+    context, models = load_models(importer, list_models(importer, args), args.open_world)
     text = FORMATS[args.format](make_report(context, models, args))
+    if args.picture:
+        draw_picture(context, models, args)
     if args.output:
         write_text(args.output, text)
         cli.log.info(f"wrote {args.output}")
@@ -66,53 +76,16 @@ def main() -> None:
         print(text, end="")
 
 
-def load_models(artefacts: Artefacts, args: argparse.Namespace) -> tuple["DatasetContext", list["AnalysedModel"]]:
-    """The models that flags name; those of the folder are analysed where that is not done."""
-    from imagenet_errors.analysis.analysed_models import analyse_files, analyse_predictions
-    from imagenet_errors.analysis.context import load_context
-    from imagenet_errors.analysis.explain import find_model
-    from imagenet_errors.analysis.model_files import ModelFiles
-    from imagenet_errors.importing.importer import Importer, Options
-
-    importer = Importer(artefacts, DATASETS[args.dataset], Options(read_tensors=read_tensors))
-    sources = list_sources(importer, args)
-    imported = {name: importer.read(files) for name, files in sources.items() if files}
-    for name, read in imported.items():
-        cli.log.info(f"{name}: {importer.describe(read)}")
-    samples = importer.samples if imported else None
-    context = load_context(artefacts, args.dataset, open_world=args.open_world, samples=samples)
-    folders = {name: find_model(context, name) for name, files in sources.items() if not files}
-    stored = analyse_files([ModelFiles(context, folder) for folder in folders.values()]) if folders else []
-    analysed = dict(zip(folders, stored, strict=True))
-    for name, read in imported.items():
-        analysed[name] = analyse_predictions(context, name, read.predictions)
-    return context, [analysed[name] for name in sources]
-
-
-def list_sources(importer: "Importer", args: argparse.Namespace) -> dict[str, list[Path]]:
-    """{name: files of predictions, or none for a model of the artefacts folder}, in the order of the flags."""
-    named: list[str | list[Path]] = list(args.runs or args.compare)
+def list_models(importer: "Importer", args: argparse.Namespace) -> list[str | list[Path]]:
+    """Names and files of the models, in the order of the flags; what is to be kept is imported."""
+    if args.runs:
+        return args.runs
+    first = args.model or args.predictions
     if args.model_name:
         record = own_models.describe_predictions(importer.artefacts, args.predictions[0], args.model_name)
         cli.log.info(importer.import_model(record, args.predictions))
-        named.insert(0, record.model_id)
-    elif not args.runs:
-        named.insert(0, args.model or args.predictions)
-    known = importer.artefacts.models(args.dataset)
-    sources: dict[str, list[Path]] = {}
-    for one in named:
-        if isinstance(one, str) and one.replace("/", "--") not in known:
-            if not Path(one).is_file():
-                unknown = (
-                    describe_unknown("model", one, known) if known else f"there are no models, nor is {one} a file"
-                )
-                raise InputError(f"{importer.artefacts.dataset_dir(args.dataset)}: {unknown}")
-            one = [Path(one)]
-        name = one if isinstance(one, str) else own_models.from_predictions(one[0]).model_id
-        if name in sources:
-            raise InputError(f"{name} is given twice: name different models, or files of different names")
-        sources[name] = [] if isinstance(one, str) else one
-    return sources
+        first = record.model_id
+    return [first, *args.compare]
 
 
 def make_report(context: "DatasetContext", models: list["AnalysedModel"], args: argparse.Namespace) -> "Report":
@@ -128,6 +101,13 @@ def make_report(context: "DatasetContext", models: list["AnalysedModel"], args: 
         return (report_pair if len(models) == 2 else report_several)(context, models)
     reference = load_reference(args.dataset, args.reference) if args.dataset in WITH_REFERENCE else None
     return report_profile(make_profile(context, models[0], reference))
+
+
+def draw_picture(context: "DatasetContext", models: list["AnalysedModel"], args: argparse.Namespace) -> None:
+    from imagenet_errors.reporting.pictures import draw
+
+    draw(context, models, args.reference, args.picture)
+    cli.log.info(f"wrote {args.picture}")
 
 
 def read_tensors(path: Path) -> "dict[str, np.ndarray]":

@@ -37,6 +37,7 @@ LAYERS = {
     "analysis": (*BASE, "dataset", "formats", "latex"),
     "paper_archive": (*BASE, "dataset", "formats"),
     "plots": (*BASE, "dataset", "formats"),
+    "reporting": (*BASE, "dataset", "formats", "models", "importing", "analysis", "plots"),
     "inference": (*BASE, "dataset", "formats", "models", "download"),
     "maintenance": (*BASE, "dataset", "formats", "models", "inference", "download"),
     "verify": (*BASE, "dataset", "formats", "models", "analysis", "paper_archive", "public_files"),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NEIGHBOURS = 150  # models nearest in MLA
+CURVE_POINTS = 200
 MIN_COUNT = 5  # the median over the reference, below which a share has no place: its errors are far from normal
 CELLS = [(group, name) for group in GROUPS for name in ERROR_NAMES]
 
@@ -48,6 +49,21 @@ class Place:
     neighbours: int
     smaller: int
     larger: int
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What is expected of a share over the range of the reference's MLA.
+
+    Attributes:
+        mla: [CURVE_POINTS] percent.
+        expected, low, high: [CURVE_POINTS] percent, as in `Place`; not-a-number where the share has no place.
+    """
+
+    mla: np.ndarray
+    expected: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -86,6 +102,17 @@ class Reference:
         """
         shares = self.shares.reshape(len(self.models), len(CELLS))
         return fit_local_lines(self.mla, shares, np.asarray(mla, float), NEIGHBOURS, left_out)
+
+    def compute_curves(self, group: str) -> list[Curve]:
+        """The curve of each error type (`ERROR_NAMES`) in a group of images."""
+        mla = np.linspace(self.mla.min(), self.mla.max(), CURVE_POINTS)
+        lines, first = self.fit(mla), CELLS.index((group, ERROR_NAMES[0]))
+        curves = []
+        for cell, has_places in enumerate(self.has_places[GROUPS.index(group)], first):
+            expected = lines.expected[:, cell] if has_places else np.full(CURVE_POINTS, np.nan)
+            half_width = student_quantile(lines) * lines.errors[:, cell]
+            curves.append(Curve(mla, expected, expected - half_width, expected + half_width))
+        return curves
 
     def explain_absence(self, group: str, error_type: str, mla: float | None, leave_out: str | None = None) -> str:
         """Why a share has no place, in a few words for the user; empty where it has one. Arguments as for `place`."""

@@ -1,0 +1,1 @@
+"""What joins importing, analysis and plots for report.py."""
