@@ -89,6 +89,7 @@ def list_models(importer: "Importer", args: argparse.Namespace) -> list[str | li
 
 
 def make_report(context: "DatasetContext", models: list["AnalysedModel"], args: argparse.Namespace) -> "Report":
+    from imagenet_errors.analysis.analysed_models import describe_inputs
     from imagenet_errors.analysis.pair_report import report_pair
     from imagenet_errors.analysis.profile import make_profile
     from imagenet_errors.analysis.profile_report import report_profile
@@ -96,11 +97,13 @@ def make_report(context: "DatasetContext", models: list["AnalysedModel"], args: 
     from imagenet_errors.analysis.several_report import report_runs, report_several
 
     if args.runs:
-        return report_runs(context, models)
-    if len(models) > 1:
-        return (report_pair if len(models) == 2 else report_several)(context, models)
-    reference = load_reference(args.dataset, args.reference) if args.dataset in WITH_REFERENCE else None
-    return report_profile(make_profile(context, models[0], reference))
+        report = report_runs(context, models)
+    elif len(models) > 1:
+        report = (report_pair if len(models) == 2 else report_several)(context, models)
+    else:
+        reference = load_reference(args.dataset, args.reference) if args.dataset in WITH_REFERENCE else None
+        report = report_profile(make_profile(context, models[0], reference))
+    return report.with_content(made_from=describe_inputs(models))
 
 
 def draw_picture(context: "DatasetContext", models: list["AnalysedModel"], args: argparse.Namespace) -> None:

@@ -79,7 +79,7 @@ def is_allowed(room: str, imported: str) -> bool:
     """Whether a module of this room may import `imported`."""
     library, *rest = imported.split(".")
     if library == PACKAGE.name:
-        return not rest or rest[0] in (room, *LAYERS[room])
+        return not rest or rest[0] in ("__version__", room, *LAYERS[room])
     return room in ROOMS_WITH_TORCH or library not in INFERENCE_LIBRARIES
 
 

@@ -2,4 +2,6 @@
 
 from imagenet_errors import signals
 
+__version__ = "0.1.0"  # also in pyproject.toml
+
 signals.exit_on_signals()

@@ -4,11 +4,13 @@ import csv
 import io
 import json
 import re
+import tomllib
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from imagenet_errors import __version__
 from imagenet_errors.analysis.analysed_models import analyse_files
 from imagenet_errors.analysis.model_files import ModelFiles
 from imagenet_errors.analysis.profile import make_profile
@@ -18,8 +20,9 @@ from imagenet_errors.analysis.reports import FORMATS
 from imagenet_errors.analysis.shares import ERROR_NAMES
 from imagenet_errors.dataset.classes import GROUPS
 from imagenet_errors.error_types import ERROR_CODES, ERROR_TYPES
+from imagenet_errors.formats.error_analyses import read
 from imagenet_errors.paths import PUBLISHED_TABLES, Artefacts
-from tests.conftest import refused
+from tests.conftest import ROOT, refused
 
 MODELS = ("imagenetx--ViT", "pytorch--resnet50", "pytorch--alexnet")
 
@@ -133,4 +136,15 @@ def test_flags_that_do_not_fit_are_refused(call, small, flags, words):
 
 
 def test_reference_is_the_published_one_by_default(profiles):
-    assert profiles[MODELS[0]].reference == (str(PUBLISHED_TABLES), 962)
+    reference = profiles[MODELS[0]].reference
+    assert (reference.folder, len(reference.models)) == (PUBLISHED_TABLES, 962)
+
+
+def test_json_says_what_it_is_made_from(call, small):
+    done = call("report", "--model", "me/mine", "--artefacts_dir", small, "--format", "json")
+    content = json.loads(done.stdout)
+    assert content["made_from"]["version"] == __version__
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == __version__
+    stored = read(small / "imagenet/me--mine/errors_analysis.parquet", "me--mine").fingerprints
+    assert content["made_from"]["fingerprints"] == {"me--mine": stored}
+    assert content["reference"]["fingerprint"] == load_reference("imagenet").fingerprint

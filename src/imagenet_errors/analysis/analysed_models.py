@@ -1,9 +1,11 @@
 """Models with their errors, from the files of an artefacts folder or from predictions in memory."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from imagenet_errors import __version__
 from imagenet_errors.analysis import study
 from imagenet_errors.analysis.context import DatasetContext
 from imagenet_errors.analysis.model_files import ModelFiles
@@ -90,3 +92,8 @@ def analyse_predictions(context: DatasetContext, name: str, predictions: Predict
         compute_accuracy(of_all, samples.targets),
         predictions,
     )
+
+
+def describe_inputs(models: list[AnalysedModel]) -> dict[str, Any]:
+    """What a report on these models is made from: the version of this package, and fingerprints of all inputs."""
+    return {"version": __version__, "fingerprints": {model.name: model.analysis.fingerprints for model in models}}

@@ -87,7 +87,7 @@ class Profile:
         num_counted: Unproblematic annotated images with a prediction.
         top1_accuracy: Percent, of all images with a prediction; None where unknown.
         multi_label_accuracy: MLA, percent, of the counted images.
-        reference: Folder of the reference's tables, and its number of models.
+        reference: What it was compared with; None for nothing.
         lines: By group and error type.
     """
 
@@ -97,7 +97,7 @@ class Profile:
     num_counted: int
     top1_accuracy: float | None
     multi_label_accuracy: float | None
-    reference: tuple[str, int] | None
+    reference: Reference | None
     lines: tuple[ShareLine, ...]
 
     @property
@@ -127,7 +127,7 @@ def make_profile(context: DatasetContext, model: AnalysedModel, reference: Refer
         num_counted,
         model.top1_accuracy,
         mla,
-        None if reference is None else (str(reference.folder), len(reference.models)),
+        reference,
         tuple(_correct(lines)),
     )
 

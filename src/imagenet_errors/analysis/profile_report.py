@@ -1,6 +1,9 @@
 """A profile as a report."""
 
+from typing import Any
+
 from imagenet_errors.analysis.profile import Profile, ShareLine, to_rows
+from imagenet_errors.analysis.reference import Reference
 from imagenet_errors.analysis.reports import (
     BOUND_NOTE,
     UNKNOWN,
@@ -17,7 +20,6 @@ HEADINGS = ("error type", "count", "share", "95 %", "expected", "95 %", "percent
 
 def report_profile(profile: Profile) -> Report:
     """What is printed of a profile."""
-    reference = profile.reference and dict(zip(("folder", "num_models"), profile.reference, strict=True))
     rows = to_rows(profile)
     return Report(
         heading=(f"{profile.model}: {profile.dataset}, {profile.extent}", _describe_accuracies(profile)),
@@ -31,11 +33,21 @@ def report_profile(profile: Profile) -> Report:
             "num_counted": profile.num_counted,
             "top1_accuracy": profile.top1_accuracy,
             "multi_label_accuracy": profile.multi_label_accuracy,
-            "reference": reference,
+            "reference": _describe_reference(profile.reference),
             "error_types": rows,
             "sentences": profile.sentences,
         },
     )
+
+
+def _describe_reference(reference: Reference | None) -> dict[str, Any] | None:
+    if reference is None:
+        return None
+    return {
+        "folder": str(reference.folder),
+        "num_models": len(reference.models),
+        "fingerprint": reference.fingerprint,
+    }
 
 
 def _describe_accuracies(profile: Profile) -> str:
@@ -74,7 +86,7 @@ def _notes(profile: Profile) -> list[str]:
     reasons = {line.no_place for line in profile.lines if line.no_place}
     notes = [f"No place ({UNKNOWN}): {reason}." for reason in sorted(reasons)]
     if profile.reference is not None and any(line.place for line in profile.lines):
-        folder, number = profile.reference
+        number, folder = len(profile.reference.models), profile.reference.folder
         notes.append(
             f"Expected: what models of this MLA have, after the {number} models in {folder}. Percentile: among the"
             " models nearest in MLA; * stands out (p <= 0.05 after Holm's correction)."

@@ -12,6 +12,7 @@ from imagenet_errors.analysis.shares import CONFIDENCE, ERROR_NAMES, compute_sha
 from imagenet_errors.dataset.classes import GROUPS
 from imagenet_errors.error_types import ERROR_CODES, ERROR_TYPES
 from imagenet_errors.errors import InputError
+from imagenet_errors.files import fingerprint
 from imagenet_errors.formats import stats_tables
 from imagenet_errors.paths import PUBLISHED_TABLES, stats_table
 
@@ -87,6 +88,11 @@ class Reference:
     mla: np.ndarray
     shares: np.ndarray
     median_counts: np.ndarray
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that places depend on."""
+        return fingerprint(self.models, self.mla, self.shares, self.median_counts)
 
     @property
     def has_places(self) -> np.ndarray:

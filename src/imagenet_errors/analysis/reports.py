@@ -5,7 +5,7 @@ import io
 import json
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from imagenet_errors.latex import escape
@@ -51,6 +51,10 @@ class Report:
     notes: tuple[str, ...]
     rows: list[dict[str, Any]]
     content: dict[str, Any]
+
+    def with_content(self, **more: Any) -> "Report":
+        """This report with more entries in JSON."""
+        return replace(self, content=self.content | more)
 
 
 def format_number(value: float | None, digits: int = 1, sign: bool = False) -> str:
