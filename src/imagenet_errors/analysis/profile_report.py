@@ -62,8 +62,8 @@ def _parts(profile: Profile) -> dict[str, list[list[str]]]:
     """The rows of each group and denominator."""
     parts: dict[str, list[list[str]]] = {}
     for line in profile.lines:
-        images = "all images" if line.group == "all" else f"images of the group {line.group}"
-        parts.setdefault(f"{images}: shares of {line.total:,} {line.denominator}", []).append(_cells(line))
+        images = "all images" if line.group == "all" else f"group {line.group}"
+        parts.setdefault(f"{images}, percent of {line.total:,} {line.denominator}", []).append(_cells(line))
     return parts
 
 
@@ -84,7 +84,7 @@ def _cells(line: ShareLine) -> list[str]:
 def _notes(profile: Profile) -> list[str]:
     """What to know of the numbers."""
     reasons = {line.no_place for line in profile.lines if line.no_place}
-    notes = [f"No place ({UNKNOWN}): {reason}." for reason in sorted(reasons)]
+    notes = [f"No place ({UNKNOWN}): {'; '.join(sorted(reasons))}."] if reasons else []
     if profile.reference is not None and any(line.place for line in profile.lines):
         number, folder = len(profile.reference.models), profile.reference.folder
         notes.append(

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import Any
 from imagenet_errors.latex import escape
 
 SCHEMA_VERSION = 1  # of the JSON
-WIDTH = 80  # columns of a terminal
+NARROWEST, WIDEST = 80, 120  # columns of paragraphs
 UNKNOWN = "–"
 BOUND_NOTE = f"≤: an upper bound, and {UNKNOWN} unknown, as the open-world test was skipped."
 
@@ -74,26 +75,33 @@ def format_bound(text: str, is_bound: bool) -> str:
 def format_interval(low: float | None, high: float | None, digits: int = 1, sign: bool = False) -> str:
     if low is None or high is None:
         return UNKNOWN
-    return f"{format_number(low, digits, sign)} to {format_number(high, digits, sign)}"
+    return f"{format_number(low, digits, sign)}{' to ' if sign else UNKNOWN}{format_number(high, digits, sign)}"
 
 
-def to_text(report: Report, width: int = WIDTH) -> str:
-    """For a terminal; only tables can be wider than `width` columns."""
+def to_text(report: Report) -> str:
+    """For a terminal: paragraphs fill it, tables are as wide as they must be."""
+    width = min(max(shutil.get_terminal_size().columns, NARROWEST), WIDEST)
     blocks = ["\n".join(textwrap.fill(line, width) for line in report.heading)]
     blocks += [_align(table) for table in report.tables]
-    blocks += [textwrap.fill(note, width) for note in report.notes]
+    blocks.append("\n".join(textwrap.fill(note, width, subsequent_indent="  ") for note in _bullets(report)))
     return "\n\n".join(blocks) + "\n"
 
 
+def _bullets(report: Report) -> list[str]:
+    return [f"- {note}" for note in report.notes]
+
+
 def _align(table: Table) -> str:
-    lines = [list(table.headings), *table.lines]
-    rows = [line for line in lines if not isinstance(line, str)]
+    """Columns two spaces apart, or one where they are many; an empty line before each part with a title."""
+    rows = [list(table.headings), *(row for rows in table.parts.values() for row in rows)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-
-    def align(row: list[str]) -> str:
-        return " ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
-
-    return "\n".join(line if isinstance(line, str) else align(line) for line in lines)
+    gap = "  " if sum(widths) + 2 * len(widths) <= NARROWEST + 2 else " "
+    lines = [gap.join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
+    text, aligned = lines[0], iter(lines[1:])
+    for title, part in table.parts.items():
+        text += f"\n\n{title}" if title else ""
+        text += "".join(f"\n{next(aligned)}" for _ in part)
+    return text
 
 
 def to_markdown(report: Report) -> str:
@@ -103,7 +111,7 @@ def to_markdown(report: Report) -> str:
         rows = [[f"*{line}*", *empty] if isinstance(line, str) else line for line in table.lines]
         head = [f"| {' | '.join(table.headings)} |", f"| --- |{' ---: |' * len(empty)}"]
         blocks.append("\n".join([*head, *(f"| {' | '.join(_escape_markdown(row))} |" for row in rows)]))
-    return "\n\n".join([*blocks, *report.notes]) + "\n"
+    return "\n\n".join([*blocks, "\n".join(_bullets(report))]) + "\n"
 
 
 def _escape_markdown(row: list[str]) -> list[str]:
