@@ -142,7 +142,9 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise UnreadableFileError(describe_os_error(error, path)) from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): fetch it again") from None
+        raise InputError(
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8, or replace it"
+        ) from None
 
 
 def read_whole_text(path: Path) -> str:
@@ -160,7 +162,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(read_text(path), object_pairs_hook=unique_keys, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is malformed JSON ({error}): correct it or fetch it again") from None
+        raise InputError(f"{path} is malformed JSON ({error}): correct or replace it") from None
 
 
 def read_json_objects(path: Path) -> dict:
@@ -177,7 +179,7 @@ def read_json_objects(path: Path) -> dict:
             raise ValueError("not an object")
         return unique_keys([pair for part in parts for pair in part])
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is malformed JSON ({error}): correct it or fetch it again") from None
+        raise InputError(f"{path} is malformed JSON ({error}): correct or replace it") from None
 
 
 def read_csv(path: Path, columns: list[str], delimiter: str = ",") -> list[dict[str, str]]:
@@ -206,7 +208,7 @@ def check_table(path: Path) -> None:
 
 
 def read_npz(
-    path: Path, *names: str, optional: tuple[str, ...] = (), advice: str = "run collect_predictions.py again"
+    path: Path, *names: str, optional: tuple[str, ...] = (), advice: str = "predict or import again"
 ) -> dict[str, np.ndarray]:
     """Read arrays of an npz archive, none of them pickled.
 
@@ -236,7 +238,8 @@ def read_npz(
         raise
     except Exception as error:  # NumPy, zipfile and zlib raise a dozen different types for damaged bytes
         refuse_unreadable(error, path)
-        raise InputError(f"{path} is not a readable npz archive ({error}): {advice}") from None
+        what = "it holds Python objects" if "pickle" in str(error) else error
+        raise InputError(f"{path} is not a readable npz archive ({what}): {advice}") from None
     if not all(isinstance(array, np.ndarray) for array in arrays.values()):
         raise InputError(f"{path} has a member that is not an array: {advice}")
     return arrays

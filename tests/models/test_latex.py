@@ -159,7 +159,11 @@ class TestCollected:
 
     def test_folder_without_models_is_refused(self, listing, folder):
         shutil.rmtree(folder / "a")
-        assert refused(listing("--models_summary_csv"), folder / "a" / "imagenet", "run collect_predictions.py")
+        assert refused(
+            listing("--models_summary_csv"),
+            folder / "a" / "imagenet",
+            "run collect_predictions.py or import_predictions.py",
+        )
         assert not (folder / "r" / "models_summary.csv").exists()
 
 

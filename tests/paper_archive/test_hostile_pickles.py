@@ -16,6 +16,7 @@ from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet  # noqa: F401 - loaded before processes are forked, which have little time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -244,7 +245,7 @@ def test_random_bytes_are_refused(content):
 def convert_beside(folder, content: bytes, neighbours: bool) -> dict[str, str]:
     """Convert two hostile analyses beside two sound ones, in processes with little memory and time."""
     convert.MEMORY = 1 << 30
-    convert.SECONDS = 1
+    convert.SECONDS = 2
     artefacts = Artefacts(folder)
     contents = {"a--sound": made.analysis(), "m--hostile": content, "n--hostile": content, "z--sound": made.analysis()}
     for model, each in contents.items():
@@ -261,7 +262,7 @@ BOMBS = [*ONE_OF_EACH, *(pytest.param(what, marks=pytest.mark.heavy) for what in
 @pytest.mark.parametrize("what", BOMBS)
 def test_bomb_is_refused_and_others_are_converted(what, tmp_path):
     """Whatever it does to the process that reads it."""
-    faults = apart(convert_beside, tmp_path, made.BOMBS[what](), True, seconds=20)
+    faults = apart(convert_beside, tmp_path, made.BOMBS[what](), True, seconds=90)
     assert sorted(faults) == ["m--hostile", "n--hostile"]
     for model, message in faults.items():
         assert message.startswith(str(tmp_path / "imagenet" / model))
@@ -271,7 +272,7 @@ def test_bomb_is_refused_and_others_are_converted(what, tmp_path):
 
 def test_bomb_in_neighbours_that_are_not_wanted_is_ignored(tmp_path):
     content = made.analysis(clip_top10_train_files=[made.LAUGHS, []])
-    faults = apart(convert_beside, tmp_path, content, False, seconds=20)
+    faults = apart(convert_beside, tmp_path, content, False, seconds=90)
     assert set(faults) <= {"m--hostile", "n--hostile"}
     assert (tmp_path / "imagenet" / "z--sound" / "errors_analysis.parquet").exists()
 

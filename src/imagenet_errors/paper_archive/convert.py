@@ -254,7 +254,7 @@ def _prepare_worker() -> None:
 
 def _read(path: Path) -> bytes:
     if path.stat().st_size > LARGEST:
-        raise InputError(f"{path} has {path.stat().st_size:,} bytes, more than any analysis: fetch it again")
+        raise InputError(f"{path} has {path.stat().st_size:,} bytes, more than any analysis: get it from its source")
     return path.read_bytes()
 
 

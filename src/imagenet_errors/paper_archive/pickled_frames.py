@@ -21,6 +21,7 @@ PANDAS = {
     ("pandas.core.indexes.base", "_new_Index"),
     ("pandas.core.indexes.base", "Index"),
     ("pandas.core.indexes.range", "RangeIndex"),
+    *(("pandas", name) for name in ("DataFrame", "Index", "RangeIndex")),  # as pandas 3 names them
 }
 NUMPY = {
     ("numpy", "ndarray"),
