@@ -13,6 +13,7 @@ def main() -> None:
         "superclasses": make_superclasses_listing,
         "validation_labels": image_facts.make_validation_labels,
         "multi_labels": image_facts.make_multi_labels,
+        "real_labels": image_facts.make_real_labels,
         "cooccurrences": image_facts.make_cooccurrences,
         "non_prototypical": image_facts.make_non_prototypical,
         "models": make_models,
@@ -25,10 +26,11 @@ def main() -> None:
         type=cli.one_of("artefact", makers),
         help="vocabulary: class lists, from timm | wordnet: the hierarchy, from NLTK's or Debian's WordNet 3.0 |"
         " superclasses: superclasses.txt from superclasses.json | validation_labels: from tensorflow-datasets |"
-        " multi_labels: from the official annotations | cooccurrences: from timm's ReaL labels, tensorflow-datasets'"
-        " validation labels and the multi-labels | non_prototypical: from the mistake lists | models: the paper's,"
-        " newer ones, and the files of their weights, from published/models.csv in the artefacts folder, timm and"
-        " torchvision. (The published tables are copies: download_artefacts.py --what tables)",
+        " multi_labels: from the official annotations | real_labels: from timm | cooccurrences: from timm's ReaL"
+        " labels, tensorflow-datasets' validation labels and the multi-labels | non_prototypical: from the mistake"
+        " lists | models: the paper's, newer ones, and the files of their weights, from published/models.csv in the"
+        " artefacts folder, timm and torchvision. (The published tables are copies: download_artefacts.py --what"
+        " tables)",
     )
     args = parser.parse_args()
     for name in args.what:

@@ -27,6 +27,8 @@ MODELS_BEYOND = "models_beyond.csv"
 WEIGHT_TAGS = "weight_tags.csv"
 VALIDATION_LABELS = "validation_labels.csv"
 MULTI_LABELS = "multi_labels.csv"
+REAL_LABELS = "real_labels.csv"
+LABEL_SETS = "label_sets.csv"
 WEIGHT_FILES = "weight_files.csv"
 FIGURES = "figures.csv"
 # ... what compute_clip_embeddings.py writes ...

@@ -12,7 +12,7 @@ from imagenet_errors.analysis import open_world
 from imagenet_errors.analysis.collecting import MADE_FROM_SCHEMA, describe_inputs
 from imagenet_errors.analysis.context import DatasetContext, load_context
 from imagenet_errors.analysis.model_files import ModelFiles
-from imagenet_errors.dataset import annotations, multi_labels, samples, validation_labels
+from imagenet_errors.dataset import annotations, label_sets, multi_labels, real_labels, samples, validation_labels
 from imagenet_errors.dataset.classes import GROUPS, Classes, load_classes
 from imagenet_errors.dataset.cooccurrence import spurious_pairs
 from imagenet_errors.dataset.dataset_table import DATASETS
@@ -169,6 +169,8 @@ CHECKS: dict[str, Callable[[_File], object]] = {
     **dict.fromkeys((paths.SUPERCLASSES_LISTING, "README.md", "published/README.md"), _by_path(read_text)),
     paths.VALIDATION_LABELS: _by_path(validation_labels.read_validation_labels),
     paths.MULTI_LABELS: _by_path(multi_labels.annotations_from_csv),
+    paths.REAL_LABELS: _by_path(real_labels.read_real_labels),
+    paths.LABEL_SETS: lambda file: label_sets.load_label_sets(file.folder.artefacts),
     paths.SAMPLE_ANNOTATIONS: _by_path(read_json),
     paths.CLOSURE: lambda file: file.folder.wordnet,
     paths.SUPERCLASSES: lambda file: file.folder.superclasses,

@@ -15,6 +15,7 @@ MADE = {
     "superclasses": ["superclasses.txt"],
     "validation_labels": ["validation_labels.csv"],
     "multi_labels": ["multi_labels.csv"],
+    "real_labels": ["real_labels.csv"],
     "cooccurrences": ["cooccurrence_counts.csv"],
     "non_prototypical": ["non_prototypical_files.txt"],
 }

@@ -22,6 +22,7 @@ from imagenet_errors.dataset.classes import Classes, load_classes
 from imagenet_errors.dataset.cooccurrence import spurious_pairs
 from imagenet_errors.dataset.dataset_table import DATASETS
 from imagenet_errors.dataset.plausibility import find_fault
+from imagenet_errors.dataset.real_labels import find_labels, read_real_labels
 from imagenet_errors.dataset.samples import Samples, check_targets, read_samples
 from imagenet_errors.dataset.superclasses import Superclasses, load_superclasses
 from imagenet_errors.dataset.validation_labels import load_validation_samples
@@ -31,7 +32,7 @@ from imagenet_errors.files import fingerprint
 from imagenet_errors.formats import image_tables
 from imagenet_errors.formats.embeddings import RECOMPUTE_ADVICE, read_train_files
 from imagenet_errors.formats.error_analyses import SKIPPED, UNKNOWN, Inputs
-from imagenet_errors.paths import ANNOTATIONS, MULTI_LABELS, TRAIN_EMBEDDINGS, Artefacts
+from imagenet_errors.paths import ANNOTATIONS, MULTI_LABELS, REAL_LABELS, TRAIN_EMBEDDINGS, Artefacts
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +90,11 @@ class DatasetContext:
         )
         open_world = self.open_world.fingerprint if self.open_world else without
         return Inputs(image_tables.images_fingerprint(self.images), relations, open_world)
+
+    @cached_property
+    def real_labels(self) -> np.ndarray:
+        """[N, L] int16, the ReaL labels of ImageNet's samples, padded with NO_LABEL."""
+        return find_labels(read_real_labels(self.artefacts.find(REAL_LABELS)), self.samples.numbers)
 
     @cached_property
     def models(self) -> list[str]:

@@ -131,8 +131,8 @@ def align(
         rows=rows,
         files=samples.files[rows],
         targets=samples.targets[rows],
-        labels=_pad([annotation.labels for annotation in listed]),
-        wrong_labels=_pad([annotation.wrong_labels for annotation in listed]),
+        labels=pad_lists([annotation.labels for annotation in listed]),
+        wrong_labels=pad_lists([annotation.wrong_labels for annotation in listed]),
         problematic=np.array([annotation.problematic for annotation in listed]),
         non_prototypical=_are_in(selected, non_prototypical),
         imagenet_m=_are_in(selected, annotations.imagenet_m) if annotations.imagenet_m else None,
@@ -179,7 +179,7 @@ def from_columns(
     return replace(images, rows=rows, non_prototypical=_are_in(names, experts))
 
 
-def _pad(lists: list[list[int]]) -> np.ndarray:
+def pad_lists(lists: list[list[int]]) -> np.ndarray:
     """Lists of class ids as one int16 matrix, padded with NO_LABEL; at least one column."""
     lengths = np.array([len(labels) for labels in lists])
     matrix = np.full((len(lists), max(1, lengths.max())), NO_LABEL, np.int16)

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from imagenet_errors import files, paths
-from imagenet_errors.dataset import multi_labels, validation_labels
+from imagenet_errors.dataset import multi_labels, real_labels, validation_labels
 from imagenet_errors.dataset.classes import Classes, load_classes
 from imagenet_errors.dataset.image_names import VALIDATION_PREFIX, name_validation_file
 from imagenet_errors.errors import InputError
@@ -41,14 +41,23 @@ def make_multi_labels(artefacts: Artefacts) -> str:
     return f"{len(rows):,} images"
 
 
+def make_real_labels(artefacts: Artefacts) -> str:
+    """real_labels.csv, from the ReaL labels in timm's package."""
+    rows = [
+        {"number": number, "class_ids": " ".join(map(str, class_ids))}
+        for number, class_ids in enumerate(read_real_labels(), 1)
+    ]
+    files.write_csv(artefacts.root / paths.REAL_LABELS, real_labels.COLUMNS, rows)
+    return f"{len(rows):,} images"
+
+
 def make_cooccurrences(artefacts: Artefacts) -> str:
     """cooccurrence_counts.csv, from the ReaL labels in timm's package and both kinds of labels above."""
     classes = load_classes(artefacts)
-    real_labels = json.loads(read_package_text("timm", "data/_info/imagenet_real_labels.json"))
     targets = read_targets(classes)
     annotated = multi_labels.load_multi_labels(artefacts, classes, "json").by_file
     is_annotated = [name_validation_file(number) in annotated for number in range(1, len(targets) + 1)]
-    counts = public_sources.count_cooccurrences(real_labels, targets, is_annotated)
+    counts = public_sources.count_cooccurrences(read_real_labels(), targets, is_annotated)
     files.write_csv(
         artefacts.root / paths.COOCCURRENCES,
         ["class_a", "class_b", "count"],
@@ -68,6 +77,11 @@ def read_targets(classes: Classes) -> list[int]:
     """The class ids of all validation images, in the order of their numbers."""
     labels = read_package_text("tensorflow_datasets", "datasets/imagenet2012/validation_labels.txt")
     return [classes.ids[wnid] for wnid in labels.split()]
+
+
+def read_real_labels() -> list[list[int]]:
+    """The ReaL class ids of all validation images, in the order of their numbers (Beyer et al. 2020)."""
+    return json.loads(read_package_text("timm", "data/_info/imagenet_real_labels.json"))
 
 
 def read_package_text(package: str, file: str) -> str:
