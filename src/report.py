@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from imagenet_errors import cli
 from imagenet_errors.analysis.reports import FORMATS
 from imagenet_errors.dataset.dataset_table import DATASETS
+from imagenet_errors.dataset.label_sets import STANDARD, find_label_set
 from imagenet_errors.files import write_text
 from imagenet_errors.models import own_models
 from imagenet_errors.paths import PUBLISHED_TABLES, Artefacts
@@ -40,6 +41,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--reference", type=Path, default=PUBLISHED_TABLES, help="folder of the stats tables to compare with"
     )
+    labels = parser.add_mutually_exclusive_group()
+    labels.add_argument("--labels", default=STANDARD, help="that error types are by: multi_label | real | original")
+    labels.add_argument("--sensitivity", action="store_true", help="how shares move by label set and size of the gate")
     parser.add_argument("--open_world", choices=["auto", "clip", "skip"], default="auto", help="as for evaluation.py")
     parser.add_argument("--format", choices=FORMATS, default="text", help="of what is printed")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write it there instead of printing it")
@@ -56,6 +60,8 @@ def parse_args() -> argparse.Namespace:
         parser.error("--compare goes with --model or --predictions")
     if args.runs and len(args.runs) == 1:
         parser.error("--runs takes at least two models")
+    if (args.sensitivity or args.labels != STANDARD) and (args.runs or args.compare or args.picture):
+        parser.error("--labels and --sensitivity go with one model and no picture")
     return args
 
 
@@ -94,15 +100,20 @@ def make_report(context: "DatasetContext", models: list["AnalysedModel"], args: 
     from imagenet_errors.analysis.profile import make_profile
     from imagenet_errors.analysis.profile_report import report_profile
     from imagenet_errors.analysis.reference import load_reference
+    from imagenet_errors.analysis.sensitivity import vary_choices
+    from imagenet_errors.analysis.sensitivity_report import report_sensitivity
     from imagenet_errors.analysis.several_report import report_runs, report_several
 
     if args.runs:
         report = report_runs(context, models)
     elif len(models) > 1:
         report = (report_pair if len(models) == 2 else report_several)(context, models)
+    elif args.sensitivity:
+        report = report_sensitivity(vary_choices(context, models[0]))
     else:
         reference = load_reference(args.dataset, args.reference) if args.dataset in WITH_REFERENCE else None
-        report = report_profile(make_profile(context, models[0], reference))
+        label_set = find_label_set(context.artefacts, args.labels)
+        report = report_profile(make_profile(context, models[0], reference, label_set))
     return report.with_content(made_from=describe_inputs(models))
 
 

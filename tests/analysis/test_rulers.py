@@ -12,12 +12,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagenet_errors.analysis import accuracies
-from imagenet_errors.analysis.accuracies import measure_accuracies, measure_multi_label, measure_real, measure_top5
+from imagenet_errors.analysis.accuracies import (
+    Accuracy,
+    measure_accuracies,
+    measure_multi_label,
+    measure_real,
+    measure_top5,
+)
+from imagenet_errors.analysis.analysed_models import analyse_files, analyse_predictions
+from imagenet_errors.analysis.context import load_context
 from imagenet_errors.analysis.counting import CountedImages
+from imagenet_errors.analysis.model_files import ModelFiles
 from imagenet_errors.dataset.annotations import NO_LABEL
-from imagenet_errors.error_types import CODES, NO_ERROR_TYPE
-from imagenet_errors.formats.error_analyses import ErrorAnalysis
+from imagenet_errors.error_types import CODES
 from imagenet_errors.formats.predictions import NO_PREDICTION, Predictions
+from imagenet_errors.formats.stats_tables import COUNTS_AS_CORRECT
+from imagenet_errors.paths import Artefacts
 
 NUM_SIMULATED = 2_000
 
@@ -36,66 +46,64 @@ def real_json(timm_folder) -> list[list[int]]:
 
 
 @pytest.fixture(scope="module")
-def measured(analysed, context):
-    """{model: its accuracies} of the twelve, and their predictions."""
-    found, all_predictions = {}, {}
-    for model in context.models:
-        folder = analysed / "artefacts/imagenet" / model
-        with np.load(folder / "preds.npz") as arrays:
-            predictions = Predictions(arrays["top1"], arrays.get("top5"))
-        analysis = ErrorAnalysis(model, *types_of(folder), {})
-        found[model] = {one.name: one for one in measure_accuracies(context, analysis, predictions, None)}
-        all_predictions[model] = predictions
-    return found, all_predictions
+def context(analysed):
+    return load_context(Artefacts(analysed / "artefacts"), "imagenet")
 
 
-def types_of(folder):
-    from imagenet_errors.formats import error_analyses
+@pytest.fixture(scope="module")
+def models(context):
+    """The twelve by name."""
+    return {model.name: model for model in analyse_files([ModelFiles(context, name) for name in context.models])}
 
-    analysis = error_analyses.read(folder / "errors_analysis.parquet", folder.name)
-    return analysis.top1, analysis.error_types
+
+@pytest.fixture(scope="module")
+def measured(context, models):
+    """{model: {name: accuracy}} of the twelve."""
+    return {name: measure(context, model) for name, model in models.items()}
 
 
-def test_real_accuracies_equal_a_plain_recomputation(measured, context, real_json):
-    found, all_predictions = measured
-    assert len(found) == 12
-    for model, predictions in all_predictions.items():
+def measure(context, model) -> dict[str, Accuracy]:
+    return {one.name: one for one in measure_accuracies(context, model)}
+
+
+def test_real_accuracies_equal_a_plain_recomputation(measured, models, context, real_json):
+    assert len(measured) == 12
+    for model, found in measured.items():
         right = total = 0
-        for file, prediction in zip(context.samples.files.tolist(), predictions.top1.tolist(), strict=True):
+        predictions = models[model].predictions.top1.tolist()
+        for file, prediction in zip(context.samples.files.tolist(), predictions, strict=True):
             labels = real_json[int(file[-13:-5]) - 1]
             total += bool(labels)
             right += prediction in labels
-        assert found[model]["real"].value == 100 * right / total
-        assert found[model]["real"].num_images == total == 46_837
+        assert found["real"].value == 100 * right / total
+        assert found["real"].num_images == total == 46_837
 
 
-def test_real_accuracy_is_that_of_timm(measured, context, timm_folder):
+def test_real_accuracy_is_that_of_timm(measured, models, context, timm_folder):
     """By timm's own class, loaded without timm."""
     spec = importlib.util.spec_from_file_location("real_labels", timm_folder / "real_labels.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    found, all_predictions = measured
     model = "pytorch--resnet50"
-    best = all_predictions[model].top1[:, None].astype(int)
+    best = models[model].predictions.top1[:, None].astype(int)
     tensor = SimpleNamespace(cpu=lambda: SimpleNamespace(numpy=lambda: best))
     theirs = module.RealLabelsImagenet(
         context.samples.files.tolist(), timm_folder / "_info/imagenet_real_labels.json", topk=(1,)
     )
     theirs.add_result(SimpleNamespace(topk=lambda *_: (None, tensor)))
-    assert found[model]["real"].value == pytest.approx(theirs.get_accuracy(1), abs=1e-9)
+    assert measured[model]["real"].value == pytest.approx(theirs.get_accuracy(1), abs=1e-9)
 
 
-def test_other_accuracies_are_those_of_predictions_and_tables(measured, context, analysed):
+def test_other_accuracies_are_those_of_predictions_and_tables(measured, models, context, analysed):
     import pandas as pd
 
     table = pd.read_csv(analysed / "results/stats-imagenet/non_problematic_stats_all.csv").set_index("model_dir_id")
-    found, all_predictions = measured
     targets = context.samples.targets.tolist()
-    for model, of_model in found.items():
+    for model, of_model in measured.items():
         assert of_model["top1"].value == table.top1_val_acc[model]
         assert of_model["multi_label"].value == table.mla_all[model]
         assert of_model["multi_label"].num_images == table.num_all_samples[model]
-        top5 = all_predictions[model].top5
+        top5 = models[model].predictions.top5
         if top5 is None:
             assert of_model["top5"].value is None
             assert of_model["top5"].unknown
@@ -119,34 +127,31 @@ def test_imagenet_m_is_known_where_its_images_are(context):
     assert accuracies.measure_imagenet_m(context.counted_images, top1).value is None
 
 
-def test_part_of_the_images_is_measured_on_its_own(context, measured):
-    _, all_predictions = measured
-    rows = context.images.rows[::40].astype(np.int32)
-    top1 = np.full(len(context.images), NO_PREDICTION, np.int16)
-    top1[::40] = context.images.targets[::40]
-    types = np.where(top1 == NO_PREDICTION, NO_ERROR_TYPE, CODES["correct"]).astype(np.int8)
-    of_model = all_predictions["pytorch--resnet50"]
-    part = Predictions(of_model.top1[rows], None if of_model.top5 is None else of_model.top5[rows], rows=rows)
-    found = {one.name: one for one in measure_accuracies(context, ErrorAnalysis("part", top1, types, {}), part, None)}
+def test_part_of_the_images_is_measured_on_its_own(context, models):
+    model = models["pytorch--resnet50"]
+    rows = np.arange(0, 50_000, 9, dtype=np.int32)
+    top5 = None if model.predictions.top5 is None else model.predictions.top5[rows]
+    part = analyse_predictions(context, "part", Predictions(model.predictions.top1[rows], top5, rows=rows))
+    found, targets = measure(context, part), context.samples.targets[rows]
     assert found["top1"].num_images == len(rows)
-    assert found["top1"].value == 100 * (part.top1 == context.samples.targets[rows]).mean()
-    assert found["multi_label"].num_images == (~context.images.problematic[::40]).sum()
-    assert found["multi_label"].value == pytest.approx(100)
-    assert found["multi_label"].low < 100 == found["multi_label"].high
+    assert found["top1"].value == 100 * (part.predictions.top1 == targets).mean()
+    assert found["real"].num_images == (context.real_labels[rows] != NO_LABEL).any(axis=1).sum()
+    assert found["multi_label"].num_images == np.isin(context.images.rows[~context.images.problematic], rows).sum()
+    assert found["multi_label"].low < found["multi_label"].value < found["multi_label"].high
 
 
-def test_archived_models_and_other_datasets_have_fewer(context, measured):
-    analysis = ErrorAnalysis("a", context.images.targets, np.zeros(len(context.images), np.int8), {})
-    archived = {one.name: one for one in measure_accuracies(context, analysis, None, 76.1)}
+def test_archived_models_and_other_datasets_have_fewer(context, models):
+    model = replace(models["pytorch--resnet50"], predictions=None, top1_accuracy=76.1)
+    archived = measure(context, model)
     assert list(archived) == list(accuracies.TITLES)
     assert (archived["top1"].value, archived["top1"].low, archived["top1"].num_images) == (76.1, None, None)
     assert archived["real"].value is None
     assert "archive" in archived["real"].unknown
-    assert archived["multi_label"].value == 100
+    assert archived["multi_label"] == measure(context, models["pytorch--resnet50"])["multi_label"]
     other = replace(context, dataset="imagenet-a")
-    predictions = Predictions(context.samples.targets)
-    for known in (None, predictions):
-        assert [one.name for one in measure_accuracies(other, analysis, known, None)] == ["top1", "top5", "multi_label"]
+    for known in (model, models["pytorch--resnet50"]):
+        assert list(measure(other, known)) == ["top1", "top5", "multi_label"]
+    assert measure(context, replace(model, top1_accuracy=None))["top1"].unknown
 
 
 def test_no_image_gives_no_accuracy():
@@ -166,12 +171,9 @@ def simulate_multi_label(sizes: np.ndarray, chances: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("model", ["pytorch--alexnet", "keras--nasnetlarge"])
-def test_interval_of_mla_holds_the_true_value(context, analysed, model):
+def test_interval_of_mla_holds_the_true_value(context, models, model):
     """Of classes with the sizes of ImageNet's and the accuracies of a real model; of equal classes as well."""
-    from imagenet_errors.formats.stats_tables import COUNTS_AS_CORRECT
-
-    _, error_types = types_of(analysed / "artefacts/imagenet" / model)
-    counted = context.counted_images
+    error_types, counted = models[model].analysis.error_types, context.counted_images
     classes = context.images.targets[counted.counted]
     right = np.bincount(classes, np.isin(error_types, COUNTS_AS_CORRECT)[counted.counted], 1000)
     sizes = np.bincount(classes, minlength=1000)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from imagenet_errors.dataset.annotations import NO_LABEL
-from imagenet_errors.dataset.label_sets import STANDARD, apply_label_set, load_label_sets
+from imagenet_errors.dataset.label_sets import STANDARD, apply_label_set, find_label_set, load_label_sets
 from imagenet_errors.dataset.real_labels import find_labels, read_real_labels
 from imagenet_errors.errors import InputError
 from imagenet_errors.paths import LABEL_SETS, REAL_LABELS, Artefacts
@@ -41,12 +41,15 @@ def test_real_labels_are_those_of_timm(timm_labels, real_labels):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda text: text.replace("class_ids", "labels"), "has the columns"),
-        (lambda text: text[: text.index("\n100,") + 1], "lists 99 images instead of 50,000"),
-        (lambda text: text.replace("\n2,970 795\n", "\n2,970,795\n"), "line 3 does not have 2 cells"),
-        (lambda text: text.replace("\n2,970 795\n", "\n2,970 1000\n"), "line 3: '1000' is not a class id"),
-        (lambda text: text.replace("\n2,970 795\n", "\n2,970 970\n"), "line 3 is '2,970 970', not number 2 and"),
-        (lambda text: text.replace("\n2,970 795\n", "\n1,970 795\n"), "line 3 is '1,970 795', not number 2 and"),
+        (lambda text: text.replace("class_ids", "labels"), "is not a table of number,class_ids with 50,000 rows"),
+        (lambda text: text[: text.index("\n100,") + 1], "is not a table of number,class_ids with 50,000 rows"),
+        (
+            lambda text: text.replace("\n2,970 795\n", "\n2,970,795\n"),
+            "line 3 is '2,970,795', not number 2 and its class ids",
+        ),
+        (lambda text: text.replace("\n2,970 795\n", "\n2,970 1000\n"), "line 3 is '2,970 1000'"),
+        (lambda text: text.replace("\n2,970 795\n", "\n2,970 970\n"), "line 3 is '2,970 970'"),
+        (lambda text: text.replace("\n2,970 795\n", "\n1,970 795\n"), "line 3 is '1,970 795'"),
     ],
 )
 def test_damaged_real_labels_are_refused(tmp_path, damage, words):
@@ -60,34 +63,32 @@ def test_images_without_a_known_number_have_no_labels(real_labels):
 
 
 def test_standard_set_changes_nothing(shipped):
-    labelled = apply_label_set(COMMITTED, load_label_sets(COMMITTED)[STANDARD], shipped.images)
-    assert labelled.images is shipped.images
-    assert (labelled.num_empty, labelled.num_without_original) == (0, 0)
+    assert apply_label_set(COMMITTED, find_label_set(COMMITTED, STANDARD), shipped.images) is shipped.images
 
 
 def test_original_label_alone_is_accepted(shipped):
-    labelled = apply_label_set(COMMITTED, load_label_sets(COMMITTED)["original"], shipped.images)
-    assert labelled.images.labels.tolist() == shipped.images.targets[:, None].tolist()
-    assert (labelled.images.problematic == shipped.images.problematic).all()
-    assert (labelled.num_empty, labelled.num_without_original) == (0, 0)
+    images = apply_label_set(COMMITTED, find_label_set(COMMITTED, "original"), shipped.images)
+    assert images.labels.tolist() == shipped.images.targets[:, None].tolist()
+    assert (images.problematic == shipped.images.problematic).all()
 
 
-def test_images_without_sound_real_labels_are_left_out_and_counted(shipped, timm_labels):
-    labelled = apply_label_set(COMMITTED, load_label_sets(COMMITTED)["real"], shipped.images)
-    num_empty = num_without_original = 0
-    for row, (file, target) in enumerate(zip(shipped.images.files, shipped.images.targets, strict=True)):
-        labels, is_counted = timm_labels[int(file[-13:-5]) - 1], not shipped.images.problematic[row]
-        assert [label for label in labelled.images.labels[row].tolist() if label != NO_LABEL] == labels
-        assert labelled.images.problematic[row] == (not is_counted or target not in labels)
-        num_empty += is_counted and not labels
-        num_without_original += is_counted and bool(labels) and target not in labels
-    assert (labelled.num_empty, labelled.num_without_original) == (num_empty, num_without_original) == (941, 1310)
+def test_images_whose_real_labels_lack_the_original_one_are_problematic(shipped, timm_labels):
+    images = apply_label_set(COMMITTED, find_label_set(COMMITTED, "real"), shipped.images)
+    for row, (file, target) in enumerate(zip(images.files.tolist(), images.targets.tolist(), strict=True)):
+        labels = timm_labels[int(file[-13:-5]) - 1]
+        assert [label for label in images.labels[row].tolist() if label != NO_LABEL] == labels
+        assert images.problematic[row] == (shipped.images.problematic[row] or target not in labels)
 
 
 def test_set_of_no_such_image_is_refused(shipped):
     others = replace(shipped.images[:3], files=np.array(["n01440764/a.JPEG"] * 3))
     with pytest.raises(InputError, match=r"real_labels.csv: the label set 'real' accepts .* none of the 3 images"):
-        apply_label_set(COMMITTED, load_label_sets(COMMITTED)["real"], others)
+        apply_label_set(COMMITTED, find_label_set(COMMITTED, "real"), others)
+
+
+def test_unknown_name_is_refused():
+    with pytest.raises(InputError, match="unknown label set 'reel', did you mean 'real'"):
+        find_label_set(COMMITTED, "reel")
 
 
 def test_unknown_reader_is_refused(tmp_path):

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from imagenet_errors.analysis.analysed_models import AnalysedModel
 from imagenet_errors.analysis.context import DatasetContext
 from imagenet_errors.analysis.counting import CountedImages
 from imagenet_errors.analysis.shares import wilson_intervals
 from imagenet_errors.dataset.annotations import NO_LABEL
 from imagenet_errors.error_types import NO_ERROR_TYPE
-from imagenet_errors.formats.error_analyses import ErrorAnalysis
-from imagenet_errors.formats.predictions import NO_PREDICTION, Predictions
+from imagenet_errors.formats.predictions import NO_PREDICTION
 
 TITLES = {"top1": "top-1", "top5": "top-5", "real": "ReaL", "multi_label": "MLA", "imagenet_m": "ImageNet-M"}
 NO_PREDICTIONS = "the predictions for all images are not known, only an archive's analysis"
@@ -41,28 +41,25 @@ class Accuracy:
         return TITLES[self.name]
 
 
-def measure_accuracies(
-    context: DatasetContext, analysis: ErrorAnalysis, predictions: Predictions | None, top1_accuracy: float | None
-) -> tuple[Accuracy, ...]:
+def measure_accuracies(context: DatasetContext, model: AnalysedModel) -> tuple[Accuracy, ...]:
     """The accuracies of one model, in the order of TITLES, each over the images that it has predictions for.
 
     Args:
         context: Of the dataset. ReaL labels and ImageNet-M are of ImageNet; other datasets have no such accuracy.
-        analysis: Of the annotated images.
-        predictions: For the dataset's images; None where only an archive's analysis is known.
-        top1_accuracy: Percent, what the metadata of a model without predictions say; None where unknown.
+        model: With its errors by the labels of the context, which are the multi-labels.
     """
-    is_imagenet, counted = context.dataset == "imagenet", context.counted_images
+    is_imagenet, counted, predictions = context.dataset == "imagenet", context.counted_images, model.predictions
     if predictions is None:
-        found = [Accuracy("top1", top1_accuracy, unknown=NO_PREDICTIONS if top1_accuracy is None else "")]
+        unknown = NO_PREDICTIONS if model.top1_accuracy is None else ""
+        found = [Accuracy("top1", model.top1_accuracy, unknown=unknown)]
         found += [Accuracy(name, None, unknown=NO_PREDICTIONS) for name in ("top5", "real")[: 1 + is_imagenet]]
     else:
         rows = slice(None) if predictions.rows is None else predictions.rows
         targets = context.samples.targets[rows]
         found = [measure_top1(predictions.top1, targets), measure_top5(predictions.top5, targets)]
         found += [measure_real(predictions.top1, context.real_labels[rows])] if is_imagenet else []
-    found += [measure_multi_label(counted, analysis.error_types)]
-    found += [measure_imagenet_m(counted, analysis.top1)] if is_imagenet else []
+    found += [measure_multi_label(counted, model.analysis.error_types)]
+    found += [measure_imagenet_m(counted, model.analysis.top1)] if is_imagenet else []
     return tuple(found)
 
 

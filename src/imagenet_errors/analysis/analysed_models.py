@@ -1,6 +1,6 @@
 """Models with their errors, from the files of an artefacts folder or from predictions in memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from imagenet_errors import __version__
 from imagenet_errors.analysis import study
 from imagenet_errors.analysis.context import DatasetContext
 from imagenet_errors.analysis.model_files import ModelFiles
+from imagenet_errors.analysis.open_world import NUM_GATE_NEIGHBOURS
 from imagenet_errors.analysis.pairs import decide_pairs, find_distinct
 from imagenet_errors.dataset.dataset_table import DATASETS
 from imagenet_errors.errors import InputError
@@ -75,23 +76,45 @@ def analyse_predictions(context: DatasetContext, name: str, predictions: Predict
     Raises:
         InputError: where none of the images with a prediction is annotated and unproblematic.
     """
-    samples, images = context.samples, context.images
-    of_all = predictions.spread_top1(len(samples.files))
-    top1 = of_all[images.rows]
+    of_all = predictions.spread_top1(len(context.samples.files))
     num_images = int(np.count_nonzero(of_all != NO_PREDICTION))
-    if (top1[~images.problematic] == NO_PREDICTION).all():
-        raise InputError(f"{name}: none of its {num_images:,} images is annotated and unproblematic: predict others")
-    pairs = decide_pairs(context, find_distinct([top1], len(images)))
+    return AnalysedModel(
+        _analyse_top1(context, name, of_all[context.images.rows], NUM_GATE_NEIGHBOURS),
+        DATASETS[context.dataset].extent(num_images),
+        num_images < len(of_all),
+        compute_accuracy(of_all, context.samples.targets),
+        predictions,
+    )
+
+
+def analyse_again(
+    context: DatasetContext, model: AnalysedModel, num_neighbours: int = NUM_GATE_NEIGHBOURS
+) -> AnalysedModel:
+    """The same predictions with the error types that other labels or another gate give them; nothing is written.
+
+    Args:
+        context: Of the same images as the model, maybe with other labels.
+        model: With its predictions on the annotated images.
+        num_neighbours: Nearest training images that may open the gate of the open-world test.
+
+    Raises:
+        InputError: as `analyse_predictions`.
+    """
+    analysis = _analyse_top1(context, model.name, model.analysis.top1, num_neighbours)
+    return replace(model, analysis=analysis)
+
+
+def _analyse_top1(context: DatasetContext, name: str, top1: np.ndarray, num_neighbours: int) -> ErrorAnalysis:
+    """The analysis of top-1 predictions on the annotated images ([n], NO_PREDICTION where there is none)."""
+    if (top1[~context.images.problematic] == NO_PREDICTION).all():
+        raise InputError(
+            f"{name}: none of the images that it has predictions for is annotated and unproblematic: predict others"
+        )
+    pairs = decide_pairs(context, find_distinct([top1], len(top1)), num_neighbours)
     fingerprints = context.inputs.with_predictions(top1)
     if context.open_world is None:
         fingerprints |= {"open_world": SKIPPED}
-    return AnalysedModel(
-        ErrorAnalysis(name, top1, pairs.error_types_at(pairs.find(top1)), fingerprints),
-        DATASETS[context.dataset].extent(num_images),
-        num_images < len(samples.files),
-        compute_accuracy(of_all, samples.targets),
-        predictions,
-    )
+    return ErrorAnalysis(name, top1, pairs.error_types_at(pairs.find(top1)), fingerprints)
 
 
 def describe_inputs(models: list[AnalysedModel]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Source: Peychev et al. 2023, section 3. It needs embeddings alone: no image, no 
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -99,12 +100,15 @@ class OpenWorld:
     """The test for the n annotated images of a dataset.
 
     Attributes:
+        gate_sizes: How many neighbours the gate is varied by, to see how much depends on their number.
         proposer: Gives the proposals of a pair.
         images: The images.
         embeddings: [n, D] float32 of unit length.
         nearest: [n, 50] the training images nearest to each.
         texts: The embedding of every prompt.
     """
+
+    gate_sizes: ClassVar = (5, 10, 20)
 
     proposer: Proposer
     images: AnnotatedImages
@@ -174,9 +178,9 @@ class OpenWorld:
         """[len(names)] bool: the synset is one of the 1000 classes."""
         return np.isin([offset for offset, _ in self.names], self.proposer.classes.offsets)
 
-    def gate(self, rows: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    def gate(self, rows: np.ndarray, predictions: np.ndarray, num_neighbours: int = NUM_GATE_NEIGHBOURS) -> np.ndarray:
         """[p] bool: the class of a near training image shares a superclass with the prediction."""
-        near = self.nearest.targets[rows, :NUM_GATE_NEIGHBOURS]
+        near = self.nearest.targets[rows, :num_neighbours]
         return self.proposer.superclasses.share[predictions[:, None], near].any(axis=1)
 
     def test_one(self, row: int, prediction: int) -> Outcome:
@@ -187,15 +191,16 @@ class OpenWorld:
         proposals = [Proposal(offset, lemma, score) for (offset, lemma), score in named]
         return Outcome(bool(verdict.is_out_of_vocabulary), int(verdict.num_prompts), proposals)
 
-    def test(self, rows: np.ndarray, predictions: np.ndarray) -> Verdicts:
+    def test(self, rows: np.ndarray, predictions: np.ndarray, num_neighbours: int = NUM_GATE_NEIGHBOURS) -> Verdicts:
         """Test p pairs.
 
         Args:
             rows: [p] positions of images.
             predictions: [p] class ids.
+            num_neighbours: Nearest training images that may open the gate.
         """
         verdicts = Verdicts.closed(len(rows))
-        opened = np.flatnonzero(self.gate(rows, predictions))
+        opened = np.flatnonzero(self.gate(rows, predictions, num_neighbours))
         order = opened[np.argsort(predictions[opened], kind="stable")]
         for group in np.split(order, np.flatnonzero(np.diff(predictions[order])) + 1):
             if len(group):

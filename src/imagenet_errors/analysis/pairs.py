@@ -9,7 +9,7 @@ import numpy as np
 
 from imagenet_errors.analysis.context import DatasetContext
 from imagenet_errors.analysis.decision import Decisions, apply_open_world, decide
-from imagenet_errors.analysis.open_world import OpenWorld, Verdicts
+from imagenet_errors.analysis.open_world import NUM_GATE_NEIGHBOURS, OpenWorld, Verdicts
 from imagenet_errors.dataset.classes import NUM_CLASSES
 from imagenet_errors.error_types import NO_ERROR_TYPE
 from imagenet_errors.formats.error_analyses import proposal_columns, proposal_type
@@ -81,12 +81,13 @@ def find_distinct(top1: Iterable[np.ndarray], num_images: int) -> np.ndarray:
     return np.flatnonzero(seen)
 
 
-def decide_pairs(context: DatasetContext, keys: np.ndarray) -> DecidedPairs:
+def decide_pairs(context: DatasetContext, keys: np.ndarray, num_neighbours: int = NUM_GATE_NEIGHBOURS) -> DecidedPairs:
     """Decide distinct pairs, with the open-world test where the context has it.
 
     Args:
         context: Of the dataset.
         keys: [p] int64, ascending, as `find_distinct` gives them.
+        num_neighbours: Nearest training images that may open the gate of that test.
     """
     rows, predictions = np.divmod(keys, NUM_CLASSES)
     images = context.images[rows]
@@ -94,6 +95,6 @@ def decide_pairs(context: DatasetContext, keys: np.ndarray) -> DecidedPairs:
     tested = np.flatnonzero(decisions.provisional)
     verdicts = None
     if context.open_world is not None:
-        verdicts = context.open_world.test(rows[tested], predictions[tested])
+        verdicts = context.open_world.test(rows[tested], predictions[tested], num_neighbours)
         decisions = apply_open_world(decisions, tested, verdicts.is_out_of_vocabulary)
     return DecidedPairs(keys, decisions, images.labels, context.open_world, tested, verdicts)

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from imagenet_errors.analysis.accuracies import Accuracy, measure_accuracies
 from imagenet_errors.analysis.analysed_models import AnalysedModel
 from imagenet_errors.analysis.context import DatasetContext
 from imagenet_errors.analysis.counting import ErrorCounts
 from imagenet_errors.analysis.reference import Place, Reference
+from imagenet_errors.analysis.relabelling import Labels, relabel
 from imagenet_errors.analysis.shares import (
     CONFIDENCE,
     ERROR_NAMES,
@@ -19,6 +21,7 @@ from imagenet_errors.analysis.shares import (
     wilson_intervals,
 )
 from imagenet_errors.dataset.classes import GROUPS
+from imagenet_errors.dataset.label_sets import STANDARD, LabelSet
 from imagenet_errors.error_types import AFTER_OPEN_WORLD, CODES, ERROR_CODES, ERROR_TYPES
 
 TITLES = tuple(ERROR_TYPES[code].title for code in ERROR_CODES)
@@ -85,8 +88,8 @@ class Profile:
         dataset: Of the images.
         extent: How much of the dataset the predictions cover.
         num_counted: Unproblematic annotated images with a prediction.
-        top1_accuracy: Percent, of all images with a prediction; None where unknown.
-        multi_label_accuracy: MLA, percent, of the counted images.
+        accuracies: By each ruler, whatever labels the error types are by.
+        labels: Whose the error types are by, and the images that these leave out; None for the multi-labels.
         reference: What it was compared with; None for nothing.
         lines: By group and error type.
     """
@@ -95,10 +98,15 @@ class Profile:
     dataset: str
     extent: str
     num_counted: int
-    top1_accuracy: float | None
-    multi_label_accuracy: float | None
+    accuracies: tuple[Accuracy, ...]
+    labels: Labels | None
     reference: Reference | None
     lines: tuple[ShareLine, ...]
+
+    @property
+    def multi_label_accuracy(self) -> float | None:
+        """MLA, percent; None where no image counts."""
+        return next(one.value for one in self.accuracies if one.name == "multi_label")
 
     @property
     def sentences(self) -> list[str]:
@@ -107,33 +115,47 @@ class Profile:
         return [line.describe() for line in sorted(standing_out, key=lambda line: line.p_value or 0.0)]
 
 
-def make_profile(context: DatasetContext, model: AnalysedModel, reference: Reference | None) -> Profile:
+def make_profile(
+    context: DatasetContext, model: AnalysedModel, reference: Reference | None, label_set: LabelSet | None = None
+) -> Profile:
     """The profile of one model.
 
     Args:
         context: Of the dataset.
         model: With its errors on the images of the context.
         reference: What it is compared with; None for none.
+        label_set: Whose labels the error types are to be by; None for the multi-labels.
+
+    Raises:
+        InputError: as `relabel`.
     """
+    accuracies, labels = measure_accuracies(context, model), None
+    if label_set is not None and label_set.name != STANDARD:
+        reference, relabelled = None, relabel(context, model, label_set)
+        labels, context, model = relabelled.labels, relabelled.context, relabelled.model
     counts = context.counted_images.count(model.analysis.error_types)
     mla = counts.accuracies["all"][""]
     num_counted = int(counts.by_group["all"].sum())
-    no_place = _explain_no_place(model, num_counted, reference)
-    lines = _place_lines(_count_lines(counts, model.analysis.open_world_skipped), mla, model.name, reference, no_place)
+    no_place = _explain_no_place(model, num_counted, reference, labels)
+    lines = _place_lines(count_lines(counts, model.analysis.open_world_skipped), mla, model.name, reference, no_place)
     return Profile(
         model.name,
         context.dataset,
         model.extent,
         num_counted,
-        model.top1_accuracy,
-        mla,
+        accuracies,
+        labels,
         reference,
         tuple(_correct(lines)),
     )
 
 
-def _explain_no_place(model: AnalysedModel, num_counted: int, reference: Reference | None) -> str:
+def _explain_no_place(
+    model: AnalysedModel, num_counted: int, reference: Reference | None, labels: Labels | None
+) -> str:
     """Why no share of the model can have a place; empty where they can."""
+    if labels is not None:
+        return f"the error types are by the labels {labels.name}, those of published models by the multi-labels"
     if reference is None:
         return "there is no reference"
     if model.is_partial:
@@ -143,8 +165,13 @@ def _explain_no_place(model: AnalysedModel, num_counted: int, reference: Referen
     return ""
 
 
-def _count_lines(counts: ErrorCounts, is_skipped: bool) -> list[ShareLine]:
-    """The lines without places."""
+def count_lines(counts: ErrorCounts, is_skipped: bool) -> list[ShareLine]:
+    """The lines of a model without places, by group and error type.
+
+    Args:
+        counts: Of the model.
+        is_skipped: Whether the open-world test was skipped.
+    """
     lines = []
     for group in GROUPS:
         by_type = counts.by_group[group][list(ERROR_CODES)]

@@ -1,5 +1,6 @@
 """A profile as a report."""
 
+from dataclasses import asdict
 from typing import Any
 
 from imagenet_errors.analysis.profile import Profile, ShareLine, to_rows
@@ -22,8 +23,8 @@ def report_profile(profile: Profile) -> Report:
     """What is printed of a profile."""
     rows = to_rows(profile)
     return Report(
-        heading=(f"{profile.model}: {profile.dataset}, {profile.extent}", _describe_accuracies(profile)),
-        tables=(Table(HEADINGS, _parts(profile)),),
+        heading=(f"{profile.model}: {profile.dataset}, {profile.extent}", _describe_images(profile)),
+        tables=(_tabulate_accuracies(profile), Table(HEADINGS, _parts(profile))),
         notes=(*profile.sentences, *_notes(profile)),
         rows=[{"model": profile.model} | row for row in rows],
         content={
@@ -31,8 +32,8 @@ def report_profile(profile: Profile) -> Report:
             "dataset": profile.dataset,
             "images": profile.extent,
             "num_counted": profile.num_counted,
-            "top1_accuracy": profile.top1_accuracy,
-            "multi_label_accuracy": profile.multi_label_accuracy,
+            "accuracies": [asdict(one) for one in profile.accuracies],
+            "labels": profile.labels and asdict(profile.labels),
             "reference": _describe_reference(profile.reference),
             "error_types": rows,
             "sentences": profile.sentences,
@@ -50,12 +51,23 @@ def _describe_reference(reference: Reference | None) -> dict[str, Any] | None:
     }
 
 
-def _describe_accuracies(profile: Profile) -> str:
-    top1, mla = (
-        UNKNOWN if value is None else f"{value:.2f} %"
-        for value in (profile.top1_accuracy, profile.multi_label_accuracy)
-    )
-    return f"top-1 {top1}, MLA {mla}; {profile.num_counted:,} images are annotated and unproblematic"
+def _describe_images(profile: Profile) -> str:
+    if profile.labels is not None:
+        return f"error types by the labels {profile.labels.describe()}"
+    return f"error types of {profile.num_counted:,} images, which are annotated and unproblematic"
+
+
+def _tabulate_accuracies(profile: Profile) -> Table:
+    rows = [
+        [
+            one.title,
+            format_number(one.value, 2),
+            format_interval(one.low, one.high, 2),
+            format_count(one.num_images),
+        ]
+        for one in profile.accuracies
+    ]
+    return Table(("accuracy", "percent", "95 %", "images"), {"": rows})
 
 
 def _parts(profile: Profile) -> dict[str, list[list[str]]]:
@@ -83,8 +95,9 @@ def _cells(line: ShareLine) -> list[str]:
 
 def _notes(profile: Profile) -> list[str]:
     """What to know of the numbers."""
+    notes = [f"{one.title} is unknown: {one.unknown}." for one in profile.accuracies if one.unknown]
     reasons = {line.no_place for line in profile.lines if line.no_place}
-    notes = [f"No place ({UNKNOWN}): {'; '.join(sorted(reasons))}."] if reasons else []
+    notes += [f"No place ({UNKNOWN}): {'; '.join(sorted(reasons))}."] if reasons else []
     if profile.reference is not None and any(line.place for line in profile.lines):
         number, folder = len(profile.reference.models), profile.reference.folder
         notes.append(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imagenet_errors.dataset.annotations import NO_LABEL, AnnotatedImages
+from imagenet_errors.dataset.annotations import AnnotatedImages
 from imagenet_errors.dataset.image_names import read_numbers
 from imagenet_errors.dataset.real_labels import find_labels, read_real_labels
 from imagenet_errors.dataset.validation_labels import read_validation_labels
@@ -41,23 +41,6 @@ class LabelSet:
     source: str
 
 
-@dataclass(frozen=True)
-class LabelledImages:
-    """Annotated images under one label set.
-
-    Attributes:
-        label_set: The set.
-        images: The n images with its labels; those left out are problematic as well: typed, but not counted.
-        num_empty: How many of the unproblematic images are left out because they have no label in this set ...
-        num_without_original: ... or because the original label is not among those that they have.
-    """
-
-    label_set: LabelSet
-    images: AnnotatedImages
-    num_empty: int = 0
-    num_without_original: int = 0
-
-
 def load_label_sets(artefacts: Artefacts) -> dict[str, LabelSet]:
     """{name: label set}, in the order of the table.
 
@@ -72,8 +55,19 @@ def load_label_sets(artefacts: Artefacts) -> dict[str, LabelSet]:
     return sets
 
 
-def apply_label_set(artefacts: Artefacts, label_set: LabelSet, images: AnnotatedImages) -> LabelledImages:
-    """Give annotated images the labels of a set.
+def find_label_set(artefacts: Artefacts, name: str) -> LabelSet:
+    """The label set of this name. Raises `InputError` as `load_label_sets`, and where there is none."""
+    sets = load_label_sets(artefacts)
+    if name not in sets:
+        raise InputError(describe_unknown("label set", name, sets))
+    return sets[name]
+
+
+def apply_label_set(artefacts: Artefacts, label_set: LabelSet, images: AnnotatedImages) -> AnnotatedImages:
+    """The same images with the labels of a set.
+
+    Images without a label in it, and those whose labels lack the original one, become problematic: they are typed, but
+    not counted.
 
     Args:
         artefacts: The folder that may hold its file.
@@ -85,21 +79,13 @@ def apply_label_set(artefacts: Artefacts, label_set: LabelSet, images: Annotated
     """
     read = READERS[label_set.reader]
     if read is None:
-        return LabelledImages(label_set, images)
+        return images
     path = artefacts.find(label_set.file)
     labels = find_labels(read(path), read_numbers(images.files.tolist()))
-    is_empty = (labels == NO_LABEL).all(axis=1)
-    lacks_original = ~is_empty & (labels != images.targets[:, None]).all(axis=1)
-    problematic = images.problematic | is_empty | lacks_original
+    problematic = images.problematic | (labels != images.targets[:, None]).all(axis=1)
     if problematic.all():
         raise InputError(
             f"{path}: the label set {label_set.name!r} accepts the original label of none of the {len(images):,}"
             f" images: it is of ImageNet's validation images, use {STANDARD!r} for others"
         )
-    counted = ~images.problematic
-    return LabelledImages(
-        label_set,
-        replace(images, labels=labels, problematic=problematic),
-        int((is_empty & counted).sum()),
-        int((lacks_original & counted).sum()),
-    )
+    return replace(images, labels=labels, problematic=problematic)

@@ -8,7 +8,7 @@ from imagenet_errors.dataset.annotations import NO_LABEL, pad_lists
 from imagenet_errors.dataset.dataset_table import DATASETS
 from imagenet_errors.dataset.multi_labels import CLASS_IDS
 from imagenet_errors.errors import InputError
-from imagenet_errors.files import read_csv
+from imagenet_errors.files import read_whole_text
 
 COLUMNS = ["number", "class_ids"]
 ADVICE = "restore it from the repository"
@@ -24,21 +24,17 @@ def read_real_labels(path: Path) -> np.ndarray:
     Raises:
         InputError: if the table is missing or damaged.
     """
-    rows, num_images = read_csv(path, COLUMNS), DATASETS["imagenet"].num_images
-    if len(rows) != num_images:
-        raise InputError(f"{path} lists {len(rows):,} images instead of {num_images:,}: {ADVICE}")
+    header, *lines = read_whole_text(path).splitlines() or [""]
+    num_images = DATASETS["imagenet"].num_images
+    if header != ",".join(COLUMNS) or len(lines) != num_images:
+        raise InputError(f"{path} is not a table of {','.join(COLUMNS)} with {num_images:,} rows: {ADVICE}")
     lists = []
-    for number, row in enumerate(rows, start=1):
-        try:
-            class_ids = [CLASS_IDS[class_id] for class_id in row["class_ids"].split(" ") if class_id]
-        except KeyError as error:
-            raise InputError(f"{path} line {number + 1}: {error} is not a class id: {ADVICE}") from None
-        if row["number"] != str(number) or len(set(class_ids)) < len(class_ids):
-            raise InputError(
-                f"{path} line {number + 1} is {','.join(row.values())!r}, not number {number} and distinct class ids:"
-                f" {ADVICE}"
-            )
-        lists.append(class_ids)
+    for number, line in enumerate(lines, start=1):
+        first, _, class_ids = line.partition(",")
+        labels = [CLASS_IDS.get(class_id, NO_LABEL) for class_id in class_ids.split(" ") if class_id]
+        if first != str(number) or NO_LABEL in labels or len(set(labels)) < len(labels):
+            raise InputError(f"{path} line {number + 1} is {line!r}, not number {number} and its class ids: {ADVICE}")
+        lists.append(labels)
     return pad_lists(lists)
 
 
