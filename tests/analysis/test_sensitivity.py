@@ -26,7 +26,7 @@ from imagenet_errors.dataset.label_sets import find_label_set, load_label_sets
 from imagenet_errors.error_types import ERROR_TYPES
 from imagenet_errors.formats.predictions import Predictions
 from imagenet_errors.paths import Artefacts
-from tests.conftest import COMMITTED, refused
+from tests.conftest import COMMITTED, ROOT, refused
 from tests.helpers import plain_decision
 from tests.helpers.plain_facts import plain_spurious_pairs, plain_superclasses, read_non_prototypical
 from tests.helpers.plain_open_world import World
@@ -125,8 +125,19 @@ def test_sensitivity_of_the_twelve(context, models, sensitivities):
                 assert by_original.count == 0
             if one.group == "all" and one.error_type == "class_overlap":
                 assert by_original.count == one.count > by_real.count
-        moves = [move for line, move in zip(real.lines, real.moves, strict=True) if line.group == "all"]
-        assert 0 < max(abs(move) for move in moves if move is not None) < 10
+        overlap, multi_label, fine_grained = real.moves[:3]  # on all images
+        assert overlap == 0 > multi_label
+        assert abs(fine_grained) < 5
+
+
+def test_table_in_the_documentation_is_that_of_the_twelve(shared, context, models, sensitivities):
+    for name, sensitivity in sensitivities.items():
+        accuracies = {one.name: one.value for one in make_profile(context, models[name], None).accuracies}
+        real = sensitivity.variations[1]
+        shares = [(real.lines[at].share - real.moves[at], real.lines[at].share) for at in (1, 2)]
+        cells = [f"{accuracies[ruler]:.2f}" for ruler in ("top1", "real", "multi_label")]
+        cells += [f"{share:.1f}" for of_type in shares for share in of_type]
+        assert f"| {name} | {' | '.join(cells)} |\n" in (ROOT / "docs/fidelity.md").read_text()
 
 
 def test_moves_are_between_the_same_images(context, models, sensitivities):
@@ -243,18 +254,18 @@ def test_standard_labels_change_nothing(context, models, name):
     assert found == expected
 
 
-def test_flags_of_report(call, small):
+def test_flags_of_report(quick, small):
     flags = ("--model", "me/mine", "--artefacts_dir", small)
-    done = call("report", *flags, "--labels", "original", "--format", "json")
+    done = quick("report", *flags, "--labels", "original", "--format", "json")
     assert done.status == 0, done.stderr
     assert json.loads(done.stdout)["labels"]["name"] == "original"
     files = sorted(path for path in small.rglob("*") if path.is_file())
-    done = call("report", *flags, "--sensitivity")
+    done = quick("report", *flags, "--sensitivity")
     assert done.status == 0, done.stderr
     assert "real (Beyer et al. 2020):" in done.stdout
     assert sorted(path for path in small.rglob("*") if path.is_file()) == files
-    assert refused(call("report", *flags, "--labels", "reel"), "unknown label set 'reel', did you mean 'real'?")
-    assert refused(call("report", *flags, "--labels", "real", "--sensitivity"), "not allowed with")
+    assert refused(quick("report", *flags, "--labels", "reel"), "unknown label set 'reel', did you mean 'real'?")
+    assert refused(quick("report", *flags, "--labels", "real", "--sensitivity"), "not allowed with")
     for flag in ("--labels", "real"), ("--sensitivity",):
         for other in ("--compare", "b"), ("--picture", "b.png"):
-            assert refused(call("report", *flags, *flag, *other), "go with one model and no picture")
+            assert refused(quick("report", *flags, *flag, *other), "go with one model and no picture")

@@ -18,7 +18,7 @@ from imagenet_errors.dataset.label_sets import STANDARD
 TITLES = {"labels": "by labels", "neighbours": "by neighbours"}  # of what is varied
 CHOICES = {"labels": "By the labels {}", "neighbours": "With {} neighbours of the gate"}
 MOVED = {
-    "labels": f"points above the share by the labels {STANDARD} on the same images",
+    "labels": f"points above the share by the labels {STANDARD} on the same images, those that are not left out",
     "neighbours": f"points above the share with {NUM_GATE_NEIGHBOURS} neighbours of the open-world test's gate",
 }
 
