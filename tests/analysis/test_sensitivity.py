@@ -158,7 +158,7 @@ def tested(context, models):
     made = Made.of(context.samples.files, gates(top1[None]))
     images, nearest, texts = made.parts()
     with_test = replace(context, open_world=OpenWorld.of(proposer(), context.images, images, nearest, texts))
-    rows = np.arange(0, 50_000, 20, dtype=np.int32)
+    rows = np.arange(0, 50_000, 40, dtype=np.int32)
     return with_test, made, analyse_predictions(with_test, MODEL, Predictions(top1[rows], rows=rows))
 
 

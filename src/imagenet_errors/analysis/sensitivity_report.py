@@ -56,8 +56,8 @@ def _tabulate(title: str, variations: Sequence[Variation]) -> Table:
             share = one.lines[number]
             cells.append(format_bound(format_number(share.share), share.is_bound))
             cells += [] if one.is_standard else [format_number(one.moves[number], sign=True)]
-        images = "all images" if line.group == "all" else f"images of the group {line.group}"
-        parts.setdefault(f"{images}: percent of {line.denominator}", []).append(cells)
+        images = "all images" if line.group == "all" else f"group {line.group}"
+        parts.setdefault(f"{images}, percent of {line.denominator}", []).append(cells)
     return Table(tuple(headings), parts)
 
 
