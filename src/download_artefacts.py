@@ -72,7 +72,7 @@ def handle_public_files(artefacts: Artefacts, args: argparse.Namespace) -> bool:
     file = public_files.identify_file(files, args.from_file)
     if file.what == "archive":
         public_files.check_source(file, args.from_file)
-        return unpack_archive(args.from_file, artefacts, args.overwrite)
+        return unpack_archive(args.from_file, file, artefacts, args.overwrite)
     cli.log.info(public_files.copy_file(artefacts, file, args.from_file, args.overwrite))
     return True
 
@@ -87,7 +87,7 @@ def download_files(artefacts: Artefacts, files: "list[PublicFile]", overwrite: b
         try:
             cli.log.info(public_files.fetch_file(artefacts, file, overwrite, RetryPolicy(attempts)))
             if file.what == "archive":
-                is_complete &= unpack_archive(artefacts.root / file.path, artefacts, overwrite)
+                is_complete &= unpack_archive(artefacts.root / file.path, file, artefacts, overwrite)
         except InputError as error:
             failures[file.name] = str(error)
             if len(files) > 1:
@@ -98,11 +98,13 @@ def download_files(artefacts: Artefacts, files: "list[PublicFile]", overwrite: b
     return is_complete
 
 
-def unpack_archive(archive: Path, artefacts: Artefacts, overwrite: bool) -> bool:
-    """Unpack an archive into the artefacts folder. Returns False if files of the folder differ and were kept."""
+def unpack_archive(archive: Path, file: "PublicFile", artefacts: Artefacts, overwrite: bool) -> bool:
+    """Unpack a public file from where it lies. Returns False if files of the folder differ and were kept."""
+    from imagenet_errors import public_files
     from imagenet_errors.paper_archive import tar_reader
 
     done = tar_reader.unpack(archive, artefacts.root, overwrite)
+    public_files.record_unpacked(artefacts, file, done.hashes)
     cli.log.info(f"{archive}: {done.written:,} files unpacked into {artefacts.root}, {done.equal:,} existed already")
     for name in done.kept:
         cli.log.info(f"{artefacts.root / name} differs from the archive's and was kept: --overwrite replaces it")
@@ -110,12 +112,20 @@ def unpack_archive(archive: Path, artefacts: Artefacts, overwrite: bool) -> bool
 
 
 def convert_archives(artefacts: Artefacts, args: argparse.Namespace) -> bool:
-    """Returns False if an analysis is damaged or refused; it was named."""
-    from imagenet_errors.paper_archive import convert
+    """Convert, and record open-world outcomes. Returns False if an analysis is damaged or refused; it was named."""
+    from imagenet_errors.paper_archive import archived_outcomes, convert
 
-    if not convert.find(artefacts, args.dataset):
-        raise InputError(f"{artefacts.root} has no archived analyses of {args.dataset}: --what archive downloads them")
-    return not convert.convert(artefacts, args.dataset, args.jobs, not args.without_neighbours)
+    found, faults = convert.find(artefacts, args.dataset), {}
+    if found:
+        faults = convert.convert(artefacts, args.dataset, args.jobs, not args.without_neighbours)
+    if not archived_outcomes.update(artefacts, args.dataset):
+        if not found:
+            raise InputError(
+                f"{artefacts.root} has no archived analyses of {args.dataset}: --what archive downloads them"
+            )
+        why = "no archived analysis ran the test and knows its images' neighbours"
+        cli.log.info(f"{args.dataset}: no outcomes of the open-world test are recorded, for {why}")
+    return not faults
 
 
 def export_archive(artefacts: Artefacts, args: argparse.Namespace) -> bool:

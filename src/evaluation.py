@@ -40,9 +40,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--model", help="the model whose prediction is explained")
     parser.add_argument(
         "--open_world",
-        choices=["auto", "clip", "skip"],
+        choices=["auto", "clip", "archive", "skip"],
         default="auto",
-        help="the open-world test: auto runs it where compute_clip_embeddings.py has written its files",
+        help="the open-world test: clip runs it on what compute_clip_embeddings.py has written; archive takes what an"
+        " archive tells of it; auto: clip where its files are, else archive where that is the official one, else skip",
     )
     parser.add_argument(
         "--without_neighbours", action="store_true", help="do not store each image's ten nearest training images"

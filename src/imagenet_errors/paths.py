@@ -40,6 +40,7 @@ ANNOTATIONS = "annotations/human_accuracy_v3.0.0.json"
 MISTAKE_LISTS = ("annotations/vit3b_mistakes.json", "annotations/greedy_soups_mistakes.json")
 DOWNLOADS = "downloads.csv"  # says from where
 DOWNLOAD_COLUMNS = ["name", "what", "url", "path", "sha256", "description"]
+DOWNLOADED_COLUMNS = ["file", "url", "sha256", "bytes"]  # of downloads_done.csv
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,10 @@ class Artefacts:
     def archive_contents(self, dataset: str) -> Path:
         """What is known of that archive, so that it is read once."""
         return self.root / dataset / "archive.json"
+
+    def open_world_outcomes(self, dataset: str) -> Path:
+        """What archived analyses tell of the open-world test."""
+        return self.root / dataset / "open_world_outcomes.parquet"
 
     def failures(self, dataset: str) -> Path:
         return self.root / dataset / "failures.csv"

@@ -12,14 +12,14 @@ import numpy as np
 
 from imagenet_errors import locks
 from imagenet_errors.dataset.classes import NUM_CLASSES
+from imagenet_errors.dataset.dataset_table import DATASETS
 from imagenet_errors.download import RetryPolicy, check_file, download_file, file_sha256, partial_path
 from imagenet_errors.error_types import ERROR_COLUMNS
 from imagenet_errors.errors import InputError, describe_unknown
 from imagenet_errors.files import atomic_write, check_room, read_csv, read_json, read_text, write_csv
-from imagenet_errors.paths import DOWNLOAD_COLUMNS, DOWNLOADS, Artefacts
+from imagenet_errors.paths import DOWNLOAD_COLUMNS, DOWNLOADED_COLUMNS, DOWNLOADS, Artefacts
 
 CHUNK = 1 << 20
-DOWNLOADED_COLUMNS = ["file", "url", "sha256", "bytes"]
 PRESENT, MISSING, DAMAGED, INCOMPLETE = "present", "missing", "damaged", "incomplete"
 
 
@@ -208,7 +208,7 @@ def fetch_file(artefacts: Artefacts, file: PublicFile, overwrite: bool, retries:
         _record_present(artefacts, file, found.sha256)
         return f"{path} exists and is kept"
     sha256 = download_file(file.url, path, file.sha256, file.group.check, file.group.max_bytes, retries)
-    _record(artefacts, file, sha256)
+    _record(artefacts, file.path, file.url, sha256)
     return f"wrote {path}: {path.stat().st_size:,} bytes"
 
 
@@ -231,7 +231,7 @@ def copy_file(artefacts: Artefacts, file: PublicFile, source: Path, overwrite: b
         _copy(source, temporary)
         if file_sha256(temporary) != sha256:
             raise InputError(f"{source} changed while it was copied: run it again")
-    _record(artefacts, file, sha256)
+    _record(artefacts, file.path, file.url, sha256)
     return f"wrote {path}: {path.stat().st_size:,} bytes"
 
 
@@ -248,20 +248,34 @@ def read_downloaded(artefacts: Artefacts) -> dict[str, dict[str, str]]:
     return {row["file"]: row for row in (read_csv(path, DOWNLOADED_COLUMNS) if path.exists() else [])}
 
 
-def _record(artefacts: Artefacts, file: PublicFile, sha256: str) -> None:
-    """Write a file's row of downloads_done.csv."""
-    size = (artefacts.root / file.path).stat().st_size
-    row = {"file": file.path, "url": file.url, "sha256": sha256, "bytes": size}
+def _record(artefacts: Artefacts, file: str, url: str, sha256: str) -> None:
+    """Write the row of downloads_done.csv of a file, named by its path below the artefacts folder."""
+    row = {"file": file, "url": url, "sha256": sha256, "bytes": (artefacts.root / file).stat().st_size}
     path = artefacts.downloads_done()
     with locks.locked(artefacts.root, path.name):
-        rows = read_downloaded(artefacts) | {file.path: row}
+        rows = read_downloaded(artefacts) | {file: row}
         write_csv(path, DOWNLOADED_COLUMNS, list(rows.values()))
+
+
+def record_unpacked(artefacts: Artefacts, archive: PublicFile, unpacked: dict[str, str]) -> None:
+    """Note which archives of analyses came out of a public one, so that these are known to be its.
+
+    Args:
+        artefacts: The folder that it was unpacked into.
+        archive: The public archive.
+        unpacked: {path below the folder: sha256} of the files in it.
+    """
+    downloaded = read_downloaded(artefacts)
+    for dataset in DATASETS:
+        file = artefacts.archive(dataset).name
+        if file in unpacked and downloaded.get(file, {}).get("sha256") != unpacked[file]:
+            _record(artefacts, file, archive.url, unpacked[file])
 
 
 def _record_present(artefacts: Artefacts, file: PublicFile, sha256: str) -> None:
     """Record a file that is present without a row: the user brought it, or the run that downloaded it was killed."""
     if file.path not in read_downloaded(artefacts) and os.access(artefacts.root, os.W_OK):
-        _record(artefacts, file, sha256 or file_sha256(artefacts.root / file.path))
+        _record(artefacts, file.path, file.url, sha256 or file_sha256(artefacts.root / file.path))
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -24,7 +24,7 @@ from imagenet_errors.errors import InputError
 from imagenet_errors.files import check_schema, check_table, read_json, read_text, read_whole_text
 from imagenet_errors.formats import embeddings, error_analyses, image_tables, metadata, predictions, stats_tables
 from imagenet_errors.models.model_table import ModelRecord, load_records
-from imagenet_errors.paper_archive import convert, tar_reader
+from imagenet_errors.paper_archive import archive_contents, tar_reader
 from imagenet_errors.paper_archive.analysis_frames import Reader
 from imagenet_errors.paths import Artefacts
 from imagenet_errors.progress import show_progress
@@ -120,8 +120,8 @@ def _try(read: Callable[..., Any], *arguments: Any) -> Any:
 
 def _check_archive_contents(file: _File) -> None:
     artefacts, dataset = file.folder.artefacts, file.dataset
-    contents, archive = convert.read_contents(artefacts, dataset), artefacts.archive(dataset)
-    if archive.exists() and not convert.is_of(contents, archive):
+    contents, archive = archive_contents.read_contents(artefacts, dataset), artefacts.archive(dataset)
+    if archive.exists() and not archive_contents.is_of(contents, archive):
         raise StaleError(f"{archive} has changed: evaluation.py reads it again")
 
 
@@ -136,7 +136,7 @@ def _check_analysis(file: _File) -> None:
     files = ModelFiles(context, file.model)
     if files.has_predictions and file.top1 is None:
         return
-    if not analysis.is_current(files.fingerprints):
+    if not files.is_current(analysis):
         raise StaleError("its predictions, labels, superclasses or CLIP files have changed: analyse again")
 
 

@@ -8,13 +8,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from imagenet_errors.dataset.annotations import NO_LABEL, AnnotatedImages
+from imagenet_errors.error_types import AFTER_OPEN_WORLD
 from imagenet_errors.formats.error_analyses import SKIPPED, ErrorAnalysis
 
 
 def make_analysis(model: str, top1, error_types, skipped: bool = False) -> ErrorAnalysis:
     """A model's analysis, with or without the open-world test."""
     fingerprints = {"open_world": SKIPPED if skipped else "tested"}
-    return ErrorAnalysis(model, np.asarray(top1, np.int16), np.asarray(error_types, np.int8), fingerprints)
+    types = np.asarray(error_types, np.int8)
+    provisional = np.isin(types, AFTER_OPEN_WORLD) & skipped
+    return ErrorAnalysis(model, np.asarray(top1, np.int16), types, provisional, fingerprints)
 
 
 def make_images(files, targets, labels, non_prototypical, problematic) -> AnnotatedImages:

@@ -26,7 +26,7 @@ with atheris.instrument_imports(include=["imagenet_errors"]):
     from imagenet_errors.formats.metadata import read_metadata
     from imagenet_errors.formats.predictions import check_predictions
     from imagenet_errors.models.architectures import read_architectures
-    from imagenet_errors.paper_archive import convert, pickled_frames, tar_reader
+    from imagenet_errors.paper_archive import archive_contents, pickled_frames, tar_reader
     from imagenet_errors.paper_archive.analysis_frames import Reader
     from imagenet_errors.paths import REPOSITORY, Artefacts
 
@@ -61,7 +61,7 @@ def read_archive(content: bytes, path: Path) -> None:
 
 def read_annotations(content: bytes, path: Path) -> None:
     path.write_bytes(content)
-    for reader in (read_json_objects, read_metadata, lambda _: convert.read_contents(Files(path), "imagenet")):
+    for reader in (read_json_objects, read_metadata, lambda _: archive_contents.read_contents(Files(path), "imagenet")):
         with suppress(InputError):
             reader(path)
     annotations_from_json(read_json(path), str(path), CLASSES, "")

@@ -24,7 +24,7 @@ from imagenet_errors.inference import failures, image_folders
 from imagenet_errors.inference.prefetch import COLUMNS
 from imagenet_errors.models import model_table, timm_names
 from imagenet_errors.models.architectures import read_architectures
-from imagenet_errors.paper_archive import convert, tar_reader
+from imagenet_errors.paper_archive import archive_contents, tar_reader
 from imagenet_errors.paper_archive.analysis_frames import Reader
 from imagenet_errors.paths import Artefacts, stats_table
 from imagenet_errors.plots.figure_table import load_figures
@@ -133,7 +133,7 @@ KINDS = {
         "models-imagenet.tar.gz", CONVERT, archive, True, (f"{OLD}/errors_analysis.parquet", "imagenet/archive.json")
     ),
     "contents of the archive": Kind(
-        "imagenet/archive.json", EVALUATE, lambda at, _: convert.read_contents(at, "imagenet"), True
+        "imagenet/archive.json", EVALUATE, lambda at, _: archive_contents.read_contents(at, "imagenet"), True
     ),
     "embedded images": Kind("imagenet/clip_image_embeddings.npz", EVALUATE, npz("sample_files"), True),
     "embedded prompts": Kind("clip_text_embeddings.npz", EVALUATE, npz("prompts"), True),

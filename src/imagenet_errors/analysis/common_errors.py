@@ -39,6 +39,7 @@ def write_lists(
     """
     num_untested = sum(analysis.open_world_skipped for analysis in analyses)
     all_untested = num_untested == len(analyses)
+    untested = _describe_untested(analyses, context.counted_images.counted)
     if all_untested and flag is not None and CODES_BY_FLAG[flag] == OUT_OF_VOCABULARY:
         raise InputError(f"--error_type {flag}: nothing to list because the open-world test was skipped")
     texts = []
@@ -50,12 +51,19 @@ def write_lists(
             continue
         texts.append(list_errors(context.counted_images, analyses, code, context.classes))
         write_text(path, texts[-1])
-        provisional = num_untested and code in (OUT_OF_VOCABULARY, *AFTER_OPEN_WORLD)
-        untested = f"{num_untested} of {len(analyses)} models without the open-world test"
+        provisional = untested and code in (OUT_OF_VOCABULARY, *AFTER_OPEN_WORLD)
         log.info(f"wrote {path}{f': provisional, {untested}' if provisional else ''}")
     if texts:
         write_made_from(context, analyses, path)
     return texts
+
+
+def _describe_untested(analyses: list[ErrorAnalysis], counted: np.ndarray) -> str:
+    """Of how many models types could change, on the counted images ([n] bool); empty where of none."""
+    skipped = [analysis.open_world_skipped for analysis in analyses]
+    unknown = [(analysis.provisional & counted).any() and not analysis.open_world_skipped for analysis in analyses]
+    numbers = {"without the open-world test": sum(skipped), "without some of its outcomes": sum(unknown)}
+    return ", ".join(f"{number} of {len(analyses)} models {what}" for what, number in numbers.items() if number)
 
 
 def rank_errors(counted: CountedImages, analyses: list[ErrorAnalysis], code: int) -> tuple[np.ndarray, ...]:

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from imagenet_errors.analysis import archived_open_world
 from imagenet_errors.analysis import open_world as open_world_test
 from imagenet_errors.analysis.analysis_cache import AnalysisCache
+from imagenet_errors.analysis.archived_open_world import ArchivedOpenWorld
 from imagenet_errors.analysis.counting import CountedImages
 from imagenet_errors.analysis.decision import Relations
 from imagenet_errors.analysis.open_world import OpenWorld
@@ -30,7 +32,7 @@ from imagenet_errors.dataset.wordnet import class_groups, load_wordnet
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import fingerprint
 from imagenet_errors.formats import image_tables
-from imagenet_errors.formats.embeddings import RECOMPUTE_ADVICE, read_train_files
+from imagenet_errors.formats.embeddings import RECOMPUTE_ADVICE, Neighbours, read_train_files
 from imagenet_errors.formats.error_analyses import SKIPPED, UNKNOWN, Inputs
 from imagenet_errors.paths import ANNOTATIONS, MULTI_LABELS, REAL_LABELS, TRAIN_EMBEDDINGS, Artefacts
 
@@ -50,8 +52,8 @@ class DatasetContext:
         relations: Which classes share a superclass, which are spurious pairs.
         samples: The N images predicted; all of ImageNet's where none is.
         images: The n of them that are annotated.
-        open_world: The open-world test; None where it is skipped.
-        missing_clip_files: The files for want of which it is skipped; none where that was asked for.
+        open_world: The open-world test, or what an archive tells of it; None where it is skipped.
+        missing_clip_files: The files for want of which it is not run; none where that was asked for.
         fallback_notes: What is known from an archive's analysis or the repository's tables alone, in a line each, for
             want of a file.
         analyses: The error analyses of the dataset's models, each read at most once.
@@ -66,7 +68,7 @@ class DatasetContext:
     relations: Relations
     samples: Samples
     images: AnnotatedImages
-    open_world: OpenWorld | None
+    open_world: OpenWorld | ArchivedOpenWorld | None
     missing_clip_files: tuple[Path, ...]
     fallback_notes: tuple[str, ...]
     analyses: AnalysisCache
@@ -127,21 +129,32 @@ class DatasetContext:
     def report(self) -> None:
         """Log which images are analysed, and what is missing."""
         log.info(f"{self.dataset}: {self.extent}, {len(self.images):,} of them annotated")
-        for note in self.fallback_notes:
+        for note in (*self.fallback_notes, *self._open_world_notes):
             log.info(note)
         if self.open_world is None and self.has_predictions:
             missing = ""
             if self.missing_clip_files:
                 command = f"run compute_clip_embeddings.py --dataset {self.dataset}"
+                if self.artefacts.open_world_outcomes(self.dataset).exists():
+                    command += ", or give --open_world archive to take what archived analyses tell"
                 missing = f" ({self.missing_clip_files[0]} is missing: {command}; outcomes stored earlier stand)"
             counts = "counts of out-of-vocabulary errors are missing and those after it provisional"
             log.info(f"the open-world test is skipped{missing}: {counts}")
 
+    @property
+    def _open_world_notes(self) -> list[str]:
+        return self.open_world.notes if isinstance(self.open_world, ArchivedOpenWorld) else []
+
+    @property
+    def nearest(self) -> Neighbours | None:
+        """The training images nearest to each annotated image, where the open-world test is run."""
+        return self.open_world.nearest if isinstance(self.open_world, OpenWorld) else None
+
     def image_columns(self, with_neighbours: bool) -> dict[str, Any]:
         """The columns of the image table, with the nearest training images if they are known and wanted."""
-        if self.open_world is None or not with_neighbours:
+        nearest, path = self.nearest, self.artefacts.root / TRAIN_EMBEDDINGS
+        if nearest is None or not with_neighbours:
             return image_tables.build_columns(self.images)
-        nearest, path = self.open_world.nearest, self.artefacts.root / TRAIN_EMBEDDINGS
         files = read_train_files(path) if path.exists() else None
         last = int(nearest.indices.max())
         if files is not None and last >= len(files):
@@ -166,7 +179,8 @@ def load_context(
         artefacts: Where it lies.
         dataset: A name of dataset_table.DATASETS.
         label_source: Of ImageNet's multi-labels, `json` or `tfds`, as in `load_annotated_images`.
-        open_world: `clip` for the test, `skip` for none, `auto` for the test where its files are there.
+        open_world: `clip` for the test, `archive` for what an archive tells of it, `skip` for none; `auto` for the test
+            where its files are there, else for what the official archive tells where that is there.
         with_proposals: Whether lists will need the proposals of stored analyses.
         accept_low_accuracy: Whether predictions hardly better than chance are analysed.
         samples: The images predicted; by default those that the folder lists.
@@ -177,9 +191,11 @@ def load_context(
     wordnet = load_wordnet(artefacts, classes)
     superclasses = load_superclasses(artefacts, classes, wordnet)
     missing = open_world_test.find_missing(artefacts, dataset)
-    test = None
+    test: OpenWorld | ArchivedOpenWorld | None = None
     if open_world == "clip" or (open_world == "auto" and not missing):
         test = open_world_test.load(artefacts, dataset, samples, images, Proposer(classes, wordnet, superclasses))
+    elif open_world != "skip":
+        test = archived_open_world.load(artefacts, dataset, images, superclasses, analyses, open_world == "archive")
     return DatasetContext(
         artefacts,
         dataset,

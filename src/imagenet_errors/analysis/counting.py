@@ -1,5 +1,6 @@
 """From error types to the rows of the stats tables."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -108,7 +109,7 @@ def stats_row(
 ) -> dict[str, Any]:
     """One row of a stats table.
 
-    Cells that depend on a skipped open-world test are empty, never zero.
+    Cells that depend on a skipped open-world test, or on outcomes of it that are not known, are empty, never zero.
 
     Args:
         counted: The images.
@@ -130,7 +131,36 @@ def stats_row(
     for scope, name in (("all", "all"), ("group", group)):
         for suffix, accuracy in counts.accuracies[name].items():
             row[f"mla_{scope}{suffix}"] = accuracy
-    return row | dict.fromkeys(NEED_OPEN_WORLD) if analysis.open_world_skipped else row
+    return row | dict.fromkeys(NEED_OPEN_WORLD if analysis.open_world_skipped else _find_open(counted, analysis, group))
+
+
+def count_provisional(analysis: ErrorAnalysis, images: np.ndarray) -> np.ndarray:
+    """[len(ERROR_TYPES)] int, how many images of each type (`images` [n] bool) could still be out-of-vocabulary."""
+    return np.bincount(analysis.error_types[analysis.provisional & images], minlength=len(ERROR_TYPES))
+
+
+def depends_on(codes: Sequence[int], provisional: np.ndarray) -> bool:
+    """Whether the number of images of these types would change if provisional ones became out-of-vocabulary.
+
+    Args:
+        codes: Positions in ERROR_TYPES.
+        provisional: As `count_provisional` gives it.
+    """
+    changed = np.full(len(ERROR_TYPES), CODES["out_of_vocabulary"] in codes)
+    changed[list(codes)] ^= True
+    return bool(provisional[changed].any())
+
+
+def _find_open(counted: CountedImages, analysis: ErrorAnalysis, group: str) -> list[str]:
+    """The columns of a row that depend on outcomes of the open-world test that are not known."""
+    if not analysis.provisional.any():
+        return []
+    scopes = {"all": counted.counted, "group": counted.groups[group]}
+    provisional = {scope: count_provisional(analysis, images) for scope, images in scopes.items()}
+    of_types = {ERROR_TYPES[code].column: ("group", [code]) for code in ERROR_CODES}
+    accuracies = {f"mla_{scope}{suffix}": (scope, codes) for scope in scopes for suffix, codes in ACCURACIES.items()}
+    columns = of_types | accuracies
+    return [name for name, (scope, codes) in columns.items() if depends_on(codes, provisional[scope])]
 
 
 def _count_imagenet_m(counted: CountedImages, analysis: ErrorAnalysis, group: str) -> dict[str, int | None]:

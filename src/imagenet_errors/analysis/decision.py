@@ -11,6 +11,7 @@ import numpy as np
 from imagenet_errors.dataset.annotations import NO_LABEL, AnnotatedImages
 from imagenet_errors.dataset.classes import NUM_CLASSES
 from imagenet_errors.error_types import AFTER_OPEN_WORLD, CODES, NO_NOTE, NOTES
+from imagenet_errors.formats.open_world_outcomes import Verdicts
 
 OVERLAPPING = {
     249: (248,), 250: (248,), 836: (837,), 837: (836,), 385: (101,), 386: (101,), 504: (968,), 638: (639,),
@@ -49,7 +50,7 @@ class Decisions:
     Attributes:
         error_types: [..., n] int8, positions in ERROR_TYPES.
         notes: [..., n] int8, positions in NOTES, or -1.
-        provisional: [..., n] bool: the open-world test was skipped and could have said otherwise.
+        provisional: [..., n] bool: the open-world test was skipped, or what it says is not known, and could change it.
         matching: [..., n, L] bool: the accepted labels that share with the prediction (fine-grained) or make a
             spurious pair with it (spurious correlation).
     """
@@ -109,15 +110,17 @@ def decide(
     )
 
 
-def apply_open_world(decisions: Decisions, tested: np.ndarray, is_out_of_vocabulary: np.ndarray) -> Decisions:
-    """Decisions made without the open-world test, with its verdicts.
+def apply_open_world(decisions: Decisions, tested: np.ndarray, verdicts: Verdicts) -> Decisions:
+    """Decisions made without the open-world test, with its verdicts; those that are not known stay provisional.
 
     Args:
         decisions: Of p pairs.
         tested: [q] positions of the provisional ones.
-        is_out_of_vocabulary: [q] bool.
+        verdicts: Of these q.
     """
-    caught = tested[is_out_of_vocabulary]
+    caught = tested[verdicts.is_out_of_vocabulary]
     error_types, matching = decisions.error_types.copy(), decisions.matching.copy()
     error_types[caught], matching[caught] = CODES["out_of_vocabulary"], False
-    return Decisions(error_types, decisions.notes, np.zeros_like(decisions.provisional), matching)
+    provisional = np.zeros_like(decisions.provisional)
+    provisional[tested] = ~verdicts.is_known
+    return Decisions(error_types, decisions.notes, provisional, matching)

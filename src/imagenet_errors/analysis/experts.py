@@ -75,7 +75,8 @@ class Comparison:
 def compare(context: DatasetContext) -> Comparison:
     """Type every mistake of the two lists.
 
-    Without the open-world test the mistakes that experts call out-of-vocabulary are left out.
+    Without the open-world test the mistakes that experts call out-of-vocabulary are left out, and where not all its
+    outcomes are known, those without.
 
     Raises:
         InputError: where a list is missing, damaged, or of other images.
@@ -96,13 +97,16 @@ def compare(context: DatasetContext) -> Comparison:
         raise InputError(f"none of the experts' images are among those of {context.artefacts.samples(context.dataset)}")
     lists, rows, predictions, human = map(np.array, zip(*listed, strict=True))
     keys, inverse = np.unique(rows * NUM_CLASSES + predictions, return_inverse=True)
-    ours = decide_pairs(context, keys).decisions.error_types[inverse]
+    decisions = decide_pairs(context, keys).decisions
+    ours, is_unknown = decisions.error_types[inverse], decisions.provisional[inverse]
     found = Comparison(lists, rows, predictions.astype(np.int16), human.astype(np.int8), ours, left_out)
     if context.open_world is None:
         told = found.human == CODES["out_of_vocabulary"]
         left_out.append(f"{told.sum()} that experts call out-of-vocabulary, because the open-world test is skipped")
         return found[~told]
-    return found
+    if is_unknown.any():
+        left_out.append(f"{is_unknown.sum()} whose outcome of the open-world test is not known")
+    return found[~is_unknown]
 
 
 def check_imagenet_m(models: list[ModelFiles]) -> list[str]:

@@ -5,6 +5,7 @@ import numpy as np
 from imagenet_errors.analysis.context import DatasetContext
 from imagenet_errors.analysis.decision import Decisions, decide
 from imagenet_errors.analysis.model_files import ModelFiles
+from imagenet_errors.analysis.open_world import OpenWorld
 from imagenet_errors.dataset.annotations import NO_LABEL, AnnotatedImages
 from imagenet_errors.dataset.image_names import canonical_name
 from imagenet_errors.error_types import CODES, ERROR_TYPES, NO_NOTE, NOTES
@@ -49,7 +50,7 @@ def explain(context: DatasetContext, file: str, model: str) -> list[str]:
         f"The prediction is {context.classes.describe(top1[0])}.",
         *(["The image is problematic: it is typed, but neither counted nor listed."] if image.problematic[0] else []),
         *([f"Noted before its type: {NOTES[decision.notes[0]].title}."] if decision.notes[0] != NO_NOTE else []),
-        *_tests_before(image, top1, decision, _open_world(outcome)),
+        *_tests_before(image, top1, decision, _open_world(outcome, files)),
         _deciding(context, image, int(top1[0]), decision),
         *_archive_differs(files, row, decision.error_types[0]),
     ]
@@ -58,18 +59,21 @@ def explain(context: DatasetContext, file: str, model: str) -> list[str]:
 def find_outcome(files: ModelFiles, row: int) -> Outcome | None:
     """What the open-world test says of a model's prediction on one image; without its files what is stored, if any."""
     context = files.context
-    if context.open_world is not None:
-        return context.open_world.test_one(row, int(files.top1[row]))
+    analysis = None if isinstance(context.open_world, OpenWorld) else _current_analysis(files)
+    if analysis is not None and not analysis.open_world_skipped:
+        return read_outcome(context.artefacts.analysis(context.dataset, files.model), row)
+    return None if context.open_world is None else context.open_world.test_one(row, int(files.top1[row]))
+
+
+def _is_skipped(files: ModelFiles) -> bool:
+    """Whether nothing is known of the open-world test of the model, rather than of one of its predictions."""
     analysis = _current_analysis(files)
-    if analysis is None or analysis.open_world_skipped:
-        return None
-    outcome = read_outcome(context.artefacts.analysis(context.dataset, files.model), row)
-    return outcome if outcome.num_prompts is not None or analysis.is_archived else None
+    return files.context.open_world is None and (analysis is None or analysis.open_world_skipped)
 
 
 def _current_analysis(files: ModelFiles) -> ErrorAnalysis | None:
     analysis = files.context.analyses.read(files.model) if files.has_analysis else None
-    return analysis if analysis and analysis.is_current(files.fingerprints) else None
+    return analysis if analysis and files.is_current(analysis) else None
 
 
 def _archive_differs(files: ModelFiles, row: int, decided: int) -> list[str]:
@@ -109,12 +113,14 @@ def _classes(context: DatasetContext, class_ids: np.ndarray) -> str:
     return "; ".join(map(context.classes.describe, class_ids))
 
 
-def _open_world(outcome: Outcome | None) -> str:
+def _open_world(outcome: Outcome | None, files: ModelFiles) -> str:
     """What the open-world test said, with its best proposals."""
-    if outcome is None:
+    if outcome is None and _is_skipped(files):
         return "The open-world test was skipped, so what follows is provisional."
+    if outcome is None:
+        return "The archive has no outcome of the open-world test for this prediction: what follows is provisional."
     if outcome.num_prompts is None:
-        return "The open-world test says no; the archive tells no more of it."
+        return "The open-world test says no; an archive stores no proposals for a no."
     if not outcome.num_prompts:
         return "The open-world test says no: no near training image is of a class that shares with the prediction."
     best = ", ".join(f"{lemma} {score:.2%}" for _, lemma, score in outcome.proposals)

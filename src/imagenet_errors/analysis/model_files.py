@@ -10,6 +10,7 @@ import numpy as np
 from imagenet_errors.analysis.context import DatasetContext
 from imagenet_errors.dataset.dataset_table import DATASETS
 from imagenet_errors.errors import InputError
+from imagenet_errors.formats.error_analyses import ErrorAnalysis
 from imagenet_errors.formats.metadata import read_metadata
 from imagenet_errors.formats.predictions import NO_PREDICTION, compute_accuracy, read_top1
 
@@ -105,6 +106,10 @@ class ModelFiles:
     def fingerprints(self) -> dict[str, str]:
         """Of all that the analysis of this model depends on."""
         return self.context.inputs.with_predictions(self.top1)
+
+    def is_current(self, analysis: ErrorAnalysis) -> bool:
+        """Whether an analysis of this model was made from what is here; outcomes of a test that was run stand."""
+        return analysis.is_current(self.fingerprints, bool(self.context.missing_clip_files))
 
     @cached_property
     def metadata(self) -> dict[str, Any]:

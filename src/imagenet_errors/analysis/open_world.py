@@ -25,11 +25,11 @@ from imagenet_errors.formats.embeddings import (
     read_embeddings,
     read_neighbours,
 )
-from imagenet_errors.formats.error_analyses import Outcome, Proposal
+from imagenet_errors.formats.error_analyses import Outcome
+from imagenet_errors.formats.open_world_outcomes import NUM_PROPOSALS, Verdicts
 from imagenet_errors.paths import TEXT_EMBEDDINGS, Artefacts
 
 NUM_GATE_NEIGHBOURS = 10  # nearest training images that may open it
-NUM_PROPOSALS = 5  # proposals to keep
 LOGIT_SCALE = 100  # CLIP's
 
 
@@ -63,36 +63,6 @@ def load(
 
 def _paths(artefacts: Artefacts, dataset: str) -> tuple[Path, Path, Path]:
     return artefacts.image_embeddings(dataset), artefacts.neighbours(dataset), artefacts.root / TEXT_EMBEDDINGS
-
-
-@dataclass(frozen=True)
-class Verdicts:
-    """What the test says of p (image, prediction) pairs.
-
-    Attributes:
-        is_out_of_vocabulary: [p] bool.
-        num_prompts: [p] int32; 0 where the gate was closed.
-        best: [p, 5] int32, positions in `OpenWorld.names`, best first; -1 where there are fewer.
-        scores: [p, 5] float32.
-    """
-
-    is_out_of_vocabulary: np.ndarray
-    num_prompts: np.ndarray
-    best: np.ndarray
-    scores: np.ndarray
-
-    @classmethod
-    def closed(cls, p: int) -> "Verdicts":
-        """Those of p pairs whose gate is closed."""
-        return cls(
-            np.zeros(p, bool),
-            np.zeros(p, np.int32),
-            np.full((p, NUM_PROPOSALS), -1, np.int32),
-            np.zeros((p, NUM_PROPOSALS), np.float32),
-        )
-
-    def __getitem__(self, rows: int | np.ndarray) -> "Verdicts":
-        return Verdicts(**{name: column[rows] for name, column in vars(self).items()})
 
 
 @dataclass(frozen=True)
@@ -183,13 +153,9 @@ class OpenWorld:
         near = self.nearest.targets[rows, :num_neighbours]
         return self.proposer.superclasses.share[predictions[:, None], near].any(axis=1)
 
-    def test_one(self, row: int, prediction: int) -> Outcome:
+    def test_one(self, row: int, prediction: int) -> Outcome | None:
         """Test one pair."""
-        verdict = self.test(np.array([row]), np.array([prediction]))[0]
-        best = zip(verdict.best, verdict.scores, strict=True)
-        named = [(self.names[position], float(score)) for position, score in best if position >= 0]
-        proposals = [Proposal(offset, lemma, score) for (offset, lemma), score in named]
-        return Outcome(bool(verdict.is_out_of_vocabulary), int(verdict.num_prompts), proposals)
+        return self.test(np.array([row]), np.array([prediction])).outcome(0, self.names)
 
     def test(self, rows: np.ndarray, predictions: np.ndarray, num_neighbours: int = NUM_GATE_NEIGHBOURS) -> Verdicts:
         """Test p pairs.

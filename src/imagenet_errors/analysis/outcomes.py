@@ -147,5 +147,5 @@ def measure_shares(counted: CountedImages, analysis: ErrorAnalysis, common: np.n
 
 
 def are_provisional(analyses: Sequence[ErrorAnalysis]) -> bool:
-    """Whether outcomes that NEED_OPEN_WORLD are provisional: the test was skipped for a model at least."""
-    return any(analysis.open_world_skipped for analysis in analyses)
+    """Whether outcomes that NEED_OPEN_WORLD are provisional: the test was skipped, or tells too little, of a model."""
+    return any(analysis.open_world_skipped or analysis.provisional.any() for analysis in analyses)

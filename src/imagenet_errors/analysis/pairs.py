@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from imagenet_errors.analysis.archived_open_world import ArchivedOpenWorld, describe_coverage
 from imagenet_errors.analysis.context import DatasetContext
 from imagenet_errors.analysis.decision import Decisions, apply_open_world, decide
-from imagenet_errors.analysis.open_world import NUM_GATE_NEIGHBOURS, OpenWorld, Verdicts
+from imagenet_errors.analysis.open_world import NUM_GATE_NEIGHBOURS, OpenWorld
 from imagenet_errors.dataset.classes import NUM_CLASSES
 from imagenet_errors.error_types import NO_ERROR_TYPE
-from imagenet_errors.formats.error_analyses import proposal_columns, proposal_type
+from imagenet_errors.formats.error_analyses import proposal_type
 from imagenet_errors.formats.image_tables import lists_of
+from imagenet_errors.formats.open_world_outcomes import Verdicts
 from imagenet_errors.formats.predictions import NO_PREDICTION
 
 
@@ -25,7 +27,7 @@ class DecidedPairs:
         keys: [p] int64, position of the image x 1000 + prediction, ascending.
         decisions: Those of the pairs.
         labels: [p, L] int16, the accepted labels of their images.
-        open_world: The open-world test; None where it was skipped.
+        open_world: The open-world test, or what an archive tells of it; None where it was skipped.
         tested: [q] positions of the pairs whose error type depends on the test, ascending.
         verdicts: What the test said of these; None where it was skipped.
     """
@@ -33,7 +35,7 @@ class DecidedPairs:
     keys: np.ndarray
     decisions: Decisions
     labels: np.ndarray
-    open_world: OpenWorld | None
+    open_world: OpenWorld | ArchivedOpenWorld | None
     tested: np.ndarray
     verdicts: Verdicts | None
 
@@ -56,17 +58,23 @@ class DecidedPairs:
 
     @cached_property
     def proposals(self) -> dict[str, Any]:
-        """Of every pair `num_prompts` and `top5`, as Arrow arrays; null where the test was not asked."""
+        """Of every pair `num_prompts` and `top5`, as Arrow arrays; null where the test was not asked or tells none."""
         import pyarrow as pa
 
         p = len(self.keys)
         if self.open_world is None or self.verdicts is None:
             return {"num_prompts": pa.nulls(p, pa.int32()), "top5": pa.nulls(p, pa.list_(proposal_type()))}
-        best = self.verdicts.best
-        chosen = best >= 0
-        offsets, lemmas = (np.array(part)[best[chosen]] for part in zip(*self.open_world.names, strict=True))
-        proposals = (offsets, lemmas, self.verdicts.scores[chosen])
-        return proposal_columns(self.tested, self.verdicts.num_prompts, chosen.sum(axis=1), proposals, p)
+        return self.verdicts.columns(self.open_world.names, self.tested, p)
+
+    @property
+    def coverage(self) -> str:
+        """A sentence on how many pairs an archive's outcomes decide; empty where the test was run or skipped."""
+        if not isinstance(self.open_world, ArchivedOpenWorld) or self.verdicts is None:
+            return ""
+        num_closed = int((self.verdicts.num_prompts == 0).sum())
+        num_unknown = int((~self.verdicts.is_known).sum())
+        num_told = len(self.tested) - num_closed - num_unknown
+        return describe_coverage(num_closed, num_told, num_unknown, "distinct errors")
 
 
 def find_distinct(top1: Iterable[np.ndarray], num_images: int) -> np.ndarray:
@@ -96,5 +104,5 @@ def decide_pairs(context: DatasetContext, keys: np.ndarray, num_neighbours: int 
     verdicts = None
     if context.open_world is not None:
         verdicts = context.open_world.test(rows[tested], predictions[tested], num_neighbours)
-        decisions = apply_open_world(decisions, tested, verdicts.is_out_of_vocabulary)
+        decisions = apply_open_world(decisions, tested, verdicts)
     return DecidedPairs(keys, decisions, images.labels, context.open_world, tested, verdicts)

@@ -67,6 +67,8 @@ def perform_error_analysis(models: list[ModelFiles], with_neighbours: bool, jobs
         if top1:
             image_tables.store(context.artefacts.dataset_dir(context.dataset), image_table.columns)
         pairs = decide_pairs(context, find_distinct(top1, len(context.images)))
+        if pairs.coverage:
+            log.info(pairs.coverage)
         outcomes += _write_all(list(stale.values()), _Writer(context, pairs, image_table), jobs)
     log.info("; ".join(f"{count} {outcome}" for outcome, count in outcomes.items()))
 
@@ -96,7 +98,7 @@ def _stale_reason(files: ModelFiles, image_table: _ImageTable) -> str | None:
     Raises:
         InputError: where its predictions cannot be used, or its analysis must not be overwritten.
     """
-    expected = files.fingerprints
+    files.fingerprints  # noqa: B018 - predictions that cannot be used are told here
     if not files.has_analysis:
         return ""
     try:
@@ -105,14 +107,14 @@ def _stale_reason(files: ModelFiles, image_table: _ImageTable) -> str | None:
         raise
     except InputError as error:
         return str(error)
-    if not analysis.is_current(expected):
+    if not files.is_current(analysis):
         return "its inputs have changed"
     if analysis.image_table is None:
         return UPGRADE
     path = files.context.artefacts.analysis(files.context.dataset, files.model)
     if not image_tables.locate(path, analysis.image_table).exists():
         return f"its image table {analysis.image_table} is missing"
-    if files.context.open_world and not analysis.is_archived and analysis.image_table != image_table.name:
+    if files.context.nearest and not analysis.is_archived and analysis.image_table != image_table.name:
         return "other neighbours are to be stored"
     return None
 
@@ -182,7 +184,8 @@ class _Writer:
         context, pairs, top1 = self.context, self.pairs, files.top1
         index = pairs.find(top1)
         error_types = pairs.error_types_at(index)
-        columns = self._columns(top1, index, error_types)
+        provisional = pairs.decisions.provisional[index] & (top1 != NO_PREDICTION)
+        columns = self._columns(top1, index, error_types, provisional)
         skipped = context.open_world is None
         fingerprints = files.fingerprints | ({"open_world": error_analyses.SKIPPED} if skipped else {})
         stored = error_analyses.write(path, columns, error_types, fingerprints, files.extent, self.image_table.name)
@@ -190,16 +193,18 @@ class _Writer:
         if context.analyses.with_proposals:
             rows = np.flatnonzero(error_types == CODES["out_of_vocabulary"])
             listed = rows, error_analyses.table_of_proposals(pairs.proposals, index[rows])
-        return ErrorAnalysis(files.model, top1, error_types, stored, self.image_table.name, listed)
+        return ErrorAnalysis(files.model, top1, error_types, provisional, stored, self.image_table.name, listed)
 
-    def _columns(self, top1: np.ndarray, index: np.ndarray, error_types: np.ndarray) -> dict[str, Any]:
+    def _columns(
+        self, top1: np.ndarray, index: np.ndarray, error_types: np.ndarray, provisional: np.ndarray
+    ) -> dict[str, Any]:
         """The columns of the model's file, gathered from those of the pairs."""
         import pyarrow as pa
 
         missing = top1 == NO_PREDICTION
         decisions, positions = self.pairs.decisions, pa.array(index, mask=missing)
         with_superclasses = np.where(np.isin(error_types, WITH_SUPERCLASSES), top1, NUM_CLASSES)
-        return error_analyses.type_columns(top1, error_types, decisions.notes[index], decisions.provisional[index]) | {
+        return error_analyses.type_columns(top1, error_types, decisions.notes[index], provisional) | {
             "matching": self.pairs.matching.take(positions),
             "superclasses": self._superclasses.take(pa.array(with_superclasses, mask=missing)),
             **{name: column.take(positions) for name, column in self.pairs.proposals.items()},
@@ -286,8 +291,8 @@ def select_finished(
 def _current_analysis(files: ModelFiles) -> ErrorAnalysis | str:
     """The analysis, or why there is no current one. Raises `InputError` where a file of the model is damaged."""
     files.metadata  # noqa: B018 - a damaged one is named here
-    expected = files.fingerprints
+    files.fingerprints  # noqa: B018 - so are its predictions
     if not files.has_analysis:
         return "it is not analysed"
     analysis = files.context.analyses.read(files.model)
-    return analysis if analysis.is_current(expected) else "its analysis is of other inputs"
+    return analysis if files.is_current(analysis) else "its analysis is of other inputs"

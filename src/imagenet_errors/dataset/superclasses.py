@@ -9,7 +9,7 @@ import numpy as np
 from imagenet_errors.dataset.classes import NUM_CLASSES, Classes
 from imagenet_errors.dataset.wordnet import WordNet
 from imagenet_errors.errors import InputError
-from imagenet_errors.files import read_json_objects
+from imagenet_errors.files import fingerprint, read_json_objects
 from imagenet_errors.paths import SUPERCLASSES, Artefacts
 
 
@@ -30,6 +30,10 @@ class Superclasses:
         """[1000, 1000] bool: whether two classes have a superclass in common; true on the diagonal."""
         members = self.members.astype(np.float32)  # a fast matrix product, and exact for such counts
         return members @ members.T > 0
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return fingerprint(self.names, self.members)
 
     def list_defined(self, vocabulary: Classes) -> list[tuple[str, np.ndarray]]:
         """(name, [k] class ids) of every superclass with a definition, in their order."""

@@ -27,6 +27,7 @@ ADVICE = "run --perform_error_analysis again"
 SKIPPED = "skipped"  # the fingerprint of the open-world test where it was skipped on request ...
 UNKNOWN = "unknown"  # ... and where its files are missing: then a stored outcome stands
 ARCHIVED = "archived"  # the fingerprint of the relations of an archive's analysis, which stands whoever made it
+RECORDED = "recorded-"  # begins the fingerprint of an archive's outcomes, which are not those of the test itself
 OWN_COLUMNS = ("top1", "note", "error_type", "provisional", "matching", "superclasses", "num_prompts", "top5")
 WITH_SUPERCLASSES = (CODES["fine_grained"], CODES["like_target"])
 
@@ -79,6 +80,7 @@ class ErrorAnalysis:
         model: Its `model_dir_id`.
         top1: [n] int16 class ids; NO_PREDICTION where there is none.
         error_types: [n] int8, positions in ERROR_TYPES; NO_ERROR_TYPE where there is no prediction.
+        provisional: [n] bool: the open-world test could still say that it is out-of-vocabulary.
         fingerprints: Of the inputs and of the decisions; empty in a file of a schema that is not read any more.
         image_table: File name of its image table; None for schema 2, where the model's file holds those columns.
         listed: Of the images typed out-of-vocabulary [k] the number of prompts and the five best proposals, as an Arrow
@@ -88,6 +90,7 @@ class ErrorAnalysis:
     model: str
     top1: np.ndarray
     error_types: np.ndarray
+    provisional: np.ndarray
     fingerprints: dict[str, str]
     image_table: str | None = None
     listed: tuple[np.ndarray, Any] | None = None
@@ -99,15 +102,21 @@ class ErrorAnalysis:
 
     @property
     def open_world_skipped(self) -> bool:
-        """Whether the open-world test was skipped, which makes some error types provisional."""
+        """Whether the open-world test was skipped, which makes every type that it could change provisional."""
         return self.fingerprints.get("open_world") == SKIPPED
 
-    def is_current(self, expected: dict[str, str]) -> bool:
-        """Whether it was made from these inputs, or is an archive's of these images and predictions."""
+    def is_current(self, expected: dict[str, str], tested_stands: bool = False) -> bool:
+        """Whether it was made from these inputs, or is an archive's of these images and predictions.
+
+        Args:
+            expected: Fingerprints of the inputs.
+            tested_stands: Whether stored outcomes of the test itself stand where an archive's are expected.
+        """
         stands: tuple[str, ...] = ("decisions",)
+        tested = not self.open_world_skipped and not self.fingerprints.get("open_world", "").startswith(RECORDED)
         if self.is_archived:
             stands += ("relations", "open_world")
-        elif expected["open_world"] == UNKNOWN:
+        elif expected["open_world"] == UNKNOWN or (tested_stands and tested):
             stands += ("open_world",)
         return self.fingerprints == expected | {key: self.fingerprints.get(key) for key in stands}
 
@@ -227,7 +236,8 @@ def read(path: Path, model: str, with_proposals: bool = False) -> ErrorAnalysis:
     """
     file = _open(path)
     fingerprints, image_table = _header(file)
-    top1, error_types = _arrays(file.read(("top1", "error_type")), path)
+    table = file.read(("top1", "error_type", "provisional"))
+    top1, error_types = _arrays(table, path)
     if fingerprints and (fingerprint(top1), fingerprint(error_types)) != (
         fingerprints.get("predictions"),
         fingerprints.get("decisions"),
@@ -237,7 +247,8 @@ def read(path: Path, model: str, with_proposals: bool = False) -> ErrorAnalysis:
     if with_proposals:
         rows = np.flatnonzero(error_types == CODES["out_of_vocabulary"])
         listed = rows, file.read(("num_prompts", "top5")).take(rows)
-    return ErrorAnalysis(model, top1, error_types, fingerprints, image_table, listed)
+    provisional = table["provisional"].fill_null(False).to_numpy()
+    return ErrorAnalysis(model, top1, error_types, provisional, fingerprints, image_table, listed)
 
 
 def _open(path: Path) -> SealedParquet:
@@ -277,11 +288,27 @@ def check(path: Path) -> None:
         raise InputError(f"{path} names {image_table}, which is missing: {ADVICE}")
 
 
-def read_outcome(path: Path, row: int) -> Outcome:
-    """What the open-world test said of one image."""
-    table = _open(path).read(("error_type", "num_prompts", "top5")).slice(row, 1)
+def read_outcome(path: Path, row: int) -> Outcome | None:
+    """What the open-world test said of one image; None where that is not known."""
+    table = _open(path).read(("error_type", "provisional", "num_prompts", "top5")).slice(row, 1)
+    if table["provisional"][0].as_py():
+        return None
     ((num_prompts, proposals),) = _proposals(table)
     return Outcome(table["error_type"][0].as_py() == "out_of_vocabulary", num_prompts, proposals)
+
+
+def read_gates(path: Path) -> np.ndarray:
+    """[n] bool: the open-world test was asked, and its gate was closed."""
+    return _open(path).read(("num_prompts",))["num_prompts"].fill_null(-1).to_numpy() == 0
+
+
+def list_superclasses(path: Path) -> dict[int, frozenset[str]]:
+    """{class: its superclasses by name} of the predictions that the analysis tells them of."""
+    table = _open(path).read(("top1", "superclasses"))
+    told = np.flatnonzero(table["superclasses"].combine_chunks().value_lengths().fill_null(0).to_numpy())
+    classes, first = np.unique(table["top1"].fill_null(NO_PREDICTION).to_numpy()[told], return_index=True)
+    names = table["superclasses"].take(told[first]).to_pylist()
+    return dict(zip(classes.tolist(), map(frozenset, names), strict=True))
 
 
 def read_rows(path: Path) -> dict[str, list]:

@@ -162,6 +162,19 @@ def read_images(path: Path, non_prototypical: frozenset[str]) -> AnnotatedImages
     return from_columns(samples, labels, wrong, problematic, np.array(rows), non_prototypical, str(path))
 
 
+def read_near_classes(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The images of a table [n] and the classes of their ten nearest training images [n, 10], int16; -1 where unknown.
+
+    Raises:
+        InputError: as `read_images`.
+    """
+    files, neighbours = (column.combine_chunks() for column in _open(path).read(("img_rel_path", "neighbours")).columns)
+    lengths = neighbours.value_lengths().fill_null(0).to_numpy()
+    near = np.full((len(files), max(NUM_NEIGHBOURS, lengths.max())), -1, np.int16)
+    near[np.arange(near.shape[1]) < lengths[:, None]] = neighbours.flatten().field("target").to_numpy()
+    return np.array(files.to_pylist()), near[:, :NUM_NEIGHBOURS]
+
+
 def _open(path: Path) -> SealedParquet:
     return open_sealed(path, SCHEMA_VERSION, ADVICE)
 

@@ -44,7 +44,8 @@ COLUMNS = (
 OF_IMAGES = ("img_rel_path", "target", "multi_label", "wrong_multi_label", "is_problematic")
 OF_NEIGHBOURS = ("clip_top10_train_indices", "clip_top10_train_targets", "clip_top10_train_files")
 MOST_PARTS = 1000  # in a cell, on average
-OPEN_WORLD = "open_world"  # an attribute of the frames that we write: whether the test was skipped
+OPEN_WORLD = "open_world"  # an attribute of the frames that we write: whether the test was skipped ...
+UNKNOWN_ROWS = "open_world_unknown"  # ... and one that lists the index of the images whose outcome is not known
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,8 @@ def _analysis(frame: _Rows, images: AnnotatedImages, image_table: str) -> Archiv
     asked = [(row, each) for row, each in enumerate(decoded) if each.num_prompts is not None]
     rows = np.array([row for row, _ in asked], int)
     proposals = [proposal for _, each in asked for proposal in each.proposals]
-    provisional = np.isin(error_types, AFTER_OPEN_WORLD) & skipped
+    unknown = np.array(frame.attrs.get(UNKNOWN_ROWS, []), int)  # raises for anything but numbers
+    provisional = np.isin(error_types, AFTER_OPEN_WORLD) & (skipped | np.isin(frame.index, unknown))
     columns = error_analyses.type_columns(top1, error_types, notes, provisional)
     columns |= {
         "matching": pa.array([each.matching for each in decoded], pa.list_(pa.int16())),
@@ -301,8 +303,15 @@ class Writer:
             "top1_desc": [describe[prediction] for prediction in rows["top1"]],
             "error_types": [encode(decoded) for decoded in _decisions(rows)],
         }
-        attrs = {OPEN_WORLD: SKIPPED} if analysis.open_world_skipped else {}
-        return Frame(columns, np.array(rows["row"]), attrs)
+        return Frame(columns, np.array(rows["row"]), _attributes(rows, analysis))
+
+
+def _attributes(rows: dict[str, list], analysis: ErrorAnalysis) -> dict[str, str | list[int]]:
+    """What a frame says of the open-world test beside its types."""
+    if analysis.open_world_skipped:
+        return {OPEN_WORLD: SKIPPED}
+    unknown = list(compress(rows["row"], rows["provisional"]))
+    return {UNKNOWN_ROWS: unknown} if unknown else {}
 
 
 def _decisions(rows: dict[str, list]) -> list[DecidedImage]:

@@ -6,7 +6,6 @@ An archive is `models-<dataset>.tar.gz`, as it is or unpacked: `<dataset>/<model
 import faulthandler
 import gc
 import hashlib
-import json
 import logging
 import os
 import random
@@ -25,10 +24,11 @@ from imagenet_errors.dataset.annotations import non_prototypical_files
 from imagenet_errors.dataset.classes import load_classes
 from imagenet_errors.dataset.dataset_table import DATASETS
 from imagenet_errors.errors import InputError, ProtectedFileError
-from imagenet_errors.files import atomic_write, check_schema, fingerprint, read_json, write_json
+from imagenet_errors.files import atomic_write
 from imagenet_errors.formats import error_analyses, image_tables
-from imagenet_errors.paper_archive import tar_reader
+from imagenet_errors.paper_archive import archived_outcomes, tar_reader
 from imagenet_errors.paper_archive.analysis_frames import Reader
+from imagenet_errors.paper_archive.archive_contents import is_of, read_contents, write_contents
 from imagenet_errors.paths import Artefacts, model_dir_id
 from imagenet_errors.progress import show_progress
 
@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 LARGEST = 1 << 30  # bytes of a pickle; the paper's have 16 MB
 MEMORY = 2 << 30  # bytes that reading one may take ...
 SECONDS = 60  # ... and seconds of a processor
-CONTENTS_SCHEMA = 2  # of archive.json
 
 
 @dataclass(frozen=True)
@@ -128,6 +127,8 @@ def check_converted(artefacts: Artefacts, dataset: str) -> None:
 def convert(artefacts: Artefacts, dataset: str, jobs: int | None = None, neighbours: bool = True) -> dict[str, str]:
     """Convert every archived analysis of a dataset that has no valid errors_analysis.parquet yet.
 
+    The table of open-world outcomes is made from them again when one was converted, and where it is missing.
+
     Args:
         artefacts: Where they lie; an archive that is not unpacked is read in place.
         dataset: A name of dataset_table.DATASETS.
@@ -141,6 +142,7 @@ def convert(artefacts: Artefacts, dataset: str, jobs: int | None = None, neighbo
         InputError: where the archive itself is damaged or odd; what came before that is converted.
     """
     conversion = Conversion(artefacts, dataset, neighbours)
+    outcomes = artefacts.open_world_outcomes(dataset)
     found = [model for model in artefacts.models(dataset) if artefacts.archived(dataset, model).is_file()]
     reasons = {model: conversion.why(model) for model in found}
     unpacked = [model for model, why in reasons.items() if why is not None]
@@ -149,16 +151,26 @@ def convert(artefacts: Artefacts, dataset: str, jobs: int | None = None, neighbo
             log.info(f"{model}: converted again because {why}")
     archive = _unread(conversion)
     if not (unpacked or archive):
+        if (found or artefacts.archive(dataset).is_file()) and not outcomes.exists():
+            archived_outcomes.update(artefacts, dataset)
         return {}
+    archived_outcomes.remove(outcomes)  # or a run that is killed would leave one of fewer analyses
+    faults = _convert_all(conversion, unpacked, archive, jobs or os.cpu_count() or 1)
+    archived_outcomes.update(artefacts, dataset, is_stale=True)
+    return faults
+
+
+def _convert_all(conversion: Conversion, unpacked: list[str], archive: Path | None, jobs: int) -> dict[str, str]:
+    """Convert these models' own pickles and what is lacking of an archive; returns and raises as `convert`."""
     damage = None
     with ExitStack() as pools:
-        work = _Work(conversion, pools, jobs or os.cpu_count() or 1)
+        work = _Work(conversion, pools, jobs)
         for model in show_progress(random.sample(unpacked, len(unpacked)), "converting"):  # others may be at it as well
             work.submit(model)
         if archive:
             damage = _convert_archive(conversion, archive, work)
         work.finish()
-    log.info(f"{dataset}: {work.count - len(work.faults)} archived analyses converted")
+    log.info(f"{conversion.dataset}: {work.count - len(work.faults)} archived analyses converted")
     for fault in work.faults.values():
         log.info(fault)
     if damage:
@@ -275,47 +287,13 @@ def _unread(conversion: Conversion) -> Path | None:
     return None if is_of(contents, archive) and all(map(conversion.is_done, contents["models"])) else archive
 
 
-def read_contents(artefacts: Artefacts, dataset: str) -> dict:
-    """What is known of the archive: its size and time, and `models`: the sha256 of each model's pickle.
-
-    Raises:
-        InputError: where archive.json is missing, damaged, or an earlier version's.
-    """
-    path = artefacts.archive_contents(dataset)
-    contents = read_json(path)
-    if not isinstance(contents, dict):
-        raise InputError(f"{path} is not a JSON object: remove it")
-    check_schema(path, contents.get("schema_version"), CONTENTS_SCHEMA, "remove it")
-    if contents.pop("fingerprint", None) != _fingerprint(contents):
-        raise InputError(f"{path} is damaged or was written by an earlier version: remove it")
-    return contents
-
-
-def _fingerprint(contents: dict) -> str:
-    """Of all that archive.json holds besides."""
-    return fingerprint(json.dumps(contents, sort_keys=True))
-
-
-def is_of(contents: dict, archive: Path) -> bool:
-    """Whether the contents are of this archive, as it is now."""
-    return contents.items() >= _state(archive).items()
-
-
-def _state(archive: Path) -> dict:
-    """What changes when the archive does."""
-    status = archive.stat()
-    return {"schema_version": CONTENTS_SCHEMA, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
-
-
 def _convert_archive(conversion: Conversion, archive: Path, work: _Work) -> InputError | None:
     """Convert what is lacking, in one pass, and note what the archive holds; returns what is wrong with it."""
     try:
         models = _convert_members(conversion, archive, work)
     except InputError as error:
         return error
-    contents = _state(archive) | {"models": dict(sorted(models.items()))}
-    path = conversion.artefacts.archive_contents(conversion.dataset)
-    write_json(path, contents | {"fingerprint": _fingerprint(contents)})
+    write_contents(conversion.artefacts, conversion.dataset, models)
     return None
 
 

@@ -18,7 +18,7 @@ from imagenet_errors.dataset.wordnet import load_wordnet
 from imagenet_errors.files import atomic_write
 from imagenet_errors.formats import error_analyses
 from imagenet_errors.formats.predictions import NO_PREDICTION
-from imagenet_errors.paper_archive.analysis_frames import Writer
+from imagenet_errors.paper_archive.analysis_frames import OPEN_WORLD, UNKNOWN_ROWS, Writer
 from imagenet_errors.paper_archive.pickled_frames import write_frame
 from imagenet_errors.paths import Artefacts
 from imagenet_errors.progress import show_progress
@@ -59,7 +59,8 @@ def _export(artefacts: Artefacts, dataset: str, model: str) -> tuple[bytes, list
     analysis = error_analyses.read(path, model)
     frame = _writer(artefacts).frame(path, analysis)
     lacks = [] if any(frame.columns["clip_top10_train_indices"]) else ["without neighbours, exported as empty lists"]
-    lacks += ["without the open-world test, which only their `attrs` say"] if frame.attrs else []
+    lacks += ["without the open-world test, which only their `attrs` say"] if OPEN_WORLD in frame.attrs else []
+    lacks += ["without some of its outcomes, which only their `attrs` say"] if UNKNOWN_ROWS in frame.attrs else []
     lacks += (
         ["with predictions for some of the images, exported without the others"]
         if (analysis.top1 == NO_PREDICTION).any()

@@ -258,11 +258,13 @@ class Unpacked:
         written: Number of files written.
         equal: Number of files that existed already.
         kept: Existing files that differ from the archive's and were not replaced.
+        hashes: {path below the folder: sha256} of all others.
     """
 
     written: int
     equal: int
     kept: list[str]
+    hashes: dict[str, str] = field(default_factory=dict, compare=False)
 
 
 def unpack(path: Path, folder: Path, overwrite: bool = False, limits: Limits = Limits()) -> Unpacked:
@@ -293,7 +295,8 @@ def unpack(path: Path, folder: Path, overwrite: bool = False, limits: Limits = L
     for member in read_members(path, limits, "unpack") if wanted else ():
         if member.name in wanted:
             _write(member, targets[member.name], *found[member.name])
-    return Unpacked(len(wanted), len(equal), kept)
+    hashes = {name.removeprefix(top): found[name][1] for name in wanted | equal}
+    return Unpacked(len(wanted), len(equal), kept, hashes)
 
 
 def _target(folder: Path, name: str) -> Path:
