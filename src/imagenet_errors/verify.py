@@ -22,7 +22,15 @@ from imagenet_errors.dataset.wordnet import WordNet, load_wordnet
 from imagenet_errors.error_types import ERROR_TYPES
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import check_schema, check_table, read_json, read_text, read_whole_text
-from imagenet_errors.formats import embeddings, error_analyses, image_tables, metadata, predictions, stats_tables
+from imagenet_errors.formats import (
+    embeddings,
+    error_analyses,
+    image_tables,
+    metadata,
+    open_world_outcomes,
+    predictions,
+    stats_tables,
+)
 from imagenet_errors.models.model_table import ModelRecord, load_records
 from imagenet_errors.paper_archive import archive_contents, tar_reader
 from imagenet_errors.paper_archive.analysis_frames import Reader
@@ -125,6 +133,12 @@ def _check_archive_contents(file: _File) -> None:
         raise StaleError(f"{archive} has changed: evaluation.py reads it again")
 
 
+def _check_outcomes(file: _File) -> None:
+    source = open_world_outcomes.read(file.path).source
+    if source.superclasses != file.folder.superclasses.fingerprint:
+        raise StaleError(f"the superclasses have changed: {open_world_outcomes.advise(file.path)}")
+
+
 def _check_analysis(file: _File) -> None:
     error_analyses.check(file.path)
     context = file.folder.context(file.dataset)
@@ -183,6 +197,7 @@ CHECKS: dict[str, Callable[[_File], object]] = {
     "<dataset>/failures.csv": _by_path(check_table),
     "<dataset>/images-<fingerprint>.parquet": _by_path(image_tables.check),
     "<dataset>/archive.json": _check_archive_contents,
+    "<dataset>/open_world_outcomes.parquet": _check_outcomes,
     "<dataset>/clip_image_embeddings.npz": _by_path(embeddings.read_embeddings, "sample_files"),
     "<dataset>/valid_clip_knn.npz": lambda file: embeddings.check_neighbours(file.path, file.samples),
     "<dataset>/<model>/preds.npz": lambda file: predictions.check(file.path, file.samples),

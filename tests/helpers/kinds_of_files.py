@@ -17,7 +17,7 @@ from imagenet_errors.dataset.samples import read_samples
 from imagenet_errors.dataset.superclasses import load_superclasses
 from imagenet_errors.dataset.wordnet import load_wordnet
 from imagenet_errors.files import read_csv
-from imagenet_errors.formats import embeddings, error_analyses, prediction_files
+from imagenet_errors.formats import embeddings, error_analyses, open_world_outcomes, prediction_files
 from imagenet_errors.formats.metadata import read_metadata
 from imagenet_errors.formats.predictions import check_predictions
 from imagenet_errors.inference import failures, image_folders
@@ -134,6 +134,9 @@ KINDS = {
     ),
     "contents of the archive": Kind(
         "imagenet/archive.json", EVALUATE, lambda at, _: archive_contents.read_contents(at, "imagenet"), True
+    ),
+    "open-world outcomes": Kind(
+        "imagenet/open_world_outcomes.parquet", CONVERT, lambda _, path: open_world_outcomes.read(path), True
     ),
     "embedded images": Kind("imagenet/clip_image_embeddings.npz", EVALUATE, npz("sample_files"), True),
     "embedded prompts": Kind("clip_text_embeddings.npz", EVALUATE, npz("prompts"), True),
