@@ -38,13 +38,7 @@ def parse_args() -> argparse.Namespace:
     listed = f"list only {' | '.join(CODES_BY_FLAG)}"
     parser.add_argument("--error_type", type=cli.one_of("error type", CODES_BY_FLAG), help=listed)
     parser.add_argument("--model", help="the model whose prediction is explained")
-    parser.add_argument(
-        "--open_world",
-        choices=["auto", "clip", "archive", "skip"],
-        default="auto",
-        help="the open-world test: clip runs it on what compute_clip_embeddings.py has written; archive takes what an"
-        " archive tells of it; auto: clip where its files are, else archive where that is the official one, else skip",
-    )
+    parser.add_open_world()
     parser.add_argument(
         "--without_neighbours", action="store_true", help="do not store each image's ten nearest training images"
     )

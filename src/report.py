@@ -44,7 +44,7 @@ def parse_args() -> argparse.Namespace:
     labels = parser.add_mutually_exclusive_group()
     labels.add_argument("--labels", default=STANDARD, help="that error types are by: multi_label | real | original")
     labels.add_argument("--sensitivity", action="store_true", help="how shares move by label set and size of the gate")
-    parser.add_argument("--open_world", choices=["auto", "clip", "skip"], default="auto", help="as for evaluation.py")
+    parser.add_open_world()
     parser.add_argument("--format", choices=FORMATS, default="text", help="of what is printed")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write it there instead of printing it")
     parser.add_argument(

@@ -44,6 +44,16 @@ class Parser(argparse.ArgumentParser):
     def add_results_dir(self) -> None:
         self.add_argument("--results_dir", type=Path, default=DEFAULT_RESULTS_DIR, help="folder for the results")
 
+    def add_open_world(self) -> None:
+        self.add_argument(
+            "--open_world",
+            choices=["auto", "clip", "archive", "skip"],
+            default="auto",
+            help="the open-world test: clip runs it on the files of compute_clip_embeddings.py; archive takes what"
+            " archived analyses tell of it; auto is clip where its files are, else archive where that is the official"
+            " one, else skip",
+        )
+
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:

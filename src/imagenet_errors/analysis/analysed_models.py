@@ -7,13 +7,15 @@ import numpy as np
 
 from imagenet_errors import __version__
 from imagenet_errors.analysis import study
+from imagenet_errors.analysis.archived_open_world import Coverage
 from imagenet_errors.analysis.context import DatasetContext
 from imagenet_errors.analysis.model_files import ModelFiles
 from imagenet_errors.analysis.open_world import NUM_GATE_NEIGHBOURS
 from imagenet_errors.analysis.pairs import decide_pairs, find_distinct
 from imagenet_errors.dataset.dataset_table import DATASETS
+from imagenet_errors.error_types import AFTER_OPEN_WORLD, CODES
 from imagenet_errors.errors import InputError
-from imagenet_errors.formats.error_analyses import SKIPPED, ErrorAnalysis
+from imagenet_errors.formats.error_analyses import SKIPPED, ErrorAnalysis, read_gates
 from imagenet_errors.formats.predictions import NO_PREDICTION, Predictions, compute_accuracy, read
 
 
@@ -27,6 +29,7 @@ class AnalysedModel:
         is_partial: Whether some of the N images have no prediction.
         top1_accuracy: Percent, of all images with a prediction; None where unknown.
         predictions: For the N images; None where only an archive's analysis is known.
+        coverage: Of the errors on unproblematic images by an archive's outcomes; None where it did not take these.
     """
 
     analysis: ErrorAnalysis
@@ -34,6 +37,7 @@ class AnalysedModel:
     is_partial: bool
     top1_accuracy: float | None
     predictions: Predictions | None
+    coverage: Coverage | None = None
 
     @property
     def name(self) -> str:
@@ -62,7 +66,20 @@ def _read_analysed(files: ModelFiles) -> AnalysedModel:
         files.is_partial,
         files.metadata["top1_val_acc"],
         read(path, context.samples) if files.has_predictions else None,
+        _read_coverage(files, analyses[0]),
     )
+
+
+def _read_coverage(files: ModelFiles, analysis: ErrorAnalysis) -> Coverage | None:
+    if not analysis.takes_recorded:
+        return None
+    context = files.context
+    reaches = (
+        np.isin(analysis.error_types, (CODES["out_of_vocabulary"], *AFTER_OPEN_WORLD)) & ~context.images.problematic
+    )
+    closed = int((read_gates(context.artefacts.analysis(context.dataset, files.model)) & reaches).sum())
+    unknown = int((analysis.provisional & reaches).sum())
+    return Coverage(closed, int(reaches.sum()) - closed - unknown, unknown)
 
 
 def analyse_predictions(context: DatasetContext, name: str, predictions: Predictions) -> AnalysedModel:
@@ -78,12 +95,14 @@ def analyse_predictions(context: DatasetContext, name: str, predictions: Predict
     """
     of_all = predictions.spread_top1(len(context.samples.files))
     num_images = int(np.count_nonzero(of_all != NO_PREDICTION))
+    analysis, coverage = _analyse_top1(context, name, of_all[context.images.rows], NUM_GATE_NEIGHBOURS)
     return AnalysedModel(
-        _analyse_top1(context, name, of_all[context.images.rows], NUM_GATE_NEIGHBOURS),
+        analysis,
         DATASETS[context.dataset].extent(num_images),
         num_images < len(of_all),
         compute_accuracy(of_all, context.samples.targets),
         predictions,
+        coverage,
     )
 
 
@@ -100,12 +119,14 @@ def analyse_again(
     Raises:
         InputError: as `analyse_predictions`.
     """
-    analysis = _analyse_top1(context, model.name, model.analysis.top1, num_neighbours)
-    return replace(model, analysis=analysis)
+    analysis, coverage = _analyse_top1(context, model.name, model.analysis.top1, num_neighbours)
+    return replace(model, analysis=analysis, coverage=coverage)
 
 
-def _analyse_top1(context: DatasetContext, name: str, top1: np.ndarray, num_neighbours: int) -> ErrorAnalysis:
-    """The analysis of top-1 predictions on the annotated images ([n], NO_PREDICTION where there is none)."""
+def _analyse_top1(
+    context: DatasetContext, name: str, top1: np.ndarray, num_neighbours: int
+) -> tuple[ErrorAnalysis, Coverage | None]:
+    """Analysis and coverage of top-1 predictions on the annotated images ([n], NO_PREDICTION where there is none)."""
     if (top1[~context.images.problematic] == NO_PREDICTION).all():
         raise InputError(
             f"{name}: none of the images that it has predictions for is annotated and unproblematic: predict others"
@@ -114,7 +135,10 @@ def _analyse_top1(context: DatasetContext, name: str, top1: np.ndarray, num_neig
     fingerprints = context.inputs.with_predictions(top1)
     if context.open_world is None:
         fingerprints |= {"open_world": SKIPPED}
-    return ErrorAnalysis(name, top1, pairs.error_types_at(pairs.find(top1)), fingerprints)
+    index = pairs.find(top1)
+    provisional = pairs.decisions.provisional[index] & (index >= 0)
+    analysis = ErrorAnalysis(name, top1, pairs.error_types_at(index), provisional, fingerprints)
+    return analysis, pairs.coverage(index[~context.images.problematic])
 
 
 def describe_inputs(models: list[AnalysedModel]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +24,24 @@ from imagenet_errors.formats.open_world_outcomes import (
     published_archives,
 )
 from imagenet_errors.paths import Artefacts
+
+
+class Coverage(NamedTuple):
+    """How many errors that reach the open-world test have a closed gate, a recorded outcome, or neither."""
+
+    closed: int
+    recorded: int
+    unknown: int
+
+    def describe(self, what: str = "errors") -> str:
+        """A sentence."""
+        unknown = (
+            f"{self.unknown:,} are unknown: types after the test are bounds" if self.unknown else "none is unknown"
+        )
+        return (
+            f"of {sum(self):,} {what} that reach the open-world test {self.closed:,} have a closed gate,"
+            f" {self.recorded:,} a recorded outcome, {unknown}"
+        )
 
 
 @dataclass(frozen=True)
@@ -166,16 +185,6 @@ def align(
         keys[order],
         outcomes.verdicts[kept[order]],
         outcomes.names,
-    )
-
-
-def describe_coverage(num_closed: int, num_told: int, num_unknown: int, what: str = "errors") -> str:
-    """A sentence on how many errors that reach the test are decided."""
-    total = num_closed + num_told + num_unknown
-    rest = f"{num_unknown:,} are unknown: types after the test are bounds" if num_unknown else "none is unknown"
-    return (
-        f"of {total:,} {what} that reach the open-world test {num_closed:,} have a closed gate, {num_told:,} a recorded"
-        f" outcome, {rest}"
     )
 
 

@@ -270,7 +270,7 @@ def compare(
     images = counted.images[common]
     cells = outcomes[0].astype(int) * len(OUTCOMES) + outcomes[1]
     transitions = np.bincount(cells, minlength=len(OUTCOMES) ** 2).reshape(len(OUTCOMES), -1)
-    is_provisional = are_provisional(analyses)
+    is_provisional = are_provisional(analyses, common)
     measured = np.array([measure_shares(counted, analysis, common, group) for analysis in analyses])
     resampled = bootstrap_differences(images.targets, outcomes, resamples, seed)
     return Comparison(

@@ -146,6 +146,9 @@ def measure_shares(counted: CountedImages, analysis: ErrorAnalysis, common: np.n
     return np.insert(shares, 1, np.nan if accuracy is None else accuracy)
 
 
-def are_provisional(analyses: Sequence[ErrorAnalysis]) -> bool:
-    """Whether outcomes that NEED_OPEN_WORLD are provisional: the test was skipped, or tells too little, of a model."""
-    return any(analysis.open_world_skipped or analysis.provisional.any() for analysis in analyses)
+def are_provisional(analyses: Sequence[ErrorAnalysis], common: np.ndarray) -> bool:
+    """Whether outcomes that NEED_OPEN_WORLD are provisional on the images of `find_common` ([n] bool).
+
+    They are where the test was skipped for a model at least, or does not tell all its outcomes.
+    """
+    return any(analysis.open_world_skipped or analysis.provisional[common].any() for analysis in analyses)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from imagenet_errors.analysis.archived_open_world import ArchivedOpenWorld, describe_coverage
+from imagenet_errors.analysis.archived_open_world import ArchivedOpenWorld, Coverage
 from imagenet_errors.analysis.context import DatasetContext
 from imagenet_errors.analysis.decision import Decisions, apply_open_world, decide
 from imagenet_errors.analysis.open_world import NUM_GATE_NEIGHBOURS, OpenWorld
@@ -66,15 +66,13 @@ class DecidedPairs:
             return {"num_prompts": pa.nulls(p, pa.int32()), "top5": pa.nulls(p, pa.list_(proposal_type()))}
         return self.verdicts.columns(self.open_world.names, self.tested, p)
 
-    @property
-    def coverage(self) -> str:
-        """A sentence on how many pairs an archive's outcomes decide; empty where the test was run or skipped."""
+    def coverage(self, chosen: np.ndarray | None = None) -> Coverage | None:
+        """How many of the pairs, or those at `chosen`, an archive decides; None where the test was run or skipped."""
         if not isinstance(self.open_world, ArchivedOpenWorld) or self.verdicts is None:
-            return ""
-        num_closed = int((self.verdicts.num_prompts == 0).sum())
-        num_unknown = int((~self.verdicts.is_known).sum())
-        num_told = len(self.tested) - num_closed - num_unknown
-        return describe_coverage(num_closed, num_told, num_unknown, "distinct errors")
+            return None
+        verdicts = self.verdicts if chosen is None else self.verdicts[np.isin(self.tested, chosen)]
+        closed, unknown = int((verdicts.num_prompts == 0).sum()), int((~verdicts.is_known).sum())
+        return Coverage(closed, len(verdicts) - closed - unknown, unknown)
 
 
 def find_distinct(top1: Iterable[np.ndarray], num_images: int) -> np.ndarray:

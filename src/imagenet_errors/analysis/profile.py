@@ -7,8 +7,9 @@ import numpy as np
 
 from imagenet_errors.analysis.accuracies import Accuracy, measure_accuracies
 from imagenet_errors.analysis.analysed_models import AnalysedModel
+from imagenet_errors.analysis.archived_open_world import Coverage
 from imagenet_errors.analysis.context import DatasetContext
-from imagenet_errors.analysis.counting import ErrorCounts
+from imagenet_errors.analysis.counting import CountedImages, ErrorCounts, count_provisional
 from imagenet_errors.analysis.reference import Place, Reference
 from imagenet_errors.analysis.relabelling import Labels, relabel
 from imagenet_errors.analysis.shares import (
@@ -23,9 +24,11 @@ from imagenet_errors.analysis.shares import (
 from imagenet_errors.dataset.classes import GROUPS
 from imagenet_errors.dataset.label_sets import STANDARD, LabelSet
 from imagenet_errors.error_types import AFTER_OPEN_WORLD, CODES, ERROR_CODES, ERROR_TYPES
+from imagenet_errors.formats.error_analyses import ErrorAnalysis
 
 TITLES = tuple(ERROR_TYPES[code].title for code in ERROR_CODES)
 NOT_TESTED = "the open-world test was skipped"
+BOTH_SIDES = "its bounds lie on both sides of what is expected"
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,14 @@ class ShareLine:
         group: Of images.
         error_type: One of ERROR_NAMES.
         title: Its name for people.
-        count: How many errors have it; None where the open-world test was skipped and it is what the test finds.
-        is_bound: Whether the count is an upper bound, because that test could take some of the errors.
+        count: How many errors have it; None where only bounds are known, or not even these.
+        is_bound: Whether the count is an upper bound, because the open-world test, which was skipped, could take some.
+        low_count, high_count: How many they are at least and at most: they differ where some outcomes of that test are
+            unknown. None where it was skipped and would find them.
         denominator: `top-1 errors` or `multi-label errors`.
         total: How many of these there are.
         share: Percent of them; None without a count or without any.
-        low, high: Wilson's 95 % interval of the share, percent; None where that is.
+        low, high: Wilson's 95 % interval of the share, percent; with bounds, its ends for either bound.
         place: Among the reference's models; None where there is none.
         no_place: Why there is none; empty where there is one.
         p_value: Of the place, corrected by Holm's method for all places of the model; None without one.
@@ -52,6 +57,8 @@ class ShareLine:
     title: str
     count: int | None
     is_bound: bool
+    low_count: int | None
+    high_count: int | None
     denominator: str
     total: int
     share: float | None
@@ -65,17 +72,30 @@ class ShareLine:
     def stands_out(self) -> bool:
         return self.p_value is not None and self.p_value <= 1 - CONFIDENCE
 
+    @property
+    def shares(self) -> tuple[float, float] | None:
+        """Of the lower and the higher count, percent; None where one is unknown, or of nothing."""
+        if self.low_count is None or self.high_count is None or not self.total:
+            return None
+        return 100 * (self.low_count / self.total), 100 * (self.high_count / self.total)
+
+    @property
+    def is_between(self) -> bool:
+        """Whether the count is between two that differ, as some outcomes of the open-world test are unknown."""
+        return self.count is None and self.low_count is not None
+
     def describe(self) -> str:
         """One sentence on a share that stands out."""
-        place, share = self.place, self.share
-        if place is None or share is None:
+        place, shares = self.place, self.shares
+        if place is None or shares is None:
             raise ValueError(f"{self.error_type} has no place")
-        difference = share - place.expected
+        difference = min((share - place.expected for share in shares), key=abs)
         side, number, verb = ("above", place.smaller, "fewer") if difference > 0 else ("below", place.larger, "more")
         where = "" if self.group == "all" else f" on images of the group {self.group}"
+        least = "at least " if self.is_between else ""
         return (
-            f"{self.title[0].upper()}{self.title[1:]} errors{where} are {abs(difference):.1f} points {side} the"
-            f" {place.neighbours} models nearest in MLA; {number} of them make {verb}."
+            f"{self.title[0].upper()}{self.title[1:]} errors{where} are {least}{abs(difference):.1f} points {side} the"
+            f" {place.neighbours} models nearest in MLA; {'' if place.is_outermost else least}{number} of them make {verb}."
         )
 
 
@@ -92,6 +112,7 @@ class Profile:
         labels: Whose the error types are by, and the images that these leave out; None for the multi-labels.
         reference: What it was compared with; None for nothing.
         lines: By group and error type.
+        coverage: Of the errors that reach the open-world test by an archive's outcomes; None where these are not taken.
     """
 
     model: str
@@ -102,6 +123,7 @@ class Profile:
     labels: Labels | None
     reference: Reference | None
     lines: tuple[ShareLine, ...]
+    coverage: Coverage | None = None
 
     @property
     def multi_label_accuracy(self) -> float | None:
@@ -137,7 +159,8 @@ def make_profile(
     mla = counts.accuracies["all"][""]
     num_counted = int(counts.by_group["all"].sum())
     no_place = _explain_no_place(model, num_counted, reference, labels)
-    lines = _place_lines(count_lines(counts, model.analysis.open_world_skipped), mla, model.name, reference, no_place)
+    lines = count_lines(context.counted_images, counts, model.analysis)
+    lines = _place_lines(lines, mla, model.name, reference, no_place)
     return Profile(
         model.name,
         context.dataset,
@@ -147,6 +170,7 @@ def make_profile(
         labels,
         reference,
         tuple(_correct(lines)),
+        model.coverage,
     )
 
 
@@ -165,37 +189,42 @@ def _explain_no_place(
     return ""
 
 
-def count_lines(counts: ErrorCounts, is_skipped: bool) -> list[ShareLine]:
+def count_lines(counted: CountedImages, counts: ErrorCounts, analysis: ErrorAnalysis) -> list[ShareLine]:
     """The lines of a model without places, by group and error type.
 
     Args:
-        counts: Of the model.
-        is_skipped: Whether the open-world test was skipped.
+        counted: The images.
+        counts: Of the model on these.
+        analysis: Of the model.
     """
+    is_skipped, found = analysis.open_world_skipped, CODES["out_of_vocabulary"]
     lines = []
     for group in GROUPS:
         by_type = counts.by_group[group][list(ERROR_CODES)]
-        top1_errors = by_type.sum()
-        totals = count_denominators(by_type, top1_errors)
-        shares = compute_shares(by_type, top1_errors)
-        lows, highs = wilson_intervals(by_type, totals)
+        totals = count_denominators(by_type, by_type.sum())
+        provisional = count_provisional(analysis, counted.groups[group])[list(ERROR_CODES)]
+        low_counts = by_type - provisional
+        high_counts = np.where(np.array(ERROR_CODES) == found, by_type + provisional.sum(), by_type)
+        lows, highs = wilson_intervals(low_counts, totals)[0], wilson_intervals(high_counts, totals)[1]
+        shares = compute_shares(by_type, by_type.sum())
         for column, (code, name) in enumerate(zip(ERROR_CODES, ERROR_NAMES, strict=True)):
-            is_unknown = is_skipped and code == CODES["out_of_vocabulary"]
-            share, low, high = (
-                None if is_unknown or not totals[column] else float(values[column]) for values in (shares, lows, highs)
-            )
+            is_unknown, is_bound = is_skipped and code == found, is_skipped and code in AFTER_OPEN_WORLD
+            is_exact = is_bound or low_counts[column] == high_counts[column]
+            has_share = totals[column] and not is_unknown
             lines.append(
                 ShareLine(
                     group=group,
                     error_type=name,
                     title=TITLES[column],
-                    count=None if is_unknown else int(by_type[column]),
-                    is_bound=is_skipped and code in AFTER_OPEN_WORLD,
+                    count=int(by_type[column]) if is_exact and not is_unknown else None,
+                    is_bound=is_bound,
+                    low_count=None if is_unknown else int(low_counts[column]),
+                    high_count=None if is_unknown else int(high_counts[column]),
                     denominator="top-1 errors" if name in OF_TOP1_ERRORS else "multi-label errors",
                     total=int(totals[column]),
-                    share=share,
-                    low=low,
-                    high=high,
+                    share=float(shares[column]) if has_share and is_exact else None,
+                    low=float(lows[column]) if has_share else None,
+                    high=float(highs[column]) if has_share else None,
                     place=None,
                     no_place=NOT_TESTED if is_unknown else "",
                 )
@@ -210,14 +239,25 @@ def _place_lines(
     placed = []
     for line in lines:
         why = no_place or line.no_place or (NOT_TESTED if line.is_bound else "")
-        if not why and line.share is None:
+        if not why and line.shares is None:
             why = f"there are no {line.denominator}"
         place = None
-        if not why and reference is not None and line.share is not None:
-            place = reference.place(line.group, line.error_type, mla, line.share, model)
-            why = "" if place else reference.explain_absence(line.group, line.error_type, mla, model)
+        if not why and reference is not None and line.shares is not None:
+            place = _place(line, mla, model, reference, line.shares)
+            why = "" if place else reference.explain_absence(line.group, line.error_type, mla, model) or BOTH_SIDES
         placed.append(replace(line, place=place, no_place=why))
     return placed
+
+
+def _place(
+    line: ShareLine, mla: float | None, model: str, reference: Reference, shares: tuple[float, float]
+) -> Place | None:
+    """The place of a share; of two bounds that of the one nearer to what is expected, if both are on one side of it."""
+    places = [reference.place(line.group, line.error_type, mla, share, model) for share in sorted(set(shares))]
+    known = [place for place in places if place is not None]
+    if not known or np.prod([place.deviation for place in (known[0], known[-1])]) < 0:
+        return None
+    return min(known, key=lambda place: abs(place.deviation))
 
 
 def _correct(lines: list[ShareLine]) -> list[ShareLine]:
@@ -234,6 +274,8 @@ def to_rows(profile: Profile) -> list[dict[str, Any]]:
             "group": line.group,
             "error_type": line.error_type,
             "count": line.count,
+            "low_count": line.low_count,
+            "high_count": line.high_count,
             "is_upper_bound": line.is_bound,
             "denominator": line.denominator,
             "total": line.total,

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from imagenet_errors.analysis.profile import Profile, ShareLine, to_rows
-from imagenet_errors.analysis.reference import Reference
+from imagenet_errors.analysis.reference import Place, Reference
 from imagenet_errors.analysis.reports import (
     BOUND_NOTE,
     UNKNOWN,
@@ -35,6 +35,7 @@ def report_profile(profile: Profile) -> Report:
             "accuracies": [asdict(one) for one in profile.accuracies],
             "labels": profile.labels and asdict(profile.labels),
             "reference": _describe_reference(profile.reference),
+            "open_world": profile.coverage and profile.coverage._asdict(),
             "error_types": rows,
             "sentences": profile.sentences,
         },
@@ -84,13 +85,28 @@ def _cells(line: ShareLine) -> list[str]:
     place = line.place
     return [
         line.title.replace("fine-grained out", "out"),
-        format_bound(format_count(line.count), line.is_bound),
-        format_bound(format_number(line.share), line.is_bound),
+        *_format_counts(line),
         UNKNOWN if line.is_bound else format_interval(line.low, line.high),
         UNKNOWN if place is None else format_number(place.expected),
         UNKNOWN if place is None else format_interval(place.low, place.high),
-        UNKNOWN if place is None else f"{place.percentile:.0f}{'*' if line.stands_out else ''}",
+        UNKNOWN if place is None else _format_percentile(line, place),
     ]
+
+
+def _format_counts(line: ShareLine) -> tuple[str, str]:
+    """Count and share, or between what they are."""
+    if line.is_between:
+        share = UNKNOWN if line.shares is None else format_interval(*line.shares)
+        return f"{format_count(line.low_count)}–{format_count(line.high_count)}", share
+    return (
+        format_bound(format_count(line.count), line.is_bound),
+        format_bound(format_number(line.share), line.is_bound),
+    )
+
+
+def _format_percentile(line: ShareLine, place: Place) -> str:
+    bound = "" if not line.is_between or place.is_outermost else "≥" if place.deviation > 0 else "≤"
+    return f"{bound}{place.percentile:.0f}{'*' if line.stands_out else ''}"
 
 
 def _notes(profile: Profile) -> list[str]:
@@ -106,4 +122,7 @@ def _notes(profile: Profile) -> list[str]:
         )
     if any(line.is_bound for line in profile.lines):
         notes.append(BOUND_NOTE)
+    if profile.coverage:
+        text = profile.coverage.describe()
+        notes.append(f"Open-world test, from archived analyses: {text}.")
     return notes

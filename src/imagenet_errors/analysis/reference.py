@@ -51,6 +51,11 @@ class Place:
     smaller: int
     larger: int
 
+    @property
+    def is_outermost(self) -> bool:
+        """Whether no neighbour has a residual as far on this side."""
+        return max(self.smaller, self.larger) == self.neighbours
+
 
 @dataclass(frozen=True)
 class Curve:

@@ -14,7 +14,7 @@ from imagenet_errors.latex import escape
 SCHEMA_VERSION = 1  # of the JSON
 NARROWEST, WIDEST = 80, 120  # columns of paragraphs
 UNKNOWN = "–"
-BOUND_NOTE = f"≤: an upper bound, and {UNKNOWN} unknown, as the open-world test was skipped."
+BOUND_NOTE = f"≤: an upper bound, and {UNKNOWN} unknown, as not all outcomes of the open-world test are known."
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _tabular(table: Table) -> str:
 
 
 def _latex_row(cells: tuple[str, ...] | list[str]) -> str:
-    return " & ".join(escape(cell).replace("≤", r"$\le$") for cell in cells) + r" \\"
+    return " & ".join(escape(cell).replace("≤", r"$\le$").replace("≥", r"$\ge$") for cell in cells) + r" \\"
 
 
 def to_csv(report: Report) -> str:

@@ -123,7 +123,7 @@ def summarise_runs(counted: CountedImages, analyses: Sequence[ErrorAnalysis], gr
     """
     common = find_common(counted, analyses, group)
     values = np.array([measure_shares(counted, analysis, common, group) for analysis in analyses])
-    is_provisional = are_provisional(analyses)
+    is_provisional = are_provisional(analyses, common)
     values[:, is_provisional & np.array([share.is_unknown for share in SHARES])] = np.nan
     return Runs(
         tuple(analysis.model for analysis in analyses),

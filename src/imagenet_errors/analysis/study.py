@@ -67,8 +67,9 @@ def perform_error_analysis(models: list[ModelFiles], with_neighbours: bool, jobs
         if top1:
             image_tables.store(context.artefacts.dataset_dir(context.dataset), image_table.columns)
         pairs = decide_pairs(context, find_distinct(top1, len(context.images)))
-        if pairs.coverage:
-            log.info(pairs.coverage)
+        coverage = pairs.coverage()
+        if coverage:
+            log.info(coverage.describe("distinct errors"))
         outcomes += _write_all(list(stale.values()), _Writer(context, pairs, image_table), jobs)
     log.info("; ".join(f"{count} {outcome}" for outcome, count in outcomes.items()))
 
@@ -184,7 +185,7 @@ class _Writer:
         context, pairs, top1 = self.context, self.pairs, files.top1
         index = pairs.find(top1)
         error_types = pairs.error_types_at(index)
-        provisional = pairs.decisions.provisional[index] & (top1 != NO_PREDICTION)
+        provisional = pairs.decisions.provisional[index] & (index >= 0)
         columns = self._columns(top1, index, error_types, provisional)
         skipped = context.open_world is None
         fingerprints = files.fingerprints | ({"open_world": error_analyses.SKIPPED} if skipped else {})

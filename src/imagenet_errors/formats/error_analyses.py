@@ -105,6 +105,11 @@ class ErrorAnalysis:
         """Whether the open-world test was skipped, which makes every type that it could change provisional."""
         return self.fingerprints.get("open_world") == SKIPPED
 
+    @property
+    def takes_recorded(self) -> bool:
+        """Whether outcomes of the open-world test are those that an archive tells."""
+        return self.fingerprints.get("open_world", "").startswith(RECORDED)
+
     def is_current(self, expected: dict[str, str], tested_stands: bool = False) -> bool:
         """Whether it was made from these inputs, or is an archive's of these images and predictions.
 
@@ -113,7 +118,7 @@ class ErrorAnalysis:
             tested_stands: Whether stored outcomes of the test itself stand where an archive's are expected.
         """
         stands: tuple[str, ...] = ("decisions",)
-        tested = not self.open_world_skipped and not self.fingerprints.get("open_world", "").startswith(RECORDED)
+        tested = not (self.open_world_skipped or self.takes_recorded)
         if self.is_archived:
             stands += ("relations", "open_world")
         elif expected["open_world"] == UNKNOWN or (tested_stands and tested):

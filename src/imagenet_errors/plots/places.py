@@ -23,7 +23,7 @@ class Point:
 
     Attributes:
         mla: Its multi-label accuracy, percent.
-        share: Percent; None where unknown.
+        share: Percent; None where unknown, or known to lie between `low` and `high` alone.
         low, high: The 95 % interval of the share; None where unknown.
         is_bound: Whether the share is an upper bound.
     """
@@ -90,6 +90,8 @@ def _draw_panel(axes: "Axes", panel: Panel) -> None:
     axes.plot(panel.at, panel.expected, color="0.15", linewidth=1)
     axes.fill_between(panel.at, panel.low, panel.high, color="0.15", alpha=0.12, linewidth=0)
     for point, color, marker in zip(panel.points, COLORS, MARKERS, strict=False):
+        if point.share is None and point.low is not None and point.high is not None:
+            axes.vlines(point.mla, point.low, point.high, color=color, linewidth=3)
         if point.share is None:
             continue
         if point.is_bound:
@@ -97,7 +99,7 @@ def _draw_panel(axes: "Axes", panel: Panel) -> None:
         elif point.low is not None and point.high is not None:
             axes.vlines(point.mla, point.low, point.high, color=color, linewidth=1)
         axes.plot(point.mla, point.share, marker, color=color, markersize=4.5, markeredgecolor="white", mew=0.5)
-    if all(point.share is None for point in panel.points):
+    if all(point.share is None and point.low is None for point in panel.points):
         axes.text(0.05, 0.92, "unknown", transform=axes.transAxes, fontsize=7, color="0.4")
     axes.set_title(panel.title, fontsize=8)
     axes.set_ylabel(f"% of {panel.denominator}", fontsize=7)
