@@ -7,15 +7,15 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from imagenet_errors import files
-from imagenet_errors.formats import embeddings, error_analyses, image_tables, sealed_parquet
+from imagenet_errors.formats import embeddings, error_analyses, image_tables
 from imagenet_errors.paths import ANNOTATIONS, SUPERCLASSES, TEXT_EMBEDDINGS, Artefacts
 from imagenet_errors.verify import DAMAGED, FOREIGN, LEFTOVER, MISSING, SOUND, STALE, Finding, _Folder, check_path
 from tests.conftest import Outcome, refused
 from tests.faults.test_damage import BYTES, MORE_BYTES, canonical, changed, content, cut, may_be_whole
+from tests.helpers.analyses import reseal
 from tests.helpers.kinds_of_files import KINDS, OLD, OWN, PLAIN, PROBS, Kind
 from tests.helpers.tiny_clip import arrays
 
@@ -90,16 +90,6 @@ def rewrite(path: Path, change) -> None:
     value = json.loads(path.read_text())
     change(value)
     path.write_text(json.dumps(value))
-
-
-def reseal(path: Path, reverse: str = "", **metadata) -> None:
-    """Change metadata of a Parquet file, or reverse a column, with a right checksum."""
-    table = pq.read_table(path)
-    stored = {key.decode(): json.loads(value) for key, value in table.schema.metadata.items() if key[:5] != b"ARROW"}
-    if reverse:
-        cells = table[reverse].to_pylist()[::-1]
-        table = table.set_column(table.column_names.index(reverse), reverse, [cells])
-    sealed_parquet.write(path, table, {key: value for key, value in stored.items() if key != "seal"} | metadata)
 
 
 def resave(path: Path, **changes) -> None:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from imagenet_errors.dataset.annotations import NO_LABEL, AnnotatedImages
 from imagenet_errors.error_types import AFTER_OPEN_WORLD
+from imagenet_errors.formats import sealed_parquet
 from imagenet_errors.formats.error_analyses import SKIPPED, ErrorAnalysis
 
 
@@ -43,3 +44,13 @@ def read_joined(path: Path, columns: list[str] | None = None):
         name: part[name] for part in (pq.read_table(path.parents[1] / images), table) for name in part.column_names
     }
     return pa.table({name: joined[name] for name in columns or joined})
+
+
+def reseal(path: Path, reverse: str = "", **metadata) -> None:
+    """Change metadata of a Parquet file, or reverse a column, with a right checksum."""
+    table = pq.read_table(path)
+    stored = {key.decode(): json.loads(value) for key, value in table.schema.metadata.items() if key[:5] != b"ARROW"}
+    if reverse:
+        cells = table[reverse].to_pylist()[::-1]
+        table = table.set_column(table.column_names.index(reverse), reverse, [cells])
+    sealed_parquet.write(path, table, {key: value for key, value in stored.items() if key != "seal"} | metadata)

@@ -93,9 +93,10 @@ class ShareLine:
         side, number, verb = ("above", place.smaller, "fewer") if difference > 0 else ("below", place.larger, "more")
         where = "" if self.group == "all" else f" on images of the group {self.group}"
         least = "at least " if self.is_between else ""
+        how_many = f"{'' if place.is_outermost else least}{number}"
         return (
             f"{self.title[0].upper()}{self.title[1:]} errors{where} are {least}{abs(difference):.1f} points {side} the"
-            f" {place.neighbours} models nearest in MLA; {'' if place.is_outermost else least}{number} of them make {verb}."
+            f" {place.neighbours} models nearest in MLA; {how_many} of them make {verb}."
         )
 
 
