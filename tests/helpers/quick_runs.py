@@ -9,6 +9,7 @@ from imagenet_errors.analysis import context
 from imagenet_errors.analysis.proposals import Proposer
 from imagenet_errors.dataset.superclasses import load_superclasses
 from imagenet_errors.dataset.wordnet import load_wordnet
+from imagenet_errors.paper_archive import archived_outcomes
 from imagenet_errors.paths import CLOSURE, SUPERCLASSES
 from imagenet_errors.plots import error_bars
 from tests.conftest import COMMITTED
@@ -46,5 +47,7 @@ def quick(call, synsets, committed_superclasses, proposers, monkeypatch):
     monkeypatch.setattr(context, "load_wordnet", wordnet)
     monkeypatch.setattr(context, "Proposer", proposer)
     monkeypatch.setattr(context, "load_superclasses", superclasses)
+    monkeypatch.setattr(archived_outcomes, "load_wordnet", wordnet)
+    monkeypatch.setattr(archived_outcomes, "load_superclasses", superclasses)
     monkeypatch.setattr(error_bars, "draw", lambda *_: None)
     return call
