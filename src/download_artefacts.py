@@ -115,16 +115,12 @@ def convert_archives(artefacts: Artefacts, args: argparse.Namespace) -> bool:
     """Convert, and record open-world outcomes. Returns False if an analysis is damaged or refused; it was named."""
     from imagenet_errors.paper_archive import archived_outcomes, convert
 
-    found, faults = convert.find(artefacts, args.dataset), {}
-    if found:
-        faults = convert.convert(artefacts, args.dataset, args.jobs, not args.without_neighbours)
+    found = convert.find(artefacts, args.dataset)
+    faults = convert.convert(artefacts, args.dataset, args.jobs, not args.without_neighbours) if found else {}
     if not archived_outcomes.update(artefacts, args.dataset):
         if not found:
-            raise InputError(
-                f"{artefacts.root} has no archived analyses of {args.dataset}: --what archive downloads them"
-            )
-        why = "no archived analysis ran the test and knows its images' neighbours"
-        cli.log.info(f"{args.dataset}: no outcomes of the open-world test are recorded, for {why}")
+            raise InputError(f"{artefacts.root} has no archived analyses of {args.dataset}: --what archive gets them")
+        cli.log.info(f"{args.dataset}: {archived_outcomes.NONE_TELLS}")
     return not faults
 
 

@@ -27,7 +27,7 @@ def make(keys=(7, 1003, 1009), yes=(True, False, True), lengths=(2, 0, 3)) -> Op
     for row, length in enumerate(lengths):
         verdicts.best[row, :length] = np.arange(length) % len(NAMES)
         verdicts.scores[row, :length] = np.linspace(0.5, 0.1, length)
-    files, gates = np.array(["n/0", "n/1", "n/2"]), np.array([[True, False], [False, False], [True, True]])
+    files, gates = np.array(["n/0", "n/1", "n/2"]), np.array([[0, 10], [10, 10], [9, 3]], np.int8)
     has_gate = np.array([True, False, True])
     return OpenWorldOutcomes(SOURCE, files, ("bird", "dog"), gates, has_gate, np.array(keys, int), verdicts, NAMES)
 
@@ -35,7 +35,7 @@ def make(keys=(7, 1003, 1009), yes=(True, False, True), lengths=(2, 0, 3)) -> Op
 def plain(outcomes: OpenWorldOutcomes) -> tuple:
     """All that it says, independent of the order of names."""
     gates = [
-        {outcomes.superclasses[column] for column in np.flatnonzero(row)} if known else None
+        {outcomes.superclasses[at]: int(row[at]) for at in np.flatnonzero(row < 10)} if known else None
         for row, known in zip(outcomes.gates, outcomes.has_gate, strict=True)
     ]
     found = [outcomes.verdicts.outcome(row, outcomes.names) for row in range(len(outcomes.keys))]
@@ -74,7 +74,11 @@ def test_any_outcomes_are_read_as_they_were_written(tmp_path_factory, keys, yes,
 def test_a_no_stores_neither_prompts_nor_proposals(path):
     open_world_outcomes.write(path, make())
     table = pq.read_table(path).to_pylist()
-    assert [row["gate"] for row in table] == [["bird"], None, ["bird", "dog"]]
+    assert [row["gate"] for row in table] == [
+        [{"superclass": "bird", "neighbour": 0}],
+        None,
+        [{"superclass": "bird", "neighbour": 9}, {"superclass": "dog", "neighbour": 3}],
+    ]
     no = next(outcome for row in table for outcome in row["outcomes"] if not outcome["is_out_of_vocabulary"])
     assert no == {"prediction": 3, "is_out_of_vocabulary": False, "num_prompts": None, "top5": None}
     assert json.loads(pq.read_schema(path).metadata[b"source"])["archive"] == SOURCE.archive

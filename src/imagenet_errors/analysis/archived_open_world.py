@@ -4,11 +4,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from imagenet_errors.analysis.analysis_cache import AnalysisCache
+from imagenet_errors.analysis.open_world import NUM_GATE_NEIGHBOURS
 from imagenet_errors.dataset.annotations import AnnotatedImages
 from imagenet_errors.dataset.classes import NUM_CLASSES
 from imagenet_errors.dataset.superclasses import Superclasses
@@ -17,6 +18,7 @@ from imagenet_errors.files import fingerprint
 from imagenet_errors.formats import open_world_outcomes
 from imagenet_errors.formats.error_analyses import RECORDED, Outcome
 from imagenet_errors.formats.open_world_outcomes import (
+    NO_NEIGHBOUR,
     NOT_TOLD,
     OpenWorldOutcomes,
     Source,
@@ -55,12 +57,15 @@ class ArchivedOpenWorld:
         path: Of the table.
         source: Where the table comes from.
         superclasses: Which class is in which.
-        gates: [n, s] bool: which superclasses the near training images are in.
+        gate_sizes: How many neighbours the gate can be varied by.
+        gates: [n, s] int8: which near training image, from 0, is the first in each superclass; NO_NEIGHBOUR for none.
         has_gate: [n] bool: whether that is known.
         keys: [q] int64, position of the image x 1000 + prediction, ascending.
         verdicts: [q], those of the archive's pairs.
         names: (offset, lemma) of their proposals.
     """
+
+    gate_sizes: ClassVar = (5, NUM_GATE_NEIGHBOURS)
 
     path: Path
     source: Source
@@ -104,25 +109,31 @@ class ArchivedOpenWorld:
         """What is known of one pair; None where nothing is."""
         return self.test(np.array([row]), np.array([prediction])).outcome(0, self.names)
 
-    def test(self, rows: np.ndarray, predictions: np.ndarray) -> Verdicts:
+    def test(self, rows: np.ndarray, predictions: np.ndarray, num_neighbours: int = NUM_GATE_NEIGHBOURS) -> Verdicts:
         """What is known of p pairs.
 
         Args:
             rows: [p] positions of images.
             predictions: [p] class ids.
+            num_neighbours: Nearest training images that may open the gate, at most the ten that an archive has.
         """
         keys = rows.astype(np.int64) * NUM_CLASSES + predictions
         at = np.searchsorted(self.keys, keys)
         is_told = at < len(self.keys)
         is_told[is_told] = self.keys[at[is_told]] == keys[is_told]
-        is_closed = self.has_gate[rows] & ~(self.gates[rows] & self.superclasses.members[predictions]).any(axis=1)
+        opens = (self.gates[rows] < num_neighbours) & self.superclasses.members[predictions]
+        is_closed = self.has_gate[rows] & ~opens.any(axis=1)
         told = np.flatnonzero(is_told)
         found = self.verdicts[at[told]]
-        tells_more = found.is_out_of_vocabulary | ~is_closed[told]
+        is_unknown = ~is_told & ~is_closed
+        if num_neighbours == NUM_GATE_NEIGHBOURS:
+            takes = found.is_out_of_vocabulary | ~is_closed[told]
+        else:  # a yes may be of a neighbour that does not count here
+            is_unknown[told] |= found.is_out_of_vocabulary & ~self.has_gate[rows[told]]
+            takes = ~is_closed[told] & ~is_unknown[told]
         verdicts = Verdicts.closed(len(keys))
-        verdicts.put(told[tells_more], found[tells_more])
-        unknown = ~is_told & ~is_closed
-        verdicts.is_known[unknown], verdicts.num_prompts[unknown] = False, NOT_TOLD
+        verdicts.put(told[takes], found[takes])
+        verdicts.is_known[is_unknown], verdicts.num_prompts[is_unknown] = False, NOT_TOLD
         return verdicts
 
 
@@ -165,7 +176,8 @@ def align(
     rows = {file: row for row, file in enumerate(outcomes.files.tolist())}
     at = np.array([rows.get(file, -1) for file in images.files.tolist()])
     is_there = at >= 0
-    has_gate, gates = np.zeros(len(images), bool), np.zeros((len(images), len(superclasses.names)), bool)
+    has_gate = np.zeros(len(images), bool)
+    gates = np.full((len(images), len(superclasses.names)), NO_NEIGHBOUR, np.int8)
     if outcomes.source.superclasses == superclasses.fingerprint:
         has_gate[is_there] = outcomes.has_gate[at[is_there]]
         columns = np.array([superclasses.names.index(name) for name in outcomes.superclasses], int)

@@ -85,7 +85,8 @@ def _cells(line: ShareLine) -> list[str]:
     place = line.place
     return [
         line.title.replace("fine-grained out", "out"),
-        *_format_counts(line),
+        _format_count(line),
+        format_share(line),
         UNKNOWN if line.is_bound else format_interval(line.low, line.high),
         UNKNOWN if place is None else format_number(place.expected),
         UNKNOWN if place is None else format_interval(place.low, place.high),
@@ -93,15 +94,18 @@ def _cells(line: ShareLine) -> list[str]:
     ]
 
 
-def _format_counts(line: ShareLine) -> tuple[str, str]:
-    """Count and share, or between what they are."""
+def _format_count(line: ShareLine) -> str:
+    """The count, or between what it is."""
     if line.is_between:
-        share = UNKNOWN if line.shares is None else format_interval(*line.shares)
-        return f"{format_count(line.low_count)}–{format_count(line.high_count)}", share
-    return (
-        format_bound(format_count(line.count), line.is_bound),
-        format_bound(format_number(line.share), line.is_bound),
-    )
+        return f"{format_count(line.low_count)}–{format_count(line.high_count)}"
+    return format_bound(format_count(line.count), line.is_bound)
+
+
+def format_share(line: ShareLine) -> str:
+    """The share, or between what it is."""
+    if line.is_between and line.shares is not None:
+        return format_interval(*line.shares)
+    return format_bound(format_number(line.share), line.is_bound)
 
 
 def _format_percentile(line: ShareLine, place: Place) -> str:

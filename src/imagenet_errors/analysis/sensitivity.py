@@ -91,9 +91,7 @@ def _vary(
     standard: ErrorAnalysis,
 ) -> Variation:
     """The shares by one choice, and how far they are from those of the standard analysis on the same images."""
-    lines, before = (
-        count_lines(counted.count(one.error_types), one.open_world_skipped) for one in (analysis, standard)
-    )
+    lines, before = (count_lines(counted, counted.count(one.error_types), one) for one in (analysis, standard))
     moves = tuple(_subtract(*of_both) for of_both in zip(lines, before, strict=True))
     return Variation(varied, choice, is_standard, tuple(lines), moves)
 

@@ -5,11 +5,11 @@ from dataclasses import asdict
 from typing import Any
 
 from imagenet_errors.analysis.open_world import NUM_GATE_NEIGHBOURS
+from imagenet_errors.analysis.profile_report import format_share
 from imagenet_errors.analysis.reports import (
     BOUND_NOTE,
     Report,
     Table,
-    format_bound,
     format_number,
 )
 from imagenet_errors.analysis.sensitivity import Sensitivity, Variation
@@ -53,8 +53,7 @@ def _tabulate(title: str, variations: Sequence[Variation]) -> Table:
     for number, line in enumerate(variations[0].lines):
         cells = [line.title.replace("fine-grained out", "out")]
         for one in variations:
-            share = one.lines[number]
-            cells.append(format_bound(format_number(share.share), share.is_bound))
+            cells.append(format_share(one.lines[number]))
             cells += [] if one.is_standard else [format_number(one.moves[number], sign=True)]
         images = "all images" if line.group == "all" else f"group {line.group}"
         parts.setdefault(f"{images}, percent of {line.denominator}", []).append(cells)
@@ -70,6 +69,8 @@ def _to_rows(variation: Variation) -> list[dict[str, Any]]:
             "group": line.group,
             "error_type": line.error_type,
             "count": line.count,
+            "low_count": line.low_count,
+            "high_count": line.high_count,
             "is_upper_bound": line.is_bound,
             "denominator": line.denominator,
             "total": line.total,

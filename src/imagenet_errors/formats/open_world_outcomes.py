@@ -23,6 +23,7 @@ from imagenet_errors.paths import DOWNLOAD_COLUMNS, DOWNLOADS, Artefacts
 SCHEMA_VERSION = 1
 COLUMNS = ("img_rel_path", "gate", "outcomes")
 NUM_PROPOSALS = 5  # that are kept of an outcome
+NO_NEIGHBOUR = 10  # in a gate: all ten nearest training images are of other superclasses
 NOT_TOLD = -1  # the number of prompts where an archive does not tell it: of every no
 
 
@@ -142,7 +143,8 @@ class OpenWorldOutcomes:
         source: Where it comes from.
         files: [n] str, `<WordNet id>/<file name>`, distinct.
         superclasses: [s] names.
-        gates: [n, s] bool: which of them the classes of the ten nearest training images are in.
+        gates: [n, s] int8: which of the ten nearest training images, from 0, is the first of a class in the superclass;
+            NO_NEIGHBOUR where none is.
         has_gate: [n] bool; where it is false, these are not known.
         keys: [q] int64, position of the image x 1000 + prediction, ascending.
         verdicts: [q].
@@ -163,7 +165,7 @@ class OpenWorldOutcomes:
             raise ValueError("it lists an image twice")
         if (np.diff(self.keys) <= 0).any():
             raise ValueError("its pairs are not in order and distinct")
-        if self.gates[~self.has_gate].any():
+        if (self.gates[~self.has_gate] != NO_NEIGHBOUR).any():
             raise ValueError("it has a gate that is not known")
 
 
@@ -178,17 +180,27 @@ def write(path: Path, outcomes: OpenWorldOutcomes) -> None:
         "is_out_of_vocabulary": pa.array(verdicts.is_out_of_vocabulary),
         **columns,
     }
-    gates = pa.array(outcomes.superclasses, pa.string()).take(pa.array(outcomes.gates.nonzero()[1]))
+    is_near = outcomes.gates != NO_NEIGHBOUR
+    gates = {
+        "superclass": pa.array(outcomes.superclasses, pa.string()).take(pa.array(is_near.nonzero()[1])),
+        "neighbour": pa.array(outcomes.gates[is_near]),
+    }
     table = {
         "img_rel_path": pa.array(outcomes.files.tolist(), pa.string()),
-        "gate": list_array(outcomes.gates.sum(axis=1), gates, ~outcomes.has_gate),
+        "gate": list_array(is_near.sum(axis=1), _structs(gates), ~outcomes.has_gate),
         "outcomes": list_array(
             np.bincount(images, minlength=len(outcomes.files)),
-            pa.StructArray.from_arrays(list(flat.values()), names=list(flat)),
+            _structs(flat),
         ),
     }
     metadata = {"schema_version": SCHEMA_VERSION, "source": asdict(outcomes.source)}
     sealed_parquet.write(path, pa.table(table), metadata, distinct=("img_rel_path",))
+
+
+def _structs(columns: dict[str, Any]) -> Any:
+    import pyarrow as pa
+
+    return pa.StructArray.from_arrays(list(columns.values()), names=list(columns))
 
 
 def read(path: Path) -> OpenWorldOutcomes:
@@ -201,10 +213,11 @@ def read(path: Path) -> OpenWorldOutcomes:
     file = open_sealed(path, SCHEMA_VERSION, advise(path))
     files, gates, outcomes = (column.combine_chunks() for column in file.read(COLUMNS).columns)
     try:
-        names = gates.flatten().dictionary_encode()
-        matrix = np.zeros((len(files), len(names.dictionary)), bool)
+        names, neighbours = gates.flatten().flatten()
+        names = names.dictionary_encode()
+        matrix = np.full((len(files), len(names.dictionary)), NO_NEIGHBOUR, np.int8)
         lengths = gates.value_lengths().fill_null(0).to_numpy()
-        matrix[np.repeat(np.arange(len(files)), lengths), names.indices.to_numpy()] = True
+        matrix[np.repeat(np.arange(len(files)), lengths), names.indices.to_numpy()] = neighbours.to_numpy()
         predictions, *told = outcomes.flatten().flatten()
         classes = predictions.to_numpy().astype(np.int64)
         if len(classes) and not 0 <= classes.min() <= classes.max() < NUM_CLASSES:

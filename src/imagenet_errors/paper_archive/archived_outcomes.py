@@ -18,6 +18,7 @@ from imagenet_errors.files import read_csv
 from imagenet_errors.formats import error_analyses, image_tables, open_world_outcomes
 from imagenet_errors.formats.error_analyses import ErrorAnalysis
 from imagenet_errors.formats.open_world_outcomes import (
+    NO_NEIGHBOUR,
     NUM_PROPOSALS,
     OpenWorldOutcomes,
     Source,
@@ -32,6 +33,7 @@ from imagenet_errors.progress import show_progress
 log = logging.getLogger(__name__)
 
 PAPER_CLIP = "ViT-L-14-336/openai"  # that of the official archive
+NONE_TELLS = "no archived analysis ran the open-world test and knows its images' neighbours: no outcomes are recorded"
 MODELS_COMPARED = 20  # whose superclasses are compared with those here; together they tell those of nearly all classes
 
 
@@ -194,7 +196,7 @@ def _collect_verdicts(
 def _collect_gates(
     parts: list[tuple[np.ndarray, np.ndarray]], n: int, superclasses: Superclasses
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The superclasses of near training images ([n, s] bool) and whether they are known ([n] bool).
+    """The superclasses of near training images ([n, s] int8, as in the table) and whether they are known ([n] bool).
 
     They are not where no image table knows them, or two tell different ones.
 
@@ -204,15 +206,20 @@ def _collect_gates(
         superclasses: Those of the classes.
     """
     members = np.vstack([superclasses.members, np.zeros_like(superclasses.members[:1])])  # of no class: -1
-    gates, has_gate, differs = np.zeros((n, members.shape[1]), bool), np.zeros(n, bool), np.zeros(n, bool)
+    gates, has_gate, differs = (
+        np.full((n, members.shape[1]), NO_NEIGHBOUR, np.int8),
+        np.zeros(n, bool),
+        np.zeros(n, bool),
+    )
     for at, near in parts:
-        of_table, is_known = members[near].any(axis=1), (near >= 0).any(axis=1)
+        is_in, is_known = members[near], (near >= 0).any(axis=1)
+        of_table = np.where(is_in.any(axis=1), is_in.argmax(axis=1), NO_NEIGHBOUR).astype(np.int8)
         differs[at] |= has_gate[at] & is_known & (gates[at] != of_table).any(axis=1)
-        gates[at] |= of_table
+        gates[at] = np.minimum(gates[at], of_table)
         has_gate[at] |= is_known
     if differs.any():
         log.info(
             f"{differs.sum():,} images have other near training images in some analyses: their gates are not known"
         )
-    gates[differs], has_gate[differs] = False, False
+    gates[differs], has_gate[differs] = NO_NEIGHBOUR, False
     return gates, has_gate
