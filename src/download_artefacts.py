@@ -118,9 +118,7 @@ def convert_archives(artefacts: Artefacts, args: argparse.Namespace) -> bool:
     found = convert.find(artefacts, args.dataset)
     faults = convert.convert(artefacts, args.dataset, args.jobs, not args.without_neighbours) if found else {}
     if not archived_outcomes.update(artefacts, args.dataset):
-        if not found:
-            raise InputError(f"{artefacts.root} has no archived analyses of {args.dataset}: --what archive gets them")
-        cli.log.info(f"{args.dataset}: {archived_outcomes.NONE_TELLS}")
+        archived_outcomes.explain_absence(artefacts, args.dataset, bool(found))
     return not faults
 
 
@@ -128,11 +126,9 @@ def export_archive(artefacts: Artefacts, args: argparse.Namespace) -> bool:
     from imagenet_errors.analysis import context, study
     from imagenet_errors.paper_archive import export
 
-    if not args.export_archive.name.endswith(".tar.gz"):
-        raise InputError(f"--export_archive {args.export_archive}: name a file that ends in .tar.gz")
+    export.check_name(args.export_archive)
     analyses, _ = study.select_finished(study.load_models(context.load_context(artefacts, args.dataset)), True)
-    models = [analysis.model for analysis in analyses]
-    export.export(artefacts, args.dataset, models, args.export_archive, args.jobs)
+    export.export(artefacts, args.dataset, [one.model for one in analyses], args.export_archive, args.jobs)
     return True
 
 
@@ -140,15 +136,12 @@ def verify_folder(artefacts: Artefacts, args: argparse.Namespace) -> bool:
     """Print the findings, then how many files were checked. Returns whether all files are sound."""
     from imagenet_errors import verify
 
-    if not artefacts.root.is_dir():
-        raise InputError(f"{artefacts.root} is not a folder: there is nothing to verify")
     states: Counter[str] = Counter()
     for finding in verify.verify(artefacts, args.results_dir):
         states[finding.state] += 1
         if finding.state != verify.SOUND:
             print(f"{finding.state:<8}  {finding.path}: {' '.join(finding.note.split())}")
-    checked = ", ".join(f"{count:,} {state}" for state, count in states.most_common())
-    print(f"{artefacts.root}: {checked or 'empty'}")
+    print(f"{artefacts.root}: {', '.join(f'{count:,} {state}' for state, count in states.most_common()) or 'empty'}")
     return set(states) <= {verify.SOUND}
 
 

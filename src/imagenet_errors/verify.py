@@ -135,7 +135,8 @@ def _check_archive_contents(file: _File) -> None:
 
 def _check_outcomes(file: _File) -> None:
     source = open_world_outcomes.read(file.path).source
-    if source.superclasses != file.folder.superclasses.fingerprint:
+    superclasses = _try(lambda: file.folder.superclasses)
+    if superclasses is not None and superclasses.fingerprint != source.superclasses:
         raise StaleError(f"the superclasses have changed: {open_world_outcomes.advise(file.path)}")
 
 
@@ -257,7 +258,12 @@ def verify(artefacts: Artefacts, results_dir: Path | None = None) -> Iterator[Fi
     Args:
         artefacts: The folder.
         results_dir: The folder of tables and lists; None to leave them out.
+
+    Raises:
+        InputError: where there is no such folder.
     """
+    if not artefacts.root.is_dir():
+        raise InputError(f"{artefacts.root} is not a folder: there is nothing to verify")
     folder = _Folder(artefacts)
     files = [path for path in sorted(artefacts.root.rglob("*")) if _is_checked(folder, path)]
     is_sound = True

@@ -72,6 +72,13 @@ def update(artefacts: Artefacts, dataset: str, is_stale: bool = False) -> bool:
     return True
 
 
+def explain_absence(artefacts: Artefacts, dataset: str, has_archive: bool) -> None:
+    """Log why there is no table. Raises `InputError` where there is no archive either."""
+    if not has_archive:
+        raise InputError(f"{artefacts.root} has no archived analyses of {dataset}: --what archive downloads them")
+    log.info(f"{dataset}: {NONE_TELLS}")
+
+
 def remove(path: Path) -> None:
     """Remove a table that more analyses are going to change. Raises `ProtectedFileError` where it must stay."""
     if path.exists():

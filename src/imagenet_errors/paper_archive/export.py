@@ -15,6 +15,7 @@ from imagenet_errors import processes
 from imagenet_errors.dataset.classes import load_classes
 from imagenet_errors.dataset.superclasses import load_superclasses
 from imagenet_errors.dataset.wordnet import load_wordnet
+from imagenet_errors.errors import InputError
 from imagenet_errors.files import atomic_write
 from imagenet_errors.formats import error_analyses
 from imagenet_errors.formats.predictions import NO_PREDICTION
@@ -51,6 +52,12 @@ def export(artefacts: Artefacts, dataset: str, models: list[str], path: Path, jo
     log.info(f"wrote {path}: {len(models)} models")
     for what, count in unknown.items():
         log.info(f"{count} of them {what}")
+
+
+def check_name(path: Path) -> None:
+    """Raises `InputError` for a file that is not named as an archive is."""
+    if not path.name.endswith(".tar.gz"):
+        raise InputError(f"--export_archive {path}: name a file that ends in .tar.gz")
 
 
 def _export(artefacts: Artefacts, dataset: str, model: str) -> tuple[bytes, list[str]]:
