@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -30,10 +31,13 @@ IN_FOLDER = TOP1[EVERY_25TH.numbers - 1]  # by class folder
 BY_NUMBER = TOP1[np.sort(EVERY_25TH.numbers) - 1]
 
 
-@pytest.fixture(autouse=True)
-def nothing_else(tmp_path, monkeypatch):
+@pytest.fixture(autouse=True, scope="module")
+def empty(tmp_path_factory):
     """What comes with the repository is enough, whatever its artefacts folder holds besides."""
-    monkeypatch.setattr(api, "REPOSITORY", tmp_path)
+    empty = tmp_path_factory.mktemp("empty")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(api, "REPOSITORY", empty)
+        yield empty / "artefacts"
 
 
 @pytest.fixture(scope="module")
@@ -243,6 +247,19 @@ def test_names_of_functions_and_modules_do_not_clash():
 @pytest.mark.parametrize("module", [api, simulation], ids=lambda module: module.__name__)
 def test_examples_of_docstrings_are_true(module):
     assert doctest.testmod(module).failed == 0
+
+
+def test_notebook_is_about_the_file_that_its_first_cell_names(tables, empty, monkeypatch, capsys):
+    monkeypatch.setenv("ARTEFACTS_DIR", str(empty))
+    cells = [cell for cell in nbformat.read(ROOT / "src/my_model.ipynb", 4).cells if cell.cell_type == "code"]
+    assert cells[0].metadata.tags == ["parameters"]
+    names: dict = {}
+    for cell in cells:
+        exec(cell.source, names)
+        names["PREDICTIONS"] = tables[0]
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{tables[0].stem}: top-1")
+    assert f"simulated 2 fixes {names['comparison'].fixed:,} errors of {tables[0].stem}" in printed
 
 
 def test_examples_of_documents_run(tables, tmp_path, monkeypatch, capsys):

@@ -46,7 +46,7 @@ from imagenet_errors.dataset.samples import Samples
 from imagenet_errors.error_types import AFTER_OPEN_WORLD, ERROR_TYPES
 from imagenet_errors.errors import InputError, describe_unknown
 from imagenet_errors.formats.predictions import NO_PREDICTION, Predictions
-from imagenet_errors.importing.importer import Importer, Options
+from imagenet_errors.importing.importer import Imported, Importer, Options
 from imagenet_errors.importing.in_memory import open_in_memory
 from imagenet_errors.inference.tensor_files import read_tensors
 from imagenet_errors.models.own_models import from_predictions
@@ -169,62 +169,56 @@ def load_predictions(
     """Read one model's predictions for images of a dataset, or some of them, as import_predictions.py does.
 
     Args:
-        source: One of
-
-            - a file, or several that each hold a part: a table (CSV, TSV, JSON, Parquet) or arrays (npz, npy,
-              safetensors, pt), see docs/prediction_files.md;
-            - a DataFrame with a row an image, in any order: its name in a column or the index, and class id, WordNet
-              id, list of these with the best first, or scores in other columns;
-            - an array with a row an image: class ids [N] or [N, k], integers of any size or integral floats, the best
-              first; WordNet ids [N], str; logits or probabilities [N, 1000], float.
+        source: A file, or several that hold a part each (docs/prediction_files.md); a DataFrame with a row an image; or
+            an array of class ids or WordNet ids [N], lists of these [N, k], the best first, or float scores [N, 1000].
         dataset: `imagenet`, `imagenet-a` or `sample`.
-        artefacts_dir: A folder that may hold the images that are predicted, official annotations and CLIP embeddings;
-            by default `artefacts/` of the repository.
-        name: Of the model; by default that of the first file, or `model`. A model of this name among the published
-            ones is not compared with.
-        files: [N] the name of the image of each row of an array. Without it there is a row for each image of the
-            dataset, by validation file number or by class folder and then file name: `order` says which.
-        file_column: The column or array of image names; by default one with a usual name.
-        class_column: The column or array of predictions; by default one with a usual name.
-        order: Of rows without image names: `file_number` or `class_folder`; by default found by accuracy.
-        label_offset: What is added to class ids, e.g. -1 where they count from 1.
-        classes: How class ids are numbered, if not by sorted WordNet ids: `text`, `imagenet-a`, or a file with a
-            WordNet id a line.
+        artefacts_dir: A folder that may hold annotations, embeddings and the list of images; None for `artefacts/`.
+        name: Of the model; None for that of the first file, or `model`.
+        files: [N] names of the images in the rows of an array; None where there is a row for each image of the dataset.
+        file_column: The column (of a file of arrays the array) of image names; None for one with a usual name.
+        class_column: That of predictions; None for one with a usual name.
+        order: Of rows without names: `file_number` or `class_folder` (and then file name); None to find it by accuracy.
+        label_offset: Added to class ids, e.g. -1 where they count from 1.
+        classes: How class ids are numbered: None for sorted WordNet ids; `text`, `imagenet-a`, or a file of them.
         force: Whether an accuracy on ImageNet below 0.5 % is accepted.
 
     Raises:
         InputError: for what cannot be read, or cannot be predictions of these images and classes.
 
     Example:
-        >>> import pandas as pd
-        >>> load_predictions(pd.DataFrame({"file": ["ILSVRC2012_val_00000001.JPEG"], "prediction": [58]}))
-        ModelPredictions(name='model', dataset='imagenet', top1_accuracy=0.0, source='model (the column prediction)')
+        >>> load_predictions(np.array([58]), files=["ILSVRC2012_val_00000001.JPEG"])
+        ModelPredictions(name='model', dataset='imagenet', top1_accuracy=0.0, source='model (the array)')
     """
-    _check("dataset", dataset, DATASETS)
-    if order is not None:
-        _check("order", order, (CLASS_FOLDER, FILE_NUMBER))
-    options = Options(
-        order=order,
-        label_offset=label_offset,
-        classes=None if classes is None else os.fspath(classes),
-        file_column=file_column,
-        class_column=class_column,
-        force=force,
-        read_tensors=read_tensors,
-    )
-    artefacts = Artefacts(REPOSITORY / "artefacts" if artefacts_dir is None else Path(artefacts_dir))
-    importer = _open_importer(artefacts, dataset, options, _list_files(artefacts, dataset, options.classes))
+    class_order = None if classes is None else os.fspath(classes)
+    columns = file_column, class_column
+    options = Options(order, label_offset, class_order, *columns, force=force, read_tensors=read_tensors)
+    importer = _find_importer(artefacts_dir, dataset, options)
+    with _flags_as_arguments():
+        name, read = _read(importer, source, name, files)
+        samples = importer.samples
+    return ModelPredictions(name, dataset, read.accuracy, read.source, importer.artefacts, samples, read.predictions)
+
+
+def _read(
+    importer: Importer, source: Source, name: str | None, files: Iterable[FilePath] | None
+) -> tuple[str, Imported]:
+    """The name of the model, and its predictions."""
     paths = _list_paths(source)
+    name = model_dir_id(name or (from_predictions(paths[0]).model_id if paths else "model"))
     if paths and files is not None:
         raise InputError(f"{paths[0]} holds its image names itself: give files with an array alone")
-    name = model_dir_id(name or (from_predictions(paths[0]).model_id if paths else "model"))
-    with _flags_as_arguments():
-        if paths:
-            read = importer.read(paths)
-        else:
-            read = importer.interpret([open_in_memory(source, name, files, file_column, class_column)])
-        samples = importer.samples
-    return ModelPredictions(name, dataset, read.accuracy, read.source, artefacts, samples, read.predictions)
+    if paths:
+        return name, importer.read(paths)
+    columns = importer.options.file_column, importer.options.class_column
+    return name, importer.interpret([open_in_memory(source, name, files, *columns)])
+
+
+def _find_importer(artefacts_dir: FilePath | None, dataset: str, options: Options) -> Importer:
+    _check("dataset", dataset, DATASETS)
+    if options.order is not None:
+        _check("order", options.order, (CLASS_FOLDER, FILE_NUMBER))
+    artefacts = Artefacts(REPOSITORY / "artefacts" if artefacts_dir is None else Path(artefacts_dir))
+    return _open_importer(artefacts, dataset, options, _list_files(artefacts, dataset, options.classes))
 
 
 @lru_cache(maxsize=2)
