@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import nbformat
@@ -74,6 +75,7 @@ def test_profile_has_the_numbers_of_report(tables, call, tmp_path):
     assert mine.to_frame().model.unique().tolist() == [content["model"]]
     assert mine.sentences == content["sentences"] != []
     assert (mine.extent, mine.num_counted) == (content["images"], content["num_counted"])
+    assert json.loads(json.dumps([asdict(one) for one in mine.accuracies])) == content["accuracies"]
     counts = errors.to_frame().query("not is_problematic").error_type.value_counts()
     of_all = mine.to_frame().query("group == 'all' and count > 0").set_index("error_type")["count"]
     assert counts.drop("correct").to_dict() == of_all.to_dict()
@@ -212,6 +214,14 @@ def test_what_cannot_be_right_is_refused_in_one_line(folder, source, options, wo
 def test_low_accuracy_is_accepted_on_request(folder):
     found = load_predictions(np.roll(IN_FOLDER, 7), artefacts_dir=folder, order="class_folder", force=True)
     assert found.top1_accuracy < 0.5
+
+
+def test_error_types_may_be_by_other_labels(folder):
+    errors = classify_errors(load_predictions(IN_FOLDER, artefacts_dir=folder))
+    by_original = profile(errors, labels="original").to_frame().query("group == 'all'").set_index("error_type")
+    assert by_original["count"].missing_multi_label == 0
+    with pytest.raises(InputError, match="unknown label set 'reel', did you mean 'real'"):
+        profile(errors, labels="reel")
 
 
 def test_unknown_choice_of_the_open_world_test_is_refused():

@@ -41,6 +41,7 @@ from imagenet_errors.analysis.profile import Profile, make_profile
 from imagenet_errors.analysis.reference import DATASETS as REFERENCE_DATASETS
 from imagenet_errors.analysis.reference import load_reference
 from imagenet_errors.dataset.dataset_table import DATASETS
+from imagenet_errors.dataset.label_sets import STANDARD, find_label_set
 from imagenet_errors.dataset.plausibility import CLASS_FOLDER, FILE_NUMBER
 from imagenet_errors.dataset.samples import Samples
 from imagenet_errors.error_types import AFTER_OPEN_WORLD, ERROR_TYPES
@@ -283,12 +284,14 @@ def classify_errors(predictions: ModelPredictions | Source, open_world: str = "a
     return ClassifiedErrors(read.name, read.dataset, model.extent, context, model)
 
 
-def profile(errors: ClassifiedErrors, reference: FilePath | None = None) -> Profile:
+def profile(errors: ClassifiedErrors, reference: FilePath | None = None, labels: str = STANDARD) -> Profile:
     """How a model fails: its error types with intervals, and how unusual each is among models of its accuracy.
 
     Args:
         errors: What `classify_errors` gives.
         reference: A folder of stats tables to compare with; by default the paper's published ones.
+        labels: Whose the error types are by, a name in `artefacts/label_sets.csv`: `multi_label`, `real` or `original`;
+            the last two have no place among others.
 
     Returns:
         A record with `sentences` (what stands out, most unusual first), the accuracies, and `to_frame()`: a row for
@@ -296,7 +299,7 @@ def profile(errors: ClassifiedErrors, reference: FilePath | None = None) -> Prof
         percent.
 
     Raises:
-        InputError: where the folder has no such tables.
+        InputError: where the folder has no such tables, or there are no such labels.
 
     Example:
         >>> from imagenet_errors.simulation import simulate_predictions
@@ -309,7 +312,7 @@ def profile(errors: ClassifiedErrors, reference: FilePath | None = None) -> Prof
     """
     folder = PUBLISHED_TABLES if reference is None else Path(reference)
     tables = load_reference(errors.dataset, folder) if errors.dataset in REFERENCE_DATASETS else None
-    return make_profile(errors.context, errors.model, tables)
+    return make_profile(errors.context, errors.model, tables, find_label_set(errors.context.artefacts, labels))
 
 
 def compare(first: ClassifiedErrors, second: ClassifiedErrors) -> Comparison:
