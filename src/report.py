@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from imagenet_errors.analysis.reports import Report
     from imagenet_errors.importing.importer import Importer
 
-WITH_REFERENCE = ("imagenet", "imagenet-a")
-
 
 def parse_args() -> argparse.Namespace:
     parser = cli.Parser(__doc__)
@@ -99,6 +97,7 @@ def make_report(context: "DatasetContext", models: list["AnalysedModel"], args: 
     from imagenet_errors.analysis.pair_report import report_pair
     from imagenet_errors.analysis.profile import make_profile
     from imagenet_errors.analysis.profile_report import report_profile
+    from imagenet_errors.analysis.reference import DATASETS as REFERENCE_DATASETS
     from imagenet_errors.analysis.reference import load_reference
     from imagenet_errors.analysis.sensitivity import vary_choices
     from imagenet_errors.analysis.sensitivity_report import report_sensitivity
@@ -111,7 +110,7 @@ def make_report(context: "DatasetContext", models: list["AnalysedModel"], args: 
     elif args.sensitivity:
         report = report_sensitivity(vary_choices(context, models[0]))
     else:
-        reference = load_reference(args.dataset, args.reference) if args.dataset in WITH_REFERENCE else None
+        reference = load_reference(args.dataset, args.reference) if args.dataset in REFERENCE_DATASETS else None
         label_set = find_label_set(context.artefacts, args.labels)
         report = report_profile(make_profile(context, models[0], reference, label_set))
     return report.with_content(made_from=describe_inputs(models))

@@ -40,6 +40,8 @@ LAYERS = {
     "reporting": (*BASE, "dataset", "formats", "models", "importing", "analysis", "plots"),
     "inference": (*BASE, "dataset", "formats", "models", "download"),
     "maintenance": (*BASE, "dataset", "formats", "models", "inference", "download"),
+    "simulation": (*BASE, "dataset"),
+    "api": (*BASE, "dataset", "formats", "models", "importing", "inference", "analysis"),
     "verify": (*BASE, "dataset", "formats", "models", "analysis", "paper_archive", "public_files"),
 }
 INFERENCE_LIBRARIES = {"torch", "torchvision", "timm", "transformers", "open_clip", "PIL"}
@@ -121,7 +123,7 @@ def test_functions_are_short():
 
 def test_package_holds_python_files_only():
     files = [path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    assert not [name_of(path) for path in files if path.suffix != ".py"]
+    assert not [name_of(path) for path in files if path.suffix != ".py" and path.name != "py.typed"]
 
 
 def test_no_leftovers_are_tracked():

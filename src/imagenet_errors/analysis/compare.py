@@ -1,6 +1,7 @@
 """Two models next to each other: which errors one fixes, breaks or changes, and whether that is more than chance."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from imagenet_errors.analysis.outcomes import (
     OUTCOMES,
     SHARES,
     WRONG,
-    Share,
+    ShareDifference,
     are_provisional,
     find_common,
     find_outcomes,
@@ -24,6 +25,9 @@ from imagenet_errors.dataset.annotations import AnnotatedImages
 from imagenet_errors.dataset.classes import NUM_CLASSES
 from imagenet_errors.error_types import ERROR_CODES
 from imagenet_errors.formats.error_analyses import ErrorAnalysis
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RESAMPLES = 2_000
 CONFIDENCE = 95  # percent
@@ -72,29 +76,6 @@ class TypeAgreement:
     second: int | None
     both: int | None
     kappa: float | None
-    is_bound: bool
-
-
-@dataclass(frozen=True)
-class ShareDifference:
-    """One share of both models.
-
-    Attributes:
-        share: Which.
-        first, second: In percent; None where the model has no error of the denominator, or where the open-world test,
-            which was skipped for one of the models, would find them.
-        difference: Second less first, in percentage points; None where one of them is None or a bound.
-        low, high: Its bootstrap interval of CONFIDENCE percent, in percentage points; None where it is. Resamples in
-            which a model has no error of the denominator are left out.
-        is_bound: Whether `first` and `second` are upper bounds, because that test could take some of the errors.
-    """
-
-    share: Share
-    first: float | None
-    second: float | None
-    difference: float | None
-    low: float | None
-    high: float | None
     is_bound: bool
 
 
@@ -197,6 +178,13 @@ class Comparison:
         known = self.transitions.astype(object)
         known[self.is_provisional & (IS_UNKNOWN[:, None] | IS_UNKNOWN)] = None
         return known.tolist()
+
+    def to_frame(self) -> "pd.DataFrame":
+        """`differences`, a row each, in the columns of `shares` in report.py's JSON; not-a-number where unknown."""
+        import pandas as pd
+
+        numbers = ("first", "second", "difference", "low", "high")
+        return pd.DataFrame([one.to_row() for one in self.differences]).astype(dict.fromkeys(numbers, float))
 
     def list_classes(self, most: int = NUM_LISTED) -> list[ClassChange]:
         """The classes that differ most: by fixed less broken, in absolute value; then by both; then by class id."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -55,6 +56,34 @@ class Share:
     @property
     def needs_open_world(self) -> bool:
         return self.is_bound or self.is_unknown
+
+
+@dataclass(frozen=True)
+class ShareDifference:
+    """One share of both models.
+
+    Attributes:
+        share: Which.
+        first, second: In percent; None where the model has no error of the denominator, or where the open-world test,
+            which was skipped for one of the models, would find them.
+        difference: Second less first, in percentage points; None where one of them is None or a bound.
+        low, high: Its 95 % bootstrap interval, in percentage points; None where it is. Resamples in
+            which a model has no error of the denominator are left out.
+        is_bound: Whether `first` and `second` are upper bounds, because that test could take some of the errors.
+    """
+
+    share: Share
+    first: float | None
+    second: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    is_bound: bool
+
+    def to_row(self) -> dict[str, Any]:
+        """The row of a table."""
+        others = {name: value for name, value in vars(self).items() if name != "share"}
+        return {"share": self.share.name, "denominator": self.share.denominator} | others
 
 
 SHARES = (

@@ -156,10 +156,7 @@ def _describe(comparison: Comparison, dataset: str) -> dict[str, Any]:
         "fixed": comparison.fixed,
         "broken": comparison.broken,
         "changed_in_type": comparison.changed_in_type,
-        "shares": [
-            {"share": one.share.name, "denominator": one.share.denominator} | _without(one, "share")
-            for one in comparison.differences
-        ],
+        "shares": [one.to_row() for one in comparison.differences],
         "consistency": [_without(one) for one in comparison.consistency.values()],
         "error_types": [
             {"error_type": ERROR_TYPES[one.error_type].name} | _without(one, "error_type") for one in comparison.types

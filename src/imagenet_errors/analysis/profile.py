@@ -1,7 +1,7 @@
 """How one model fails: its error types with intervals, and how unusual each is among the reference's models."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,9 +26,16 @@ from imagenet_errors.dataset.label_sets import STANDARD, LabelSet
 from imagenet_errors.error_types import AFTER_OPEN_WORLD, CODES, ERROR_CODES, ERROR_TYPES
 from imagenet_errors.formats.error_analyses import ErrorAnalysis
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 TITLES = tuple(ERROR_TYPES[code].title for code in ERROR_CODES)
 NOT_TESTED = "the open-world test was skipped"
 BOTH_SIDES = "its bounds lie on both sides of what is expected"
+NUMBERS = (  # of `to_rows`, besides counts
+    *("share", "share_low", "share_high", "expected", "expected_low", "expected_high"),
+    *("deviation", "percentile", "p_value"),
+)
 
 
 @dataclass(frozen=True)
@@ -136,6 +143,13 @@ class Profile:
         """What stands out after Holm's correction, the most unusual first."""
         standing_out = [line for line in self.lines if line.stands_out]
         return [line.describe() for line in sorted(standing_out, key=lambda line: line.p_value or 0.0)]
+
+    def to_frame(self) -> "pd.DataFrame":
+        """`lines`, a row each, in the columns of report.py's CSV; not-a-number or NA where unknown."""
+        import pandas as pd
+
+        frame = pd.DataFrame([{"model": self.model} | row for row in to_rows(self)])
+        return frame.astype({"count": "Int64"} | dict.fromkeys(NUMBERS, float))
 
 
 def make_profile(

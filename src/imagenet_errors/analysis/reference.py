@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 NEIGHBOURS = 150  # models nearest in MLA
 CURVE_POINTS = 200
 MIN_COUNT = 5  # the median over the reference, below which a share has no place: its errors are far from normal
+DATASETS = ("imagenet", "imagenet-a")  # that the paper has tables of
 CELLS = [(group, name) for group in GROUPS for name in ERROR_NAMES]
 
 

@@ -16,7 +16,7 @@ from imagenet_errors.files import as_texts, fingerprint, read_npz, write_npz
 from imagenet_errors.paths import Artefacts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Samples:
     """The images that every model of a dataset was run on, in order.
 

@@ -105,7 +105,9 @@ def read(path: Path, arrays: dict[str, np.ndarray], file_array: str | None, clas
     candidates = [candidate for candidate in found.values() if candidate is not None]
     if not candidates:
         why = "only sorted scores, which do not say their classes," if chosen else "no predictions known by their name"
-        raise InputError(f"{path} has {why} among {_describe(arrays)}: name the array with --class_column")
+        name_it = "name the array with --class_column"
+        advice = name_it if len(others) > 1 else "save class ids, or scores in the order of the classes"
+        raise InputError(f"{path} has {why} among {_describe(arrays)}: {advice}")
     if len({len(candidate) for candidate in candidates}) > 1:
         raise InputError(
             f"{path} has predictions that differ in length, {_describe(arrays)}: name one with --class_column"

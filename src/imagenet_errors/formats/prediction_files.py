@@ -40,7 +40,8 @@ def read(
     """
     name = path.name.lower()
     if name.endswith((*TABLES, *COMPRESSED)):
-        return prediction_tables.read(path, file_column, class_column)
+        table = prediction_tables.load(path, file_column, class_column)
+        return prediction_tables.read(path, table, file_column, class_column)
     if name.endswith(ARRAYS):
         return prediction_arrays.read(path, prediction_arrays.load(path), file_column, class_column)
     if name.endswith(TENSORS):

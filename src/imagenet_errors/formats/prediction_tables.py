@@ -34,11 +34,22 @@ CHOOSE = "correct the row, or name another column with --class_column"
 COUNT = re.compile(r"\s*\d*\s*")  # what an index holds that no names were given to
 
 
-def read(path: Path, file_column: str | None, class_column: str | None) -> PredictionFile:
-    """Read a table; arguments and errors as in `prediction_files.read`."""
+def load(path: Path, file_column: str | None, class_column: str | None) -> Any:
+    """The table of a file, as `read_table` gives it; arguments and errors as in `prediction_files.read`."""
     asked = {name.lower() for name in (file_column, class_column) if name}
     known = asked | {*FILE_COLUMNS, *CLASS_COLUMNS} | {f"{name}_0" for name in CLASS_COLUMNS}
-    table = read_table(path, lambda name: name.lower() in known)
+    return read_table(path, lambda name: name.lower() in known)
+
+
+def read(path: Path, table: Any, file_column: str | None, class_column: str | None) -> PredictionFile:
+    """Find predictions and image names in a table; errors as in `prediction_files.read`.
+
+    Args:
+        path: Where it was read, for messages.
+        table: As `read_table` gives it.
+        file_column: The column of image names, or None.
+        class_column: The column of predictions, or None.
+    """
     names = _find_file_column(table, path, file_column)
     candidates = _Columns(path, table.drop_columns([names])).find_candidates(class_column)
     return PredictionFile(path, _read_names(table[names], names, path), sort_candidates(candidates))

@@ -9,11 +9,14 @@ import re
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imagenet_errors.errors import InputError, describe_exception, escape_name
 from imagenet_errors.files import refuse_unreadable, unique_keys
 from imagenet_errors.formats.raw_predictions import FEWEST_CLASSES
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NUMBERED = re.compile(r"(.*?)_?(\d+)")
 INDEX = ("__index_level_0__", "Unnamed: 0")  # how pandas names an index without a name when it writes and reads it
@@ -57,6 +60,27 @@ def read_table(path: Path, is_column: Callable[[str], bool]) -> Any:
     return _name_columns(table, path)
 
 
+def convert_frame(frame: "pd.DataFrame", path: Path) -> Any:
+    """A DataFrame as a table like those of `read_table`; its index is a column unless it only counts the rows.
+
+    Args:
+        frame: The DataFrame.
+        path: Its name, for messages.
+
+    Raises:
+        InputError: where it has no rows, or a column of anything but numbers, texts and lists of these.
+    """
+    import pyarrow
+
+    try:
+        return _name_columns(pyarrow.Table.from_pandas(frame.rename(columns=str)), path)
+    except (pyarrow.ArrowException, ValueError, TypeError) as error:
+        text = escape_name(describe_exception(error))
+        raise InputError(
+            f"{path} is not a readable table ({text}): give columns of numbers or texts with distinct names"
+        ) from None
+
+
 def _read_content(path: Path) -> bytes:
     try:
         content = path.read_bytes()
@@ -81,7 +105,7 @@ def _name_columns(table: Any, path: Path) -> Any:
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"{path} has two columns {twice!r}: rename one")
     if not table.num_rows:
-        raise InputError(f"{path} has no rows, only the names of {len(names)} columns: write it again")
+        raise InputError(f"{path} has no rows, only the names of {len(names)} columns: add a row an image")
     return table.rename_columns(names)
 
 

@@ -16,6 +16,7 @@ from imagenet_errors.dataset.samples import Samples, read_samples
 from imagenet_errors.dataset.validation_labels import load_validation_samples
 from imagenet_errors.errors import InputError
 from imagenet_errors.formats import prediction_files
+from imagenet_errors.formats.prediction_files import PredictionFile
 from imagenet_errors.formats.predictions import Predictions, compute_accuracy
 from imagenet_errors.importing.match import ImageFinder
 from imagenet_errors.importing.parts import Part, place
@@ -139,29 +140,32 @@ class Importer:
         Raises:
             InputError: for files that cannot be read, or whose predictions cannot be of these images and classes.
         """
-        parts = [self._read(path) for path in paths]
+        names, read_tensors = (self.options.file_column, self.options.class_column), self.options.read_tensors
+        return self.interpret([prediction_files.read(path, *names, read_tensors) for path in paths])
+
+    def interpret(self, files: Sequence[PredictionFile]) -> Imported:
+        """The predictions of one model, of which files or arrays are read; errors as in `read`."""
+        parts = [self._place(file) for file in files]
         reading = choose_reading(parts, self.samples, self._numbering, self.options.order, self._numberings)
         parts = [part if part.positions is not None else part.in_order(reading.order, self.samples) for part in parts]
         predictions = self._join(parts, reading.numbering)
         targets = self.samples.targets if predictions.rows is None else self.samples.targets[predictions.rows]
         if not self.options.force:
-            check_accuracy(reading, targets, self.dataset.name, paths[0])
+            check_accuracy(reading, targets, self.dataset.name, files[0].path)
         accuracy = compute_accuracy(predictions.top1, targets)
-        source = f"{', '.join(map(str, paths))} ({parts[0].raw.label})"
+        source = f"{', '.join(str(file.path) for file in files)} ({parts[0].raw.label})"
         if accuracy >= SAME_AS_LABELS and len(targets) >= plausibility.FEWEST_IMAGES:
             raise InputError(
-                f"{source} equals the original labels of {accuracy:.2f} % of the images, so these are the labels: name"
-                " the predictions with --class_column"
+                f"{source} equals the original labels of {accuracy:.2f} % of the images, so these are the labels: give"
+                " the predictions, with --class_column where a file has both"
             )
         return Imported(predictions, accuracy, source)
 
-    def _read(self, path: Path) -> Part:
-        options = self.options
-        file = prediction_files.read(path, options.file_column, options.class_column, options.read_tensors)
+    def _place(self, file: PredictionFile) -> Part:
         raw = self._resolver.choose(file, self._numbering or self._numberings[0])
-        if options.needs_scores and raw.scores is None:
-            raise InputError(f"{path}: {raw.label} has no logits, a number for each of the classes")
-        return place(file, raw, self._resolver.read_numbers(raw, path), self._finder, options.order)
+        if self.options.needs_scores and raw.scores is None:
+            raise InputError(f"{file.path}: {raw.label} has no logits, a number for each of the classes")
+        return place(file, raw, self._resolver.read_numbers(raw, file.path), self._finder, self.options.order)
 
     def _join(self, parts: list[Part], numbering: ClassNumbering) -> Predictions:
         """One prediction for each image. Raises `InputError` where two rows of one image differ."""
