@@ -22,7 +22,16 @@ from imagenet_errors.dataset.wordnet import WordNet, load_wordnet
 from imagenet_errors.error_types import ERROR_TYPES
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import check_schema, check_table, read_json, read_text, read_whole_text
-from imagenet_errors.formats import embeddings, error_analyses, image_tables, metadata, predictions, stats_tables
+from imagenet_errors.formats import (
+    checked_images,
+    embeddings,
+    error_analyses,
+    image_tables,
+    image_tar,
+    metadata,
+    predictions,
+    stats_tables,
+)
 from imagenet_errors.models.model_table import ModelRecord, load_records
 from imagenet_errors.paper_archive import convert, tar_reader
 from imagenet_errors.paper_archive.analysis_frames import Reader
@@ -181,6 +190,8 @@ CHECKS: dict[str, Callable[[_File], object]] = {
     **dict.fromkeys((f"models-{dataset}.tar.gz" for dataset in DATASETS), _by_path(tar_reader.check)),
     "<dataset>/samples_info.npz": lambda file: samples.check(file.folder.artefacts, file.dataset, file.folder.classes),
     "<dataset>/failures.csv": _by_path(check_table),
+    "<dataset>/checked_images.npz": _by_path(checked_images.check),
+    "<dataset>/copied_images.tar": _by_path(image_tar.check),
     "<dataset>/images-<fingerprint>.parquet": _by_path(image_tables.check),
     "<dataset>/archive.json": _check_archive_contents,
     "<dataset>/clip_image_embeddings.npz": _by_path(embeddings.read_embeddings, "sample_files"),
