@@ -186,7 +186,11 @@ class Collector:
         built = None
         if record.module == own_models.MODULE:
             built = zoo.build(record, self.options.use_test_size)
-            made_with["weights_fingerprint"] = own_functions.fingerprint_of(record, built[0])
+            made_with["weights_fingerprint"] = own_functions.fingerprint_of(record, *built, self.device)
+            chosen = zoo.find_choice(record)
+            if chosen:
+                made_with["checkpoint_key"] = chosen
+                log.info(f"{record.model_id}: of the raw and EMA weights in {record.weights}, {chosen} is used")
         kept = f"{record.model_id}: kept, it has valid predictions"
         if self._is_up_to_date(record, made_with):  # without a lock: the folder may be read-only
             log.info(kept)
@@ -240,7 +244,7 @@ class Collector:
             record,
             self.samples,
             predictions,
-            zoo.count_parameters(model),
+            zoo.count_parameters(model) or None,  # a callable's are not known
             batch_size,
             made_with,
         )
