@@ -11,18 +11,19 @@ from PIL import Image
 from imagenet_errors.inference import zoo
 from imagenet_errors.inference.images import ImageFiles, Images
 from imagenet_errors.inference.predict import choose_device, default_workers, keep_freed_memory, predict
+from imagenet_errors.inference.stored_images import StoredImage
 from imagenet_errors.models.model_table import load_records
 from imagenet_errors.paths import MODELS_BEYOND, REPOSITORY, Artefacts
 
 NUM_IMAGES = 256
 
 
-def write_images(folder: Path) -> np.ndarray:
-    """Synthetic JPEG files of ImageNet's typical size; returns their names."""
+def write_images(folder: Path) -> list[StoredImage]:
+    """Synthetic JPEG files of ImageNet's typical size."""
     coarse = np.random.default_rng(0).integers(0, 256, (NUM_IMAGES, 12, 16, 3), np.uint8)
     for number, pixels in enumerate(coarse):
         Image.fromarray(pixels).resize((500, 375)).save(folder / f"{number}.JPEG", quality=90)
-    return np.array([f"{number}.JPEG" for number in range(NUM_IMAGES)])
+    return [StoredImage(f"{folder}/{number}.JPEG") for number in range(NUM_IMAGES)]
 
 
 @torch.inference_mode()
@@ -55,12 +56,12 @@ def main() -> None:
     print(f"{record.model_id} on {device}, {workers} workers, {NUM_IMAGES} images")
     with tempfile.TemporaryDirectory() as folder:
         files = write_images(Path(folder))
-        images = ImageFiles(Path(folder), files, preprocessing.geometry.to_pixels())
+        images = ImageFiles(files, preprocessing.geometry.to_pixels())
         start = time.perf_counter()
         for index in range(NUM_IMAGES):
             images[index]
         print(f"decode and resize, one process     {NUM_IMAGES / (time.perf_counter() - start):7.0f} images/s")
-        cached = Images(Path(folder), files, workers=0, cache_dir=Path(folder))
+        cached = Images(files, workers=0, cache_dir=Path(folder))
         first, second = (measure_seconds(cached.batches(preprocessing.geometry, 32)) for _ in range(2))
         print(f"the same, kept in the pixel cache  {NUM_IMAGES / first:7.0f} images/s")
         print(f"taken from the pixel cache         {NUM_IMAGES / second:7.0f} images/s: {first / second:.0f} times")
@@ -69,7 +70,7 @@ def main() -> None:
             done = predict(
                 model,
                 preprocessing,
-                Images(Path(folder), files, workers),
+                Images(files, workers),
                 batch_size=batch_size,
                 device=device,
             )

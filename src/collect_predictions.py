@@ -31,6 +31,7 @@ def parse_args() -> argparse.Namespace:
     which.add_argument("--list_geometries", action="store_true", help="print how they resize and crop, and exit")
     own = parser.add_argument_group("a model of your own")
     own.add_argument("--checkpoint", type=Path, help="weights for the timm architecture that --model names")
+    own.add_argument("--use_ema", action="store_true", help="of a checkpoint, the moving average of the weights")
     own.add_argument("--logits", type=Path, help="take these logits, by number of the validation file; no model is run")
     own.add_argument("--model_name", help="its name; default: that of its file")
     own.add_argument("--arch", help="its architecture, e.g. resnet")
@@ -90,7 +91,7 @@ def is_cached_by_library(record: ModelRecord) -> bool:
 def describe_own(artefacts: Artefacts, args: argparse.Namespace, records: list[ModelRecord]) -> list[ModelRecord]:
     """The models, with what the flags say of one that is the user's own."""
     used_names = {record.dir_id for record in load_records(artefacts)}
-    flags = {name: getattr(args, name) for name in ("checkpoint", "model_name", "arch", "training_data")}
+    flags = {name: getattr(args, name) for name in ("checkpoint", "use_ema", "model_name", "arch", "training_data")}
     return own_models.describe(records, read_architectures(artefacts), used_names, **flags)
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,6 @@ import numpy as np
 
 from imagenet_errors import cli
 from imagenet_errors.dataset.dataset_table import DATASETS, Dataset
-from imagenet_errors.dataset.samples import Samples
 from imagenet_errors.errors import InputError, ProtectedFileError
 from imagenet_errors.paths import TEXT_EMBEDDINGS, TRAIN_EMBEDDINGS, Artefacts
 
@@ -51,8 +49,10 @@ def embed(artefacts: Artefacts, dataset: Dataset, args: argparse.Namespace) -> N
     from imagenet_errors.formats.embeddings import read_embeddings
     from imagenet_errors.inference import predict
     from imagenet_errors.inference.clip import Clip, EmbeddingTask, check_same, compute_embeddings
-    from imagenet_errors.inference.image_folders import find_samples
+    from imagenet_errors.inference.image_checks import check_images
+    from imagenet_errors.inference.image_sources import find_source, find_training_images
     from imagenet_errors.inference.images import Images
+    from imagenet_errors.inference.stored_images import ImageSource
 
     device = predict.choose_device(args.device)
     clip = Clip.load(args.clip_model, args.clip_pretrained, device)
@@ -61,9 +61,9 @@ def embed(artefacts: Artefacts, dataset: Dataset, args: argparse.Namespace) -> N
 
     embed_texts = partial(clip.embed_texts, batch_size=args.batch_size)
 
-    def embed_from(root: Path, samples: Samples) -> Callable[[np.ndarray], np.ndarray]:
-        images = partial(Images, root, workers=workers, pin_memory=device.type == "cuda")
-        return lambda files: clip.embed_images(images(samples.locate(files)), args.batch_size)
+    def embed_from(source: ImageSource) -> Callable[[np.ndarray], np.ndarray]:
+        images = partial(Images, workers=workers, pin_memory=device.type == "cuda")
+        return lambda files: clip.embed_images(images(source.select(files)), args.batch_size)
 
     def write(path: Path, field: str, names: np.ndarray, targets: np.ndarray | None, embed_some: Callable) -> None:
         is_kept = path.exists()
@@ -73,15 +73,18 @@ def embed(artefacts: Artefacts, dataset: Dataset, args: argparse.Namespace) -> N
     if "texts" in args.what:
         write(artefacts.root / TEXT_EMBEDDINGS, "prompts", list_prompts(artefacts), None, embed_texts)
     if "train" in args.what:
-        root, train = find_training_images(artefacts, args.train_dir)
-        write(artefacts.root / TRAIN_EMBEDDINGS, "train_files", train.files, train.targets, embed_from(root, train))
+        source = find_training_images(artefacts, args.train_dir)
+        train = source.samples
+        write(artefacts.root / TRAIN_EMBEDDINGS, "train_files", train.files, train.targets, embed_from(source))
     if "images" in args.what:
-        root, samples, _ = find_samples(artefacts, dataset, args.limit)
-        path = artefacts.image_embeddings(dataset.name)
+        source = find_source(artefacts, dataset).first(args.limit)
+        files, path = source.samples.files, artefacts.image_embeddings(dataset.name)
         if path.exists():
-            check_same(read_embeddings(path, "sample_files"), clip, samples.files)
-        register_samples(artefacts, dataset.name, samples)
-        write(path, "sample_files", samples.files, None, embed_from(root, samples))
+            check_same(read_embeddings(path, "sample_files"), clip, files)
+        register_samples(artefacts, dataset.name, source.samples)
+        if not path.exists():
+            check_images(artefacts, dataset.name, source.stored)
+        write(path, "sample_files", files, None, embed_from(source))
 
 
 def list_prompts(artefacts: Artefacts) -> np.ndarray:
@@ -94,18 +97,6 @@ def list_prompts(artefacts: Artefacts) -> np.ndarray:
     classes = load_classes(artefacts)
     synsets = load_wordnet(artefacts, classes)
     return np.array(Proposer(classes, synsets, load_superclasses(artefacts, classes, synsets)).all_prompts())
-
-
-def find_training_images(artefacts: Artefacts, folder: Path | None) -> tuple[Path, Samples]:
-    from imagenet_errors.dataset.classes import load_classes
-    from imagenet_errors.inference.image_folders import find_images
-
-    if folder is None and not os.environ.get("IMAGENET_DIR"):
-        raise InputError("no training images are given: use --train_dir, or set $IMAGENET_DIR, whose train/ has them")
-    root = folder or Path(os.environ["IMAGENET_DIR"]) / "train"
-    if not root.is_dir():
-        raise InputError(f"{root} is not a folder: give that of the training images with --train_dir")
-    return root, find_images(root, load_classes(artefacts))
 
 
 def find_neighbours(artefacts: Artefacts, args: argparse.Namespace) -> None:

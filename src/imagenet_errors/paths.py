@@ -73,6 +73,13 @@ class Artefacts:
     def samples(self, dataset: str) -> Path:
         return self.root / dataset / "samples_info.npz"
 
+    def checked_images(self, dataset: str) -> Path:
+        return self.root / dataset / "checked_images.npz"
+
+    def copied_images(self, dataset: str) -> Path:
+        """The images of a compressed archive, as a tar archive."""
+        return self.root / dataset / "copied_images.tar"
+
     def predictions(self, dataset: str, model: str) -> Path:
         return self.root / dataset / model / "preds.npz"
 

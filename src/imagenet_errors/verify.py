@@ -23,9 +23,11 @@ from imagenet_errors.error_types import ERROR_TYPES
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import check_schema, check_table, read_json, read_text, read_whole_text
 from imagenet_errors.formats import (
+    checked_images,
     embeddings,
     error_analyses,
     image_tables,
+    image_tar,
     metadata,
     open_world_outcomes,
     predictions,
@@ -196,6 +198,8 @@ CHECKS: dict[str, Callable[[_File], object]] = {
     **dict.fromkeys((f"models-{dataset}.tar.gz" for dataset in DATASETS), _by_path(tar_reader.check)),
     "<dataset>/samples_info.npz": lambda file: samples.check(file.folder.artefacts, file.dataset, file.folder.classes),
     "<dataset>/failures.csv": _by_path(check_table),
+    "<dataset>/checked_images.npz": _by_path(checked_images.check),
+    "<dataset>/copied_images.tar": _by_path(image_tar.check),
     "<dataset>/images-<fingerprint>.parquet": _by_path(image_tables.check),
     "<dataset>/archive.json": _check_archive_contents,
     "<dataset>/open_world_outcomes.parquet": _check_outcomes,

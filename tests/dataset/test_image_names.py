@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from imagenet_errors.dataset.image_names import canonical_name, read_number
 from imagenet_errors.dataset.samples import read_samples
 from imagenet_errors.errors import InputError
-from imagenet_errors.inference.image_folders import find_images
+from imagenet_errors.inference.image_sources import read_folder
 from imagenet_errors.paths import Artefacts
-from tests.conftest import FILES, annotate
+from tests.conftest import COMMITTED, FILES, annotate
 
 OFFICIAL = "ILSVRC2012_val_00000293.JPEG"
 
@@ -48,18 +48,20 @@ def test_folders_stay_and_names_become_official(number, end, is_lower):
     assert canonical_name(canonical_name(path)) == canonical_name(path)
 
 
-def test_folder_of_renamed_images_lists_the_official_names(tmp_path, classes):
-    names = ["ILSVRC2012_val_00000293.jpg", "ilsvrc2012_val_00000236_n01440764.png", "ILSVRC2012_val_00000300.JPEG"]
+def test_folder_of_renamed_images_lists_the_official_names(tmp_path):
+    names = ["ILSVRC2012_val_00000293.jpg", "ilsvrc2012_val_00003014_n01440764.png", "ILSVRC2012_val_00002138.JPEG"]
     (tmp_path / "n01440764").mkdir()
     for name in names:
         (tmp_path / "n01440764" / name).touch()
-    found = find_images(tmp_path, classes)
-    assert found.files.tolist() == [f"n01440764/ILSVRC2012_val_{number:08d}.JPEG" for number in (236, 293, 300)]
-    assert found.paths.tolist() == [f"n01440764/{names[row]}" for row in (1, 0, 2)]
-    assert found.locate(found.files[1:2]).tolist() == [f"n01440764/{names[0]}"]
+    found = read_folder(COMMITTED, tmp_path)
+    files = [f"n01440764/ILSVRC2012_val_{number:08d}.JPEG" for number in (293, 2138, 3014)]
+    assert found.samples.files.tolist() == files
+    paths = [str(tmp_path / "n01440764" / names[row]) for row in (0, 2, 1)]
+    assert [image.path for image in found.stored] == paths
+    assert [image.path for image in found.select(files[1:])] == paths[1:]
     (tmp_path / "n01440764" / OFFICIAL).touch()
     with pytest.raises(InputError, match=r"00000293.* and .*00000293.*, one image: remove one of them"):
-        find_images(tmp_path, classes)
+        read_folder(COMMITTED, tmp_path)
 
 
 def test_renamed_samples_and_annotations_give_the_same_table(analyse, small):

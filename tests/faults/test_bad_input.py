@@ -258,7 +258,7 @@ class TestImages:
 
     def test_missing_folder_is_named(self, collect, monkeypatch):
         monkeypatch.setenv("IMAGENET_DIR", "/nowhere")
-        assert refused(collect(), "/nowhere/val is not a folder")
+        assert refused(collect(), "/nowhere is not there")
 
     def test_empty_folder_is_refused(self, collect, val):
         assert refused(collect(), val, "has no images")

@@ -152,7 +152,7 @@ def embedded(monkeypatch):
     def spy(self, images, batch_size):
         if len(blocks) == blocks.stop_at:
             raise KeyboardInterrupt
-        blocks.append(images.files.tolist())
+        blocks.append([image.path for image in images.stored])
         return whole(self, images, batch_size)
 
     monkeypatch.setattr(clip.Clip, "embed_images", spy)

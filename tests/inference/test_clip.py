@@ -16,6 +16,7 @@ from imagenet_errors.inference import clip
 from imagenet_errors.inference.images import Images
 from tests.conftest import COMMITTED, refused, run_script
 from tests.helpers import tiny_clip
+from tests.helpers.stored import stored
 from tests.helpers.tiny_clip import arrays
 
 pytest_plugins = "tests.helpers.tiny_clip"
@@ -37,7 +38,7 @@ def check_against_open_clip(name, weights, root, number):
     files = np.array(sorted(f"{path.parent.name}/{path.name}" for path in root.glob("*/*"))[:number])
     texts = ["A photo of a dog", "A photo of a dial telephone", "A photo of a fly"]
     ours = clip.Clip.load(name, str(weights), CPU)
-    images, prompts = ours.embed_images(Images(root, files, 0), 7), ours.embed_texts(texts, 2)
+    images, prompts = ours.embed_images(Images(stored(root, *files), 0), 7), ours.embed_texts(texts, 2)
     network, transform, tokenize = theirs(name, weights)
     with torch.no_grad():
         for file, vector in zip(files, images, strict=True):
@@ -222,7 +223,7 @@ def test_unreadable_image_is_refused_until_it_is_replaced(embed, few, tmp_path):
     train = shutil.copytree(few / "train", tmp_path / "train")
     damaged = sorted(train.glob("*/*"))[30]
     damaged.write_bytes(damaged.read_bytes()[:200])
-    assert refused(embed("--train_dir", train, "--block", 10, what=["train"]), damaged, "fetch it again")
+    assert refused(embed("--train_dir", train, "--block", 10, what=["train"]), damaged, "replace it")
     assert not embed.train.exists()
     shutil.copyfile(few / "train" / damaged.relative_to(train), damaged)
     assert embed("--train_dir", train, "--block", 10, what=["train"]).status == 0

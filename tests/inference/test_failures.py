@@ -110,7 +110,7 @@ class TestModels:
         (tmp_path / "cache").mkdir()
         flags = ("--pixel_cache", tmp_path / "cache") if cache else ()
         flags = ("--artefacts_dir", tmp_path / "a", "--model", *own("good"), "--batch_size", 1, *flags)
-        assert refused(call("collect_predictions", *flags), "b.JPEG cannot be read", "fetch it again or remove it")
+        assert refused(call("collect_predictions", *flags), "b.JPEG cannot be read", "replace it or remove it")
         assert not (tmp_path / "a" / "imagenet" / "failures.csv").exists()
         assert not list((tmp_path / "cache").iterdir())
 

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from imagenet_errors.inference.preprocessing import ConvNextGeometry, Preprocess
 from imagenet_errors.models.model_table import load_records
 from imagenet_errors.paths import MODELS, MODELS_BEYOND
 from tests.conftest import COMMITTED
+from tests.helpers.stored import stored
 
 NUM_IMAGES = 20
 RECORDS = load_records(COMMITTED, MODELS, MODELS_BEYOND)
@@ -45,10 +47,7 @@ def photographs(shared):
 
 def differing(preprocessing, transform, paths) -> list:
     """The images on which the library's transform gives another tensor, in any bit."""
-    root = paths[0].parents[2]
-    ours = ImageFiles(
-        root, np.array([str(path.relative_to(root)) for path in paths]), preprocessing.geometry.to_pixels()
-    )
+    ours = ImageFiles(stored(Path("/"), *paths), preprocessing.geometry.to_pixels())
     return [
         path
         for pixels, path in zip(ours, paths, strict=False)
@@ -145,5 +144,5 @@ def test_exif_orientation_is_not_applied(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     upright.save(tmp_path / "turned.png", exif=exif)
-    pixels = ImageFiles(tmp_path, np.array(["turned.png"]), ResizeAndCrop(32, 32, "bilinear").to_pixels())[0]
+    pixels = ImageFiles(stored(tmp_path, "turned.png"), ResizeAndCrop(32, 32, "bilinear").to_pixels())[0]
     assert torch.equal(pixels, torch.from_numpy(np.asarray(upright)[16:48].transpose(2, 0, 1).copy()))

@@ -10,16 +10,16 @@ import pytest
 import torch
 from PIL import Image
 
-from imagenet_errors.dataset.classes import load_classes
 from imagenet_errors.errors import InputError, ModelError
 from imagenet_errors.inference import zoo
-from imagenet_errors.inference.image_folders import find_images
+from imagenet_errors.inference.image_sources import read_folder
 from imagenet_errors.inference.images import ImageFiles, Images
 from imagenet_errors.inference.predict import predict
 from imagenet_errors.inference.preprocessing import Preprocessing, ResizeAndCrop
 from imagenet_errors.models.model_table import ModelRecord, load_records, select
 from imagenet_errors.paths import MODELS_BEYOND
 from tests.conftest import COMMITTED
+from tests.helpers.stored import stored
 
 PLAIN = Preprocessing(ResizeAndCrop(40, 32, "bilinear"), (0.5,) * 3, (0.25,) * 3)
 LITE = load_records(COMMITTED, MODELS_BEYOND)[:3]
@@ -45,7 +45,7 @@ def photograph(tmp_path):
 
 
 def say(model, folder, workers=0, **options):
-    images = Images(folder, np.array(["a.png"]), workers)
+    images = Images(stored(folder, "a.png"), workers)
     return predict(model, PLAIN, images, **{"batch_size": 2, "device": torch.device("cpu")} | options)
 
 
@@ -88,7 +88,7 @@ def test_preprocessing_equals_plain_pil(shared):
 def test_images_are_converted_to_rgb(tmp_path, mode):
     suffix = {"CMYK": "jpg"}.get(mode, "png")
     Image.new("RGB", (50, 50), (10, 200, 30)).convert(mode).save(tmp_path / f"a.{suffix}")
-    pixels = ImageFiles(tmp_path, np.array([f"a.{suffix}"]), PLAIN.geometry.to_pixels())[0]
+    pixels = ImageFiles(stored(tmp_path, f"a.{suffix}"), PLAIN.geometry.to_pixels())[0]
     assert pixels.shape == (3, 32, 32)
     assert pixels.dtype == torch.uint8
 
@@ -96,21 +96,21 @@ def test_images_are_converted_to_rgb(tmp_path, mode):
 @pytest.mark.parametrize("mode", ["I;16", "I", "F"])
 def test_images_of_more_than_8_bits_are_refused(tmp_path, mode):
     Image.fromarray(np.full((50, 50), 30_000, np.uint16)).convert("I").convert(mode).save(tmp_path / "a.tiff")
-    error = ImageFiles(tmp_path, np.array(["a.tiff"]), PLAIN.geometry.to_pixels())[0]
+    error = ImageFiles(stored(tmp_path, "a.tiff"), PLAIN.geometry.to_pixels())[0]
     assert isinstance(error, InputError)
     assert "not 8-bit" in str(error)
 
 
 def test_png_with_a_jpeg_name_is_read(tmp_path):
     Image.new("RGB", (50, 50)).save(tmp_path / "a.JPEG", format="png")
-    assert isinstance(ImageFiles(tmp_path, np.array(["a.JPEG"]), PLAIN.geometry.to_pixels())[0], torch.Tensor)
+    assert isinstance(ImageFiles(stored(tmp_path, "a.JPEG"), PLAIN.geometry.to_pixels())[0], torch.Tensor)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_truncated_image_is_reported(photograph, workers):
     whole = (photograph / "a.png").read_bytes()
     (photograph / "a.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match=r"a\.png cannot be read .*: fetch it again or remove it"):
+    with pytest.raises(InputError, match=r"a\.png cannot be read .*: replace it or remove it"):
         say(Constant(np.zeros(1000)), photograph, workers=workers)
 
 
@@ -146,7 +146,7 @@ def test_name_that_is_not_utf8_is_refused(tmp_path):
     folder.mkdir()
     (folder / os.fsdecode(b"\xff.png")).touch()
     with pytest.raises(InputError, match="not UTF-8: rename it"):
-        find_images(tmp_path, load_classes(COMMITTED))
+        read_folder(COMMITTED, tmp_path)
 
 
 def test_images_are_sorted_by_code_point(tmp_path):
@@ -155,7 +155,7 @@ def test_images_are_sorted_by_code_point(tmp_path):
         (tmp_path / name).touch()
     (tmp_path / "README.txt").touch()
     (tmp_path / ".cache").mkdir()
-    samples = find_images(tmp_path, load_classes(COMMITTED))
+    samples = read_folder(COMMITTED, tmp_path).samples
     assert samples.files.tolist() == ["n01440764/B2.png", "n01440764/b10.png", "n01440764/b9.png", "n01443537/a.JPEG"]
     assert samples.targets.tolist() == [0, 0, 0, 1]
 

@@ -120,7 +120,7 @@ class TestCheckpoints:
         outcome = sample("--model", VIT, "--checkpoint", path)
         assert outcome.status == 1
         assert "Traceback" not in outcome.stderr
-        assert failures(tmp_path)["own/w"].startswith("it cannot be built (")
+        assert failures(tmp_path)["own/w"].startswith(str(path))
         assert not (tmp_path / "executed").exists()
         assert not (tmp_path / "sample" / "own--w").exists()
 
@@ -223,6 +223,85 @@ class TestFunctions:
         assert outcome.status == 0, outcome.stderr
 
     @pytest.mark.parametrize(
+        "output",
+        [
+            "{'logits': logits, 'features': pixels}",
+            "{'out': logits, 'name': 'x'}",
+            "(logits, pixels)",
+            "[logits.numpy()]",
+            "SimpleNamespace(logits=logits)",
+            "logits.double()",
+        ],
+    )
+    def test_logits_are_found_in_what_models_return(self, sample, own, tmp_path, output):
+        """Also by a callable that is no `Module`."""
+        code = f"""
+from types import SimpleNamespace
+
+class Wrapped(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.model, self.transform = build()
+
+    def forward(self, pixels):
+        logits = self.model(pixels)
+        return {output}
+
+def module():
+    wrapped = Wrapped()
+    return wrapped, wrapped.transform
+
+def function():
+    wrapped = Wrapped().eval()
+    return lambda pixels: wrapped(pixels), wrapped.transform
+"""
+        (tmp_path / "mine.py").write_text((tmp_path / "mine.py").read_text() + code)
+        names = ("build", "module", "function")
+        done = sample("--model", *(f"{tmp_path}/mine.py:{name}" for name in names))
+        assert done.status == 0, done.stderr
+        expected, *others = (saved_probs(tmp_path, f"own--mine.{name}") for name in names)
+        for probs in others:
+            np.testing.assert_allclose(probs, expected, rtol=1e-6)
+        parameters = [metadata(tmp_path, f"own--mine.{name}").get("num_params") for name in names]
+        assert parameters == [193_000, 193_000, None]
+
+    def test_output_without_logits_is_a_failure(self, sample, own, tmp_path):
+        outputs = ("{'a': pixels, 'b': pixels}", "'text'")
+        for output, words in zip(outputs, ("dict with a, b, not logits", "str, not logits"), strict=True):
+            (tmp_path / "bad.py").write_text(
+                f"import mine\ndef build(): return lambda pixels: {output}, mine.build()[1]"
+            )
+            assert sample("--model", f"{tmp_path}/bad.py:build").status == 1
+            assert f"it returns a {words}" in failures(tmp_path)["own/bad.build"]
+
+    @pytest.mark.parametrize("precision", ["half", "bfloat16", "double"])
+    def test_network_gets_images_in_its_own_precision(self, sample, own, tmp_path, precision):
+        code = f"\ndef rounded():\n    model, transform = build()\n    return model.{precision}(), transform\n"
+        (tmp_path / "mine.py").write_text((tmp_path / "mine.py").read_text() + code)
+        done = sample("--model", f"{tmp_path}/mine.py:build", f"{tmp_path}/mine.py:rounded")
+        assert done.status == 0, done.stderr
+        exact, rounded = (saved_probs(tmp_path, f"own--mine.{name}") for name in ("build", "rounded"))
+        assert not np.array_equal(rounded, exact)
+        np.testing.assert_allclose(rounded, exact, rtol=0.1, atol=1e-4)
+
+    def test_changed_callable_is_predicted_again(self, sample, own, tmp_path):
+        """Its weights are not known, but what it says of an image of noise."""
+        code = "\ndef function():\n    model, transform = build()\n    model.eval()\n"
+        code += "    return lambda pixels: model(pixels), transform\n"
+        (tmp_path / "mine.py").write_text((tmp_path / "mine.py").read_text() + code)
+        argument = f"{tmp_path}/mine.py:function"
+        assert sample("--model", argument).status == 0
+        assert "own/mine.function: kept" in sample("--model", argument).stderr
+        torch.save(randomised(own, seed=1).state_dict(), tmp_path / "w.pt")
+        assert "predicted again" in sample("--model", argument).stderr
+
+    def test_frozen_parameters_are_counted(self, sample, own, tmp_path):
+        code = "\ndef frozen():\n    model, transform = build()\n    return model.requires_grad_(False), transform\n"
+        (tmp_path / "mine.py").write_text((tmp_path / "mine.py").read_text() + code)
+        assert sample("--model", f"{tmp_path}/mine.py:frozen").status == 0
+        assert metadata(tmp_path, "own--mine.frozen")["num_params"] == 193_000
+
+    @pytest.mark.parametrize(
         ("code", "words"),
         [
             ("def build():\n    raise KeyError('fc.weight')", ("fails (KeyError: 'fc.weight'", "bad.py line 2")),
@@ -230,9 +309,10 @@ class TestFunctions:
             ("def build(:", ("fails (SyntaxError",)),
             ("def built(): pass", ("fails (AttributeError", "build")),
             ("def build(size): pass", ("fails (TypeError", "size")),
-            ("def build(): pass", ("returns NoneType, not (torch.nn.Module, transform)",)),
+            ("def build(): pass", ("returns NoneType, not (model, transform)",)),
             ("import torch\ndef build(): return torch.nn.Identity()", ("returns Identity",)),
-            ("import torch\ndef build(): return abs, torch.nn.Identity()", ("returns tuple",)),
+            ("def build(): return 3, abs", ("returns tuple",)),
+            ("import torch\ndef build(): return torch.nn.Identity, abs", ("returns tuple",)),
             ("import sys\ndef build(): sys.exit('no weights')", ("fails (SystemExit",)),
         ],
     )

@@ -14,6 +14,7 @@ from imagenet_errors.inference.preprocessing import OwnTransform, Preprocessing,
 from tests.conftest import refused
 from tests.helpers import saved_models
 from tests.helpers.saved_models import put_timm_on_hub, randomised, saved_probs
+from tests.helpers.stored import stored
 
 pytest_plugins = ("tests.helpers.saved_models", "tests.helpers.own_functions")
 pytestmark = pytest.mark.usefixtures("caches")
@@ -40,7 +41,7 @@ class TestPixelCache:
         files, decode = [], ImageFiles.__getitem__
 
         def spy(images, index):
-            files.append(str(images.files[index]))
+            files.append(images.images[index].path)
             return decode(images, index)
 
         monkeypatch.setattr(ImageFiles, "__getitem__", spy)
@@ -48,17 +49,17 @@ class TestPixelCache:
 
     @pytest.fixture
     def noise(self, tmp_path):
-        """A folder of five images, and their names."""
-        names = np.array([f"{number}.png" for number in range(5)])
+        """Five images."""
+        names = [f"{number}.png" for number in range(5)]
         for number, name in enumerate(names):
             pixels = np.random.default_rng(number).integers(0, 256, (40, 32 + number, 3), np.uint8)
             Image.fromarray(pixels).save(tmp_path / name)
-        return tmp_path, names
+        return stored(tmp_path, *names)
 
     @pytest.fixture
     def cached(self, noise, tmp_path):
         (tmp_path / "cache").mkdir()
-        return Images(*noise, 0, tmp_path / "cache")
+        return Images(noise, 0, tmp_path / "cache")
 
     @staticmethod
     def probs(model, images, how=None, batch_size=2):
@@ -102,14 +103,14 @@ class TestPixelCache:
     @pytest.mark.parametrize("workers", [0, 2])
     def test_cached_pixels_give_the_same_predictions(self, noise, cached, model, workers):
         cached.workers = workers
-        expected = self.probs(model, Images(*noise, 0))
+        expected = self.probs(model, Images(noise, 0))
         for batch_size in (2, 1, 5, 3, 64):
             saved_models.agree(self.probs(model, cached, batch_size=batch_size), expected)
         assert cached.cached[1].shape == (5, 3, 24, 24)
 
     def test_cached_pixels_are_of_one_geometry(self, noise, cached, model, decoded):
         other = Preprocessing(ResizeAndCrop(28, 24, "bilinear"))
-        expected = self.probs(model, Images(*noise, 0), other)
+        expected = self.probs(model, Images(noise, 0), other)
         decoded.clear()
         self.probs(model, cached)
         np.testing.assert_array_equal(self.probs(model, cached, other), expected)
@@ -127,7 +128,7 @@ class TestPixelCache:
                 self.left -= 1
                 return model(pixels) if self.left else None
 
-        expected = self.probs(model, Images(*noise, 0))
+        expected = self.probs(model, Images(noise, 0))
         with pytest.raises(ModelError):
             self.probs(Fails(), cached)
         assert cached.cached is None
@@ -147,7 +148,7 @@ class TestPixelCache:
 
         resize = transforms.Compose([transforms.Resize((24, 24)), transforms.ToTensor()])
         how = OwnTransform(resize)
-        expected = self.probs(model, Images(*noise, 0), how)
+        expected = self.probs(model, Images(noise, 0), how)
         for _ in range(2):
             assert not np.allclose(self.probs(Normalises(), cached, how), expected)
             saved_models.agree(self.probs(model, cached, how), expected)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 VALIDATION_PREFIX = "ILSVRC2012_val_"
-VALIDATION_IMAGE = re.compile(VALIDATION_PREFIX + r"(\d{8})(?:_n\d{8})?(?:\.\w+)*", re.IGNORECASE)
+VALIDATION_IMAGE = re.compile(VALIDATION_PREFIX + r"(\d{8})(?:_(n\d{8}))?(?:\.\w+)*", re.IGNORECASE)
 
 
 def name_validation_file(number: int) -> str:
@@ -19,8 +19,18 @@ def read_number(name: str) -> int | None:
 
     Folders, extension, case and the suffix `_n01440764` of Hugging Face's archives do not matter.
     """
-    match = VALIDATION_IMAGE.fullmatch(name[max(name.rfind("/"), name.rfind("\\")) + 1 :])
+    match = _match(name)
     return None if match is None else int(match[1])
+
+
+def read_wnid(name: str) -> str | None:
+    """The WordNet id that the name of a validation image ends with in Hugging Face's archives; None without one."""
+    match = _match(name)
+    return match[2].lower() if match and match[2] else None
+
+
+def _match(name: str) -> re.Match | None:
+    return VALIDATION_IMAGE.fullmatch(name[max(name.rfind("/"), name.rfind("\\")) + 1 :])
 
 
 def read_numbers(names: Iterable[str]) -> np.ndarray:

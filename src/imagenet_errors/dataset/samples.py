@@ -23,12 +23,10 @@ class Samples:
     Attributes:
         files: [N] str, `<WordNet id>/<file name>`, sorted by code point; validation images by their official names.
         targets: [N] int16 class ids.
-        other_paths: [N] str, where they lie in the folder of images; None where that is `files`.
     """
 
     files: np.ndarray
     targets: np.ndarray
-    other_paths: np.ndarray | None = None
 
     @cached_property
     def numbers(self) -> np.ndarray:
@@ -39,16 +37,6 @@ class Samples:
     def ranks_by_number(self) -> np.ndarray | None:
         """[N] int, the position of each in order of validation file numbers; None where images have no numbers."""
         return np.argsort(np.argsort(self.numbers)) if self.numbers.all() else None
-
-    def locate(self, files: np.ndarray) -> np.ndarray:
-        """The `paths` of some of the files."""
-        paths = dict(zip(self.files.tolist(), self.paths.tolist(), strict=True))
-        return np.array([paths[file] for file in files.tolist()])
-
-    @property
-    def paths(self) -> np.ndarray:
-        """[N] str, where the images lie in their folder."""
-        return self.files if self.other_paths is None else self.other_paths
 
     @cached_property
     def fingerprint(self) -> str:

@@ -1,4 +1,4 @@
-"""Which images a run is about: those in a folder of class folders, or the embedded sample.
+"""Images in folders: class folders, a flat folder of validation images, and the embedded sample.
 
 The sample are photographs of scikit-image that show ImageNet classes; its annotations are in artefacts/sample/.
 """
@@ -8,89 +8,65 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from imagenet_errors.dataset.classes import Classes, load_classes, load_imagenet_a_wnids
-from imagenet_errors.dataset.dataset_table import Dataset
-from imagenet_errors.dataset.image_names import canonical_names
-from imagenet_errors.dataset.samples import Samples
+from imagenet_errors.dataset.classes import NUM_CLASSES, Classes
+from imagenet_errors.dataset.image_names import read_number
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import atomic_write, read_json
+from imagenet_errors.inference.stored_images import StoredImage
 from imagenet_errors.paths import SAMPLE_ANNOTATIONS, Artefacts
 
 
-def find_samples(artefacts: Artefacts, dataset: Dataset, limit: int | None) -> tuple[Path, Samples, list[int]]:
-    """The folder of images, those to run (the first `limit`), and the ids of the classes that have any."""
-    classes = load_classes(artefacts)
-    root = find_folder(dataset) if dataset.variable else write_sample_images(artefacts, classes)
-    found = find_images(root, classes)
-    if dataset.name == "imagenet-a":
-        others = set(found.files.astype("<U9")) - load_imagenet_a_wnids(artefacts)
-        if others:
-            raise InputError(f"{root / min(others)} is not a class of ImageNet-A: remove it")
-    samples = Samples(found.files[:limit], found.targets[:limit], found.paths[:limit])
-    return root, samples, sorted(set(found.targets.tolist()))
+def find_class(folder: str, classes: Classes) -> int | None:
+    """The class id that a folder is named for: by WordNet id, or a number from 0 to 999; None for another name."""
+    if folder.isascii() and folder.isdecimal() and int(folder) < NUM_CLASSES:
+        return int(folder)
+    return classes.ids.get(folder)
 
 
-def find_folder(dataset: Dataset) -> Path:
-    """The folder of class folders that the dataset's environment variable names.
-
-    Raises:
-        InputError: where the variable is not set, or names no such folder.
-    """
-    variable = str(dataset.variable)
-    folder = os.environ.get(variable)
-    if not folder:
-        below = f" whose {dataset.subfolder}/ holds" if dataset.subfolder else " of"
-        raise InputError(f"${variable} is not set: set it to the folder{below} {dataset.name}'s class folders")
-    path = Path(folder) / dataset.subfolder
-    if not path.is_dir():
-        raise InputError(f"{path} is not a folder: set ${variable} to the images of {dataset.name}")
-    return path
+def is_validation_image(name: str) -> bool:
+    """Whether a path is that of a validation image, hidden files aside."""
+    return read_number(name) is not None and name.lower().endswith(IMG_EXTENSIONS)
 
 
-def find_images(root: Path, vocabulary: Classes) -> Samples:
-    """The images in the class folders of `root`, sorted by class folder, then official file name, by code point.
+def has_images(root: Path, classes: Classes) -> bool:
+    """Whether a folder has a class folder or a validation image."""
+    return root.is_dir() and any(
+        find_class(entry.name, classes) is not None if entry.is_dir() else is_validation_image(entry.name)
+        for entry in os.scandir(root)
+    )
 
-    Hidden folders, and files beside the class folders (ImageNet-A has a README.txt there), are ignored.
 
-    Args:
-        root: Holds a folder per class, named by its WordNet id.
-        vocabulary: The classes there may be.
+def list_folder(root: Path, classes: Classes) -> list[tuple[str, StoredImage]]:
+    """(path below `root`, image) of the images in class folders and of the validation images beside these.
+
+    Hidden folders, and other files beside the class folders (ImageNet-A has a README.txt there), are ignored.
 
     Raises:
-        InputError: for a folder that is not an ImageNet class, a file that is not an image, or no images at all.
+        InputError: for a folder that is not of an ImageNet class, a file in a class folder that is not an image, or no
+            images at all.
     """
-    files = []
-    for folder in sorted(root.iterdir()):
-        if not folder.is_dir() or folder.name.startswith("."):
+    names = []
+    for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
+        if entry.name.startswith("."):
             continue
-        if folder.name not in vocabulary.ids:
-            raise InputError(f"{folder} is not an ImageNet class: name class folders by WordNet id, e.g. n01440764")
-        names = sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
-        other = next((name for name in names if not name.lower().endswith(IMG_EXTENSIONS)), None)
+        if not entry.is_dir():
+            names += [entry.name] if is_validation_image(entry.name) else []
+            continue
+        if find_class(entry.name, classes) is None:
+            raise InputError(f"{entry.path} is not an ImageNet class: name class folders by WordNet id, e.g. n01440764")
+        files = [file for file in sorted(os.listdir(entry.path)) if not file.startswith(".")]
+        other = next((file for file in files if not file.lower().endswith(IMG_EXTENSIONS)), None)
         if other:
-            raise InputError(f"{folder / other} is not an image ({', '.join(IMG_EXTENSIONS)}): remove it")
-        files += [f"{folder.name}/{name}" for name in names]
-    if not files:
+            raise InputError(f"{entry.path}/{other} is not an image ({', '.join(IMG_EXTENSIONS)}): remove it")
+        names += [f"{entry.name}/{file}" for file in files]
+    if not names:
         raise InputError(f"{root} has no images in class folders (such as n01440764/): put them there")
-    undecodable = next((file for file in files if not _is_utf8(file)), None)
+    undecodable = next((name for name in names if not _is_utf8(name)), None)
     if undecodable:
         raise InputError(f"{root / undecodable!r} has a name that is not UTF-8: rename it")
-    return _to_samples(files, vocabulary, root)
-
-
-def _to_samples(paths: list[str], vocabulary: Classes, root: Path) -> Samples:
-    """Images by their official names. Raises `InputError` where two files of a folder are of one image."""
-    files = canonical_names(paths)
-    order = np.argsort(files, kind="stable")
-    files, by_name = files[order], np.array(paths)[order]
-    twice = np.flatnonzero(files[1:] == files[:-1])
-    if len(twice):
-        raise InputError(f"{root} has {by_name[twice[0]]} and {by_name[twice[0] + 1]}, one image: remove one of them")
-    targets = np.array([vocabulary.ids[file.partition("/")[0]] for file in files], np.int16)
-    return Samples(files, targets, by_name)
+    return [(name, StoredImage(f"{root}/{name}")) for name in names]
 
 
 def _is_utf8(name: str) -> bool:

@@ -1,45 +1,42 @@
-"""The pixels of image files, in batches."""
+"""The pixels of images, in batches."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL.Image import Image
 
 from imagenet_errors import processes
 from imagenet_errors.errors import InputError, ModelError, describe_exception
 from imagenet_errors.inference.preprocessing import Geometry
+from imagenet_errors.inference.stored_images import StoredImage
 
 
 class ImageFiles(torch.utils.data.Dataset):
-    """Image files as pixels.
+    """Images as pixels.
 
-    An unreadable file is returned as the `InputError` that names it, a transform's failure as a `ModelError`: raised
+    An unreadable image is returned as the `InputError` that names it, a transform's failure as a `ModelError`: raised
     in a worker process, they would become a traceback.
     """
 
-    def __init__(self, root: Path, files: np.ndarray, to_pixels: Callable[[Image.Image], torch.Tensor]):
-        self.root, self.files, self.to_pixels = root, files, to_pixels
+    def __init__(self, images: Sequence[StoredImage], to_pixels: Callable[[Image], torch.Tensor]):
+        self.images, self.to_pixels = images, to_pixels
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.images)
 
     def __getitem__(self, index: int) -> torch.Tensor | InputError | ModelError:
-        path = self.root / self.files[index]
         try:
-            with Image.open(path) as file:
-                if file.mode.startswith(("I", "F")):
-                    raise ValueError(f"its pixels, of mode {file.mode}, are not 8-bit")
-                image = file.convert("RGB")
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            return InputError(f"{path} cannot be read ({error}): fetch it again or remove it")
+            image = self.images[index].decode()
+        except InputError as error:
+            return error
         try:
             return self.to_pixels(image)
         except Exception as error:
-            return ModelError(f"its transform fails on {path} ({describe_exception(error)})")
+            return ModelError(f"its transform fails on {self.images[index]} ({describe_exception(error)})")
 
 
 def stack(batch: list) -> torch.Tensor | InputError | ModelError:
@@ -69,17 +66,16 @@ class Images:
     `N * 3 * H * W` bytes: 7.5 GB for 50,000 images at 224 x 224.
 
     Args:
-        root: Folder that `files` are relative to.
-        files: [N] str.
+        stored: [N], where they lie.
         workers: Processes that decode images; 0 decodes in this one.
         cache_dir: Where to keep pixels; None decodes for every model.
         pin_memory: Whether batches go to a GPU.
     """
 
     def __init__(
-        self, root: Path, files: np.ndarray, workers: int, cache_dir: Path | None = None, pin_memory: bool = False
+        self, stored: Sequence[StoredImage], workers: int, cache_dir: Path | None = None, pin_memory: bool = False
     ):
-        self.root, self.files, self.workers = root, files, workers
+        self.stored, self.workers = stored, workers
         self.cache_dir, self.pin_memory = cache_dir, pin_memory
         self.cached: tuple[Geometry, np.ndarray] | None = None
 
@@ -88,9 +84,9 @@ class Images:
         if self.cached and self.cached[0] == geometry:
             return CachedBatches(self.cached[1], batch_size)
         loader = SignalSafeLoader(
-            ImageFiles(self.root, self.files, geometry.to_pixels()),
-            min(batch_size, len(self.files)),
-            num_workers=min(self.workers, -(-len(self.files) // batch_size)),
+            ImageFiles(self.stored, geometry.to_pixels()),
+            min(batch_size, len(self.stored)),
+            num_workers=min(self.workers, -(-len(self.stored) // batch_size)),
             collate_fn=stack,
             pin_memory=self.pin_memory,
             worker_init_fn=processes.follow_parent,
@@ -117,7 +113,7 @@ class CachingLoader:
                     file.write(batch.numpy().data)
                 yield batch
             file.flush()
-            shape = (len(self.images.files), *batch.shape[1:])
+            shape = (len(self.images.stored), *batch.shape[1:])
             self.images.cached = self.geometry, np.memmap(file, batch.numpy().dtype, "r+", shape=shape)
 
 

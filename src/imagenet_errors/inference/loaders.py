@@ -16,11 +16,14 @@ from torchvision.models import WeightsEnum, get_weight, resnet
 
 from imagenet_errors.dataset.classes import NUM_CLASSES
 from imagenet_errors.errors import ModelError
+from imagenet_errors.inference.checkpoints import read_checkpoint
+from imagenet_errors.inference.mismatches import describe_mismatch
 from imagenet_errors.inference.preprocessing import ConvNextGeometry, Preprocessing, ResizeAndCrop
 from imagenet_errors.inference.timm_models import get_config
 from imagenet_errors.models.model_table import ModelRecord
 from imagenet_errors.models.weight_files import HubCode, HubFile, PackageFile, UrlFile, WeightFile
 
+JAX_SUFFIX = ".npz"  # some architectures of timm read such files themselves
 # Depths, and width of the first stage, of the ConvNeXt sizes (Liu et al. 2022, section 3); stages double the width.
 CONVNEXT_SIZES = {
     "tiny": ((3, 3, 9, 3), 96),
@@ -57,6 +60,11 @@ class Loader(ABC):
 class TimmLoader(Loader):
     def list_files(self, record: ModelRecord) -> Sequence[WeightFile]:
         config = get_config(record.builder)
+        if config.num_classes != NUM_CLASSES:
+            raise ModelError(
+                f"these weights are for {config.num_classes:,} classes, not ImageNet's 1000: choose others (_in1k), or"
+                " give your own with --checkpoint"
+            )
         if config.hf_hub_id:
             names = (config.hf_hub_filename,) if config.hf_hub_filename else ("model.safetensors", "pytorch_model.bin")
             return [HubFile(config.hf_hub_id, names)]
@@ -88,13 +96,33 @@ class TimmLoader(Loader):
 
 
 class CheckpointLoader(TimmLoader):
-    """A timm architecture with a user's weights; `weights` is their file."""
+    """A timm architecture with a user's weights, or their moving average; `weights` is their file."""
+
+    def __init__(self, use_ema: bool = False):
+        self.use_ema = use_ema
+
+    def find_choice(self, record: ModelRecord) -> str:
+        """The key of the weights in a file that has raw ones and their EMA; else empty."""
+        path = Path(record.weights)
+        return "" if path.suffix == JAX_SUFFIX else read_checkpoint(path, self.use_ema).chosen
 
     def list_files(self, record: ModelRecord) -> Sequence[WeightFile]:
         return []
 
     def load_model(self, record: ModelRecord, paths: Sequence[Path]) -> Module:
-        return super().load_model(record, [Path(record.weights)])
+        path = Path(record.weights)
+        if path.suffix == JAX_SUFFIX:
+            return super().load_model(record, [path])
+        state = read_checkpoint(path, self.use_ema).state
+        overlay = {"state_dict": dict(state), "custom_load": False, "num_classes": NUM_CLASSES}
+        try:
+            model = timm.create_model(record.builder, pretrained=True, pretrained_cfg_overlay=overlay)
+        except Exception as error:  # torch's text has a line for every tensor
+            difference = describe_mismatch(state, record.builder)
+            raise ModelError(f"{path}: {difference}") if difference else error from error
+        for name in ("pretrained_cfg", "default_cfg"):  # they hold a copy of the weights
+            vars(model).pop(name, None)
+        return model
 
 
 class TorchvisionLoader(Loader):
@@ -216,6 +244,7 @@ LOADERS: dict[str, Loader] = {
     "huggingface": HuggingFaceLoader(),
     "package": PackageLoader(),
     "checkpoint": CheckpointLoader(),
+    "checkpoint_ema": CheckpointLoader(use_ema=True),
 }
 
 

@@ -3,19 +3,34 @@
 import importlib.util
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch.nn import Module
 
 from imagenet_errors.errors import ModelError, describe_exception
 from imagenet_errors.files import fingerprint
-from imagenet_errors.inference.preprocessing import OwnTransform
+from imagenet_errors.inference.predict import model_errors, probabilities
+from imagenet_errors.inference.preprocessing import OwnTransform, Preprocessing
 from imagenet_errors.models.model_table import ModelRecord
 
 _import_folders: list[str] = []  # the folder of the file whose function was called last
+
+
+class CallableModel(Module):
+    """A model that is no `Module`, e.g. a function that calls another library; its weights are not known."""
+
+    def __init__(self, call: Callable[[torch.Tensor], Any]):
+        super().__init__()
+        self.call = call
+
+    def forward(self, pixels: torch.Tensor) -> Any:
+        return self.call(pixels)
 
 
 def call_function(builder: str) -> tuple[Module, OwnTransform]:
@@ -34,9 +49,11 @@ def call_function(builder: str) -> tuple[Module, OwnTransform]:
         raise ModelError(
             f"{builder} fails ({describe_exception(error)}, {where.filename} line {where.lineno})"
         ) from error
-    if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], Module) and callable(result[1])):
-        raise ModelError(f"{builder} returns {type(result).__name__}, not (torch.nn.Module, transform)")
-    return result[0], OwnTransform(result[1])
+    is_pair = isinstance(result, tuple) and len(result) == 2 and all(map(callable, result))
+    if not is_pair or isinstance(result[0], type):
+        raise ModelError(f"{builder} returns {type(result).__name__}, not (model, transform), both of them callable")
+    model, transform = result
+    return model if isinstance(model, Module) else CallableModel(model), OwnTransform(transform)
 
 
 def _load_module(file: Path) -> ModuleType:
@@ -74,11 +91,21 @@ def _set_import_folder(folder: str) -> None:
     _import_folders.append(folder)
 
 
-def fingerprint_of(record: ModelRecord, model: Module) -> str:
-    """A hash of all weights and buffers, and of the function's file: equal only for this very model."""
-    state = model.state_dict()
+def fingerprint_of(
+    record: ModelRecord, model: Module, preprocessing: Preprocessing | OwnTransform, device: torch.device
+) -> str:
+    """A hash of the function's file and of all weights and buffers: equal only for this very model.
+
+    Where the weights are not known, it is of what the model says of an image of noise.
+    """
     file = Path(record.builder.rpartition(":")[0])
     code = file.read_bytes() if record.source == "function" else record.builder
+    state = model.state_dict()
+    if isinstance(model, CallableModel):
+        noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8))
+        with model_errors():
+            pixels = preprocessing.geometry.to_pixels()(noise)[None]
+        (state["probabilities"],) = probabilities(model, preprocessing, [pixels], device)
     return fingerprint(code, list(state), *map(_to_hashable, state.values()))
 
 

@@ -5,8 +5,9 @@ import os
 import random
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,7 +81,7 @@ def predict(
     """Run a model over images.
 
     Args:
-        model: Gives logits [B, 1000], or an object that has them as `logits`; moved to `device`.
+        model: Gives logits [B, 1000], or what `find_logits` finds them in; moved to `device`.
         preprocessing: The model's.
         images: What to run it on.
         batch_size: Images per batch.
@@ -131,18 +132,41 @@ def probabilities(
     if device.type == "cpu":
         keep_freed_memory()
         model = model.to(memory_format=torch.channels_last)
+    precision = next((each.dtype for each in model.parameters() if each.is_floating_point()), torch.float32)
     for pixels in batches:
         if isinstance(pixels, InputError | ModelError):
             raise pixels
         with model_errors(), torch.autocast(device.type, enabled=amp):
-            output = model(preprocessing.normalise(pixels.to(device, non_blocking=True)))
-            logits = getattr(output, "logits", output)
+            output = model(preprocessing.normalise(pixels.to(device, non_blocking=True)).to(precision))
+            logits = torch.as_tensor(find_logits(output), device=device)
             if logits.shape != (len(pixels), NUM_CLASSES):
                 raise ModelError(f"it gives {tuple(logits.shape)} for {len(pixels)} images, not {NUM_CLASSES} each")
             probs = logits.float().softmax(dim=1)
             if not probs.isfinite().all():
                 raise ModelError("it gives not-a-number: its weights or its preprocessing are wrong")
         yield probs
+
+
+def find_logits(output: Any) -> torch.Tensor | np.ndarray:
+    """The logits in what a model returns.
+
+    They are the output itself, its attribute or entry `logits`, the first entry of a tuple or list, or the only array
+    of a dictionary.
+
+    Raises:
+        ModelError: where there are none.
+    """
+    if hasattr(output, "logits"):
+        output = output.logits
+    elif isinstance(output, Mapping):
+        arrays = [value for value in output.values() if isinstance(value, torch.Tensor | np.ndarray)]
+        output = output.get("logits", arrays[0] if len(arrays) == 1 else output)
+    elif isinstance(output, tuple | list) and output:
+        output = output[0]
+    if isinstance(output, torch.Tensor | np.ndarray):
+        return output
+    keys = f" with {', '.join(map(str, list(output)[:8]))}" if isinstance(output, Mapping) else ""
+    raise ModelError(f"it returns a {type(output).__name__}{keys}, not logits: return a tensor, or name it 'logits'")
 
 
 @contextmanager

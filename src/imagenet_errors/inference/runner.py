@@ -21,8 +21,10 @@ from imagenet_errors.dataset.samples import Samples, register_samples
 from imagenet_errors.errors import InputError, ModelError, ProtectedFileError, describe_exception
 from imagenet_errors.files import fingerprint, write_json
 from imagenet_errors.formats.predictions import Predictions
-from imagenet_errors.inference import image_folders, own_functions, predict, zoo
+from imagenet_errors.inference import own_functions, predict, zoo
 from imagenet_errors.inference.failures import FailureList
+from imagenet_errors.inference.image_checks import check_images
+from imagenet_errors.inference.image_sources import find_source
 from imagenet_errors.inference.images import Images
 from imagenet_errors.inference.preprocessing import OwnTransform, Preprocessing
 from imagenet_errors.inference.weights import is_offline
@@ -98,6 +100,12 @@ class Collector:
     def _numberings(self) -> list[ClassNumbering]:
         return list_numberings(self.artefacts)
 
+    @cached_property
+    def _readable_images(self) -> Images:
+        """The images, checked when the first model is to be run. Raises `InputError` where some cannot be read."""
+        check_images(self.artefacts, self.dataset.name, self.images.stored)
+        return self.images
+
     @classmethod
     def prepare(cls, artefacts: Artefacts, dataset: Dataset, options: Options) -> "Collector":
         """Find the images of the run, and register them as those of the dataset's folder.
@@ -108,16 +116,18 @@ class Collector:
         if options.pixel_cache and not options.pixel_cache.is_dir():
             raise InputError(f"{options.pixel_cache} is not a folder: --pixel_cache takes one on a fast disk")
         device = predict.choose_device(options.device)
-        root, samples, class_ids = image_folders.find_samples(artefacts, dataset, options.limit)
+        whole = find_source(artefacts, dataset)
+        source = whole.first(options.limit)
+        samples, class_ids = source.samples, sorted(set(whole.samples.targets.tolist()))
         register_samples(artefacts, dataset.name, samples)
-        log.info(f"{dataset.name}: {dataset.extent(len(samples.files))} in {root}")
+        log.info(f"{dataset.name}: {dataset.extent(len(samples.files))} in {source.root}")
         workers = predict.default_workers(device) if options.workers is None else options.workers
         conditions = fingerprint(socket.gethostname(), str(device), options, is_offline(), samples.fingerprint)
         return cls(
             artefacts,
             dataset,
             samples,
-            Images(root, samples.paths, workers, options.pixel_cache, pin_memory=device.type == "cuda"),
+            Images(source.stored, workers, options.pixel_cache, pin_memory=device.type == "cuda"),
             device,
             class_ids if dataset.name == "imagenet-a" else None,
             options,
@@ -176,7 +186,11 @@ class Collector:
         built = None
         if record.module == own_models.MODULE:
             built = zoo.build(record, self.options.use_test_size)
-            made_with["weights_fingerprint"] = own_functions.fingerprint_of(record, built[0])
+            made_with["weights_fingerprint"] = own_functions.fingerprint_of(record, *built, self.device)
+            chosen = zoo.find_choice(record)
+            if chosen:
+                made_with["checkpoint_key"] = chosen
+                log.info(f"{record.model_id}: of the raw and EMA weights in {record.weights}, {chosen} is used")
         kept = f"{record.model_id}: kept, it has valid predictions"
         if self._is_up_to_date(record, made_with):  # without a lock: the folder may be read-only
             log.info(kept)
@@ -218,18 +232,19 @@ class Collector:
         return True
 
     def _make(self, record: ModelRecord, built: Built | None, made_with: dict) -> str:
+        images = self._readable_images
         gc.collect()  # the memory of the network before this one
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         model, preprocessing = built or zoo.build(record, self.options.use_test_size)
-        predictions, batch_size = self._predict(record, model, preprocessing)
+        predictions, batch_size = self._predict(record, model, preprocessing, images)
         metadata = saved_predictions.write_predictions(
             self.artefacts,
             self.dataset.name,
             record,
             self.samples,
             predictions,
-            zoo.count_parameters(model),
+            zoo.count_parameters(model) or None,  # a callable's are not known
             batch_size,
             made_with,
         )
@@ -244,7 +259,7 @@ class Collector:
         )
 
     def _predict(
-        self, record: ModelRecord, model: Module, preprocessing: Preprocessing | OwnTransform
+        self, record: ModelRecord, model: Module, preprocessing: Preprocessing | OwnTransform, images: Images
     ) -> tuple[Predictions, int]:
         """The predictions, and the batch size that fitted into memory."""
         batch_size = min(self.options.batch_size, len(self.samples.files))
@@ -253,7 +268,7 @@ class Collector:
                 predictions = predict.predict(
                     model,
                     preprocessing,
-                    self.images,
+                    images,
                     batch_size=batch_size,
                     device=self.device,
                     amp=self.options.amp,

@@ -7,7 +7,7 @@ from torch.nn import Module
 
 from imagenet_errors.errors import ModelError, describe_exception, describe_unknown
 from imagenet_errors.inference import own_functions, weights
-from imagenet_errors.inference.loaders import LOADERS, Loader
+from imagenet_errors.inference.loaders import LOADERS, CheckpointLoader, Loader
 from imagenet_errors.inference.preprocessing import ConvNextGeometry, OwnTransform, Preprocessing, ResizeAndCrop
 from imagenet_errors.models.model_table import ModelRecord
 from imagenet_errors.models.weight_files import missing
@@ -77,6 +77,13 @@ def describe_geometries(records: Iterable[ModelRecord], use_test_size: bool, num
             yield f"{geometry}: {len(group)} models, {geometry.num_bytes * num_images / 1e9:.1f} GB of pixels"
 
 
+def find_choice(record: ModelRecord) -> str:
+    """The key of the weights in a checkpoint that has raw ones and their EMA; else empty."""
+    loader = LOADERS.get(record.source)
+    return loader.find_choice(record) if isinstance(loader, CheckpointLoader) else ""
+
+
 def count_parameters(model: Module) -> int:
-    """How many parameters require gradients."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    """How many parameters require gradients; all where none do."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return sum(size for size, is_trained in sizes if is_trained) or sum(size for size, _ in sizes)

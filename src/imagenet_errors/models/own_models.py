@@ -52,8 +52,8 @@ def describe_predictions(
     return describe([record], archs, used_names, model_name=name, arch=arch, training_data=training_data)[0]
 
 
-def with_checkpoint(record: ModelRecord, checkpoint: Path) -> ModelRecord:
-    """A timm model with the weights of a file; how these were trained is unknown.
+def with_checkpoint(record: ModelRecord, checkpoint: Path, use_ema: bool = False) -> ModelRecord:
+    """A timm model with the weights of a file, or their moving average; how these were trained is unknown.
 
     Raises:
         InputError: where the model is not one of timm's, or the file is missing.
@@ -66,7 +66,7 @@ def with_checkpoint(record: ModelRecord, checkpoint: Path) -> ModelRecord:
         record,
         model_id=f"{MODULE}/{checkpoint.stem}",
         module=MODULE,
-        source="checkpoint",
+        source="checkpoint_ema" if use_ema else "checkpoint",
         weights=str(checkpoint),
         training_data="unknown",
         extra_annotations=(),
@@ -80,6 +80,7 @@ def describe(
     used_names: set[str],
     *,
     checkpoint: Path | None = None,
+    use_ema: bool = False,
     model_name: str | None,
     arch: str | None,
     training_data: str | None,
@@ -91,6 +92,7 @@ def describe(
         archs: What is known of architectures.
         used_names: `dir_id` of the models in our tables.
         checkpoint: Weights for the timm architecture that was chosen.
+        use_ema: Take their moving average.
         model_name: The model's id.
         arch: Its architecture.
         training_data: Its corpus.
@@ -100,6 +102,8 @@ def describe(
             that is not one printable line, a name that is used or cannot name a folder, or a missing checkpoint.
     """
     flags = {"--model_name": model_name, "--arch": arch, "--training_data": training_data}
+    if use_ema and checkpoint is None:
+        raise InputError("--use_ema is for the weights of a --checkpoint")
     if checkpoint is None and not any(value is not None for value in flags.values()):
         return records
     if len(records) != 1:
@@ -107,7 +111,7 @@ def describe(
     for flag, text in flags.items():
         if text is not None and not (text.strip() and text.isprintable()):
             raise InputError(f"{flag} {text!r} is not one line of printable text: give another")
-    record = with_checkpoint(records[0], checkpoint) if checkpoint else records[0]
+    record = with_checkpoint(records[0], checkpoint, use_ema) if checkpoint else records[0]
     if record.module != MODULE:
         raise InputError(f"{record.model_id} is not a model of your own, which {', '.join(flags)} are for")
     arch = arch or record.arch
