@@ -116,11 +116,11 @@ def _draw_bars(axes: "Axes", titles: list[str], counts: np.ndarray, remarks: lis
         hatch, label = ("////", f"{title} ({remark})") if remark else (None, title)
         bars = np.stack([np.stack(corner, axis=1) for corner in corners], axis=1)
         axes.add_collection(
-            PolyCollection(bars, facecolor=color, edgecolor="white", linewidth=0.6, hatch=hatch, label=label)
+            PolyCollection(list(bars), facecolor=color, edgecolor="white", linewidth=0.6, hatch=hatch, label=label)
         )
         behind = {"facecolor": color, "edgecolor": "none", "pad": 0.8} if remark else None
         bound = "≤" if remark == "at most" else ""
-        for row in np.flatnonzero(share >= (WIDE_SHARE if bound else MIN_NUMBERED_SHARE)):
+        for row in np.flatnonzero(share >= (WIDE_SHARE if bound else MIN_NUMBERED_SHARE)).tolist():
             axes.text(
                 end[row] - share[row] / 2,
                 row,
