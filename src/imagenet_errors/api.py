@@ -135,7 +135,7 @@ class ClassifiedErrors:
 
         Its columns are `file` (`<WordNet id>/<file name>`), `label` (the original one) and `prediction` (int16 class
         ids), `error_type` (a name of `error_types.ERROR_TYPES`; `correct` is one), `is_provisional` (whether the
-        open-world test was skipped and could change the type) and `is_problematic` (such images are not counted).
+        open-world test could still change the type) and `is_problematic` (such images are not counted).
         """
         import pandas as pd
 

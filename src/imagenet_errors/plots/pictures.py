@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import atomic_write
-from imagenet_errors.plots.scatter import METADATA
+from imagenet_errors.plots.canvas import METADATA
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
