@@ -3,17 +3,14 @@
 import argparse
 import os
 import sys
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagenet_errors import cli
 from imagenet_errors.errors import InputError
 from imagenet_errors.paths import PUBLISHED_TABLES, Artefacts, figures_dir
-from imagenet_errors.progress import show_progress
 
 if TYPE_CHECKING:
-    from imagenet_errors.plots.drawing import DrawingOptions
     from imagenet_errors.plots.figure_table import Figure
     from imagenet_errors.plots.model_frames import Frames
 
@@ -31,6 +28,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--color", help="the column that colours show, e.g. num_params; default: the corpus' size")
     parser.add_argument("--fit_by", help="fit each value of this column separately, e.g. training_data_group")
     parser.add_argument("--fit_band", choices=["published", "regression"], default="published", help="of the lines")
+    parser.add_argument("--style", choices=["paper", "slide"], default="paper", help="format, type and legend")
+    parser.add_argument("--highlight", nargs="+", default=[], metavar="MODEL", help="models of the tables to name")
+    parser.add_argument("--behind", choices=["published"], help="also draw the paper's 962 models, in grey")
     parser.add_argument("--base", choices=DATASETS, default="imagenet", help="x of ImageNet-A figures")
     parser.add_argument("--format", default="png,pdf", help=f"one or more of {', '.join(FORMATS)}, joined by commas")
     parser.add_argument("--save_data", action="store_true", help="also write the points plotted")
@@ -44,6 +44,8 @@ def parse_args() -> argparse.Namespace:
     unknown = [suffix for suffix in args.format if suffix not in FORMATS]
     if unknown:
         parser.error(f"argument --format: {unknown[0]!r} is not one of {', '.join(FORMATS)}")
+    if args.interactive and (args.highlight or args.behind):
+        parser.error("--highlight and --behind are for pictures: leave out --interactive")
     return args
 
 
@@ -72,10 +74,11 @@ def main() -> None:
 
 def draw(dataset: str, figures: "list[Figure]", frames: "Frames", args: argparse.Namespace) -> bool:
     """Draw the figures of a dataset; returns whether none was left out for lack of numbers."""
-    from imagenet_errors.plots.drawing import DrawingOptions
+    from imagenet_errors.plots.drawing import FEW_MODELS, DrawingOptions, draw_figures, find_models
     from imagenet_errors.plots.figure_table import plot_against_imagenet_a
     from imagenet_errors.plots.interactive import write_pages
     from imagenet_errors.plots.markers import check_column
+    from imagenet_errors.plots.model_frames import load_frames
     from imagenet_errors.plots.points import find_empty_columns
 
     if args.base == "imagenet-a" and dataset == "imagenet-a":
@@ -91,13 +94,19 @@ def draw(dataset: str, figures: "list[Figure]", frames: "Frames", args: argparse
         cli.log.info(f"{dataset}: {count} of the figures left out, because {names} is empty: {what_fills(columns)}")
     options = DrawingOptions(
         figures_dir(args.results_dir, dataset),
-        *(args.format, args.marker, args.color, args.fit_by, args.fit_band, args.save_data),
+        *(args.format, args.marker, args.color, args.fit_by, args.fit_band, args.save_data, args.style),
+        find_models(frames, args.highlight),
+        load_frames(PUBLISHED_TABLES, dataset) if args.behind else None,
     )
+    if len(frames["all"]) <= FEW_MODELS and not (args.behind or args.interactive):
+        cli.log.info(f"{dataset}: few models: --behind published draws the paper's 962 in grey behind them")
     if args.interactive:
         for path in write_pages(drawable, frames, options):
             cli.log.info(f"wrote {path}")
     else:
-        draw_pictures(dataset, drawable, frames, options, args.jobs)
+        for note in draw_figures(drawable, frames, options, args.jobs, dataset):
+            cli.log.info(note)
+        cli.log.info(f"drew {len(drawable)} figures of {dataset} into {options.folder}")
     return len(drawable) == len(figures)
 
 
@@ -108,24 +117,6 @@ def what_fills(columns: tuple[str, ...]) -> str:
     if set(columns) & set(ERROR_COLUMNS):
         return "run compute_clip_embeddings.py, then evaluation.py --perform_error_analysis --collect_results"
     return "run evaluation.py --collect_results with the models' ImageNet predictions"
-
-
-def draw_pictures(
-    dataset: str, figures: "list[Figure]", frames: "Frames", options: "DrawingOptions", jobs: int
-) -> None:
-    """Draw in a pool of processes, with a progress bar."""
-    from imagenet_errors.plots.drawing import draw_figure
-    from imagenet_errors.processes import pool
-
-    if jobs == 1 or len(figures) < 3:
-        notes = [draw_figure(figure, frames, options) for figure in show_progress(figures, dataset)]
-    else:
-        with pool(jobs) as workers:
-            tasks = [workers.submit(draw_figure, figure, frames, options) for figure in figures]
-            notes = [task.result() for task in show_progress(tasks, dataset)]
-    for note in chain.from_iterable(notes):
-        cli.log.info(note)
-    cli.log.info(f"drew {len(figures)} figures of {dataset} into {options.folder}")
 
 
 def save_trends(dataset: str, frames: "Frames", results_dir: Path) -> None:

@@ -43,4 +43,4 @@ def test_analysis_needs_only_its_own_requirements(twelve, tmp_path):
     script = ROOT / "src" / "utils_plot.py"
     drawn = subprocess.run([python, script, *one], capture_output=True, text=True)
     assert drawn.returncode == 0, drawn.stderr
-    assert len(list((tmp_path / "figures" / "imagenet").glob("*.p*"))) == 2
+    assert len(list((tmp_path / "figures" / "imagenet").glob("*.p*"))) == 4  # the figure and its legend

@@ -67,7 +67,8 @@ def same(found, expected) -> bool:
 
 
 def shown(folder, dataset="imagenet") -> list[str]:
-    return sorted(path.name for path in (folder / "out/figures" / dataset).glob("*.png"))
+    """The pictures drawn, without the legend that they share."""
+    return sorted(path.name for path in (folder / "out/figures" / dataset).glob("x_axis*.png"))
 
 
 # --- points ----------------------------------------------------------------------------------------------------------

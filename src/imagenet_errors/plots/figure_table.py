@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 
 import pandas as pd
 
+from imagenet_errors.error_types import ERROR_TYPES
 from imagenet_errors.errors import InputError, describe_unknown
 from imagenet_errors.files import read_csv
 from imagenet_errors.paths import FIGURES, Artefacts
@@ -16,6 +17,10 @@ FIGURE_COLUMNS = [
     "fit_inflection",
 ]
 UNIT_FACTORS = {"count": 1, "fraction": 1, "percent": 100}
+COLUMN_TITLES = {one.column: one.title.capitalize() for one in ERROR_TYPES if one.column} | {
+    "num_group_correct": "Correct predictions"
+}
+DATASET_TITLES = {"imagenet": "ImageNet", "imagenet-a": "ImageNet-A"}
 
 
 def count_multi_label_errors(table: pd.DataFrame) -> pd.Series:
@@ -43,7 +48,8 @@ class Figure:
         family: What figures that belong together share, e.g. `class_overlap`.
         file_stem: The name of its files.
         x, x_label: A column of the tables, in percent.
-        y, y_computation, y_unit, y_label: A column, what it is divided by, and in what unit it is plotted.
+        y, y_computation, y_unit, y_label: A column, what it is divided by, and in what unit it is plotted. Only the
+            label of a count begins with `#`.
         groups: Of images, in the order in which they are drawn.
         marker, color: Columns that markers and colours show.
         x_limits, y_limits: As published; widened where a point would be cut.
@@ -69,6 +75,11 @@ class Figure:
     y_ticks: tuple[float, ...]
     inflections: dict[str, float | None]
 
+    @property
+    def heading(self) -> str:
+        """The error type and the dataset."""
+        return f"{COLUMN_TITLES.get(self.y, self.y)} · {DATASET_TITLES.get(self.dataset, self.dataset)}"
+
     @classmethod
     def from_row(cls, row: dict[str, str]) -> "Figure":
         """Parse a row of figures.csv. Raises `ValueError` for a cell that is not a number."""
@@ -84,7 +95,7 @@ class Figure:
             y=row["y"],
             y_computation=row["y_computation"],
             y_unit=row["y_unit"],
-            y_label=row["y_label"],
+            y_label=row["y_label"] if row["y_unit"] == "count" else row["y_label"].removeprefix("# "),
             groups=groups,
             marker=row["marker"],
             color=row["color"],

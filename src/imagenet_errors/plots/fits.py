@@ -51,6 +51,11 @@ class LineFit:
         """The line's y at x."""
         return self.slope * (x - self.mean) + self.intercept
 
+    def line_points(self, count: int = 200) -> np.ndarray:
+        """[count, 2] x and y from one end of the segment to the other."""
+        x = np.linspace(self.start, self.end, count)
+        return np.column_stack([x, self.predict(x)])
+
     def confidence_band(self, x: np.ndarray, band: str = "published") -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper end at x: of the paper's band (`published`) or the textbook's hyperbola (`regression`)."""
         z = np.asarray(x, float) - self.mean

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
 
 UNKNOWN_MARKER, UNKNOWN_COLOR = "h", "#999999"
+BEHIND_COLOR = "#cccccc"  # of other tables' models
+MANY_MODELS = 100  # a marker with more is small and hollow
+DARK_EDGED_GROUPS = ("artifact",)
+GROUP_NAMES = {"all": "all images", "organism": "organisms", "artifact": "artifacts", "other": "others"}
 SIZE_GROUPS = dict.fromkeys(corpus.size_group for corpus in CORPORA.values())
 MARKERS = {
     "training_data": {name: corpus.marker for name, corpus in CORPORA.items()},
@@ -123,3 +127,36 @@ def group_colormap(group: str) -> "Colormap":
         "other": lambda: seaborn.dark_palette("#69d", reverse=True, as_cmap=True),
         "all": lambda: seaborn.color_palette("dark:salmon_r", as_cmap=True),
     }[group]()
+
+
+def mark_style(colors: np.ndarray, code: str, has_many: bool, group: str, scale: float) -> dict[str, Any]:
+    """How marks are filled: many are hollow, few have a thin light edge, and markers without an area have none.
+
+    Dark-edged groups are always filled: without red or green sight the hues of artifacts and organisms are too close.
+
+    Args:
+        colors: [n, 4] RGBA.
+        code: matplotlib's marker.
+        has_many: Whether many models have it.
+        group: Of images.
+        scale: Of the widths of lines.
+    """
+    has_dark_edge = group in DARK_EDGED_GROUPS
+    if code in LINE_MARKERS:
+        return {"c": colors, "linewidths": 0.7 * scale}
+    if has_many:
+        faces = colors * [1, 1, 1, 0.45] if has_dark_edge else "none"
+        return {"facecolors": faces, "edgecolors": colors, "linewidths": 0.5 * scale}
+    return {"c": colors, "edgecolors": "black" if has_dark_edge else "white", "linewidths": 0.25 * scale}
+
+
+def darken(colors: np.ndarray) -> tuple[float, ...]:
+    """The median of `colors` ([n, 4] RGBA), purer, and as dark as text on white must be (contrast 4.5, WCAG 2.1)."""
+    from matplotlib.colors import hsv_to_rgb, rgb_to_hsv
+
+    hue, saturation, value = rgb_to_hsv(np.median(colors[:, :3], axis=0))
+    values = value * np.linspace(1, 0, 51)
+    shades = hsv_to_rgb(np.column_stack([np.full((51, 2), [hue, saturation**0.5]), values]))
+    linear = np.where(shades <= 0.04045, shades / 12.92, ((shades + 0.055) / 1.055) ** 2.4)
+    contrasts = 1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05)
+    return tuple(shades[int((contrasts >= 4.5).argmax())].tolist())

@@ -11,8 +11,8 @@ import pandas as pd
 from imagenet_errors.error_types import ERROR_COLUMNS
 from imagenet_errors.plots.figure_table import DENOMINATORS
 from imagenet_errors.plots.model_frames import Frames
+from imagenet_errors.plots.points import TOP1_COLUMNS
 
-SHARES_OF_TOP1_ERRORS = ("num_collapsed_mappings", "num_ambiguous")  # the others are shares of multi-label errors
 ACCURACY_COLUMNS = {
     "imagenet": {True: "top1_val_acc", False: "mla_all"},
     "imagenet-a": {True: "imagenet_top1_val_acc", False: "imagenet_mla_val_acc"},
@@ -44,7 +44,7 @@ def compute_trends(dataset: str, frames: Frames) -> list[dict]:
 
 
 def _compute_trend(dataset: str, column: str, group: str, frame: pd.DataFrame, of_all: pd.DataFrame) -> dict:
-    of_top1 = column in SHARES_OF_TOP1_ERRORS
+    of_top1 = column in TOP1_COLUMNS
     accuracy = ACCURACY_COLUMNS[dataset][of_top1]
     computation = "relative_to_group_top1_err" if of_top1 else "relative_to_group_mle"
     denominator = DENOMINATORS[computation](frame, of_all)
