@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, run_script
-from tests.helpers.plain_figures import CORPORA, made_tables, plain_points, read, read_tables, write_tables
+from tests.helpers.plain_figures import (
+    CORPORA,
+    made_tables,
+    multi_label_errors,
+    plain_points,
+    read,
+    read_tables,
+    write_tables,
+)
 
 CHROMIUM = Path("/usr/bin/chromium")
 ROWS = [row for row in read(ROOT / "artefacts/figures.csv") if row["dataset"] == "imagenet"]
@@ -19,11 +27,12 @@ COUNT = 26
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Made-up tables, one model of which has no known corpus and a name like HTML."""
+    """Made-up tables, one model of which has no known corpus, no number of parameters and a name like HTML."""
     folder = tmp_path_factory.mktemp("pages")
     tables = made_tables(COUNT)
     for rows in tables.values():
-        rows[4] |= {"training_data": "mine", "model_dir_id": "made--<b>&</script>"}
+        rows[4] |= {"training_data": "mine", "model_dir_id": "made--<b>&</script>", "num_params": ""}
+        rows[5]["training_data"] = ""
     write_tables(folder, tables)
     return folder
 
@@ -80,6 +89,52 @@ def test_every_point_of_a_page_names_its_model(pages, folder):
             assert shown == dict.fromkeys([*CORPORA, "unknown"], 1)
             lines = [trace for trace in traces if trace["mode"] == "lines"]
             assert bool(lines) == (row["linear_fit"] == "yes")
+
+
+BASES = {  # by family: what the axis counts a part of, and the column with the errors of an image group
+    "class_overlap": ("top-1 errors of the group", lambda row, of_all: int(row["num_group_top1_errors"])),
+    "model_failures_to_mle": {
+        "relative_to_group_mle": ("multi-label errors of the group", lambda row, of_all: multi_label_errors(row)),
+        "relative_to_all_mle": ("multi-label errors on all images", lambda row, of_all: multi_label_errors(of_all)),
+    },
+}
+
+
+def test_hover_texts_count_the_errors_of_the_axis(pages, folder):
+    tables = read_tables(folder, "imagenet")
+    for family, path in pages.items():
+        for traces, row in zip(charts(path.read_text()), of_family(family), strict=True):
+            basis = BASES[family]
+            words, count = basis if isinstance(basis, tuple) else basis[row["y_computation"]]
+            groups = row["groups"].split()
+            for trace in (trace for trace in traces if trace["mode"] == "markers"):
+                models = {model["model_dir_id"]: model for model in tables[groups[axis(trace)]]}
+                of_all = {model["model_dir_id"]: model for model in tables["all"]}
+                for model, _, _, part in trace["customdata"]:
+                    errors, total = int(models[model][row["y"]]), count(models[model], of_all[model])
+                    assert part == f"{errors:,} of {total:,} {words}"
+
+
+def test_unknown_is_not_printed_as_a_number(pages):
+    for path in pages.values():
+        for traces in charts(path.read_text()):
+            about = [about for trace in traces if trace["mode"] == "markers" for about in trace["customdata"]]
+            assert {parameters for model, _, parameters, _ in about if "<b>" in model} == {
+                "unknown number of parameters"
+            }
+            known = [parameters for model, _, parameters, _ in about if "<b>" not in model]
+            assert all(re.fullmatch(r"[1-9][\d,]* parameters", text) for text in known)
+            assert {corpus for model, corpus, *_ in about if model == "made--model5"} == {"unknown corpus"}
+
+
+def test_titles_of_charts_name_error_type_and_dataset(pages):
+    for family, path in pages.items():
+        texts = re.findall(r'"title":\{"text":("[^"]*")', path.read_text())
+        titles = [title for text in texts if "<br>" in (title := json.loads(text))]
+        heading = {"class_overlap": "Class overlap", "model_failures_to_mle": "Model failure"}[family]
+        rows = of_family(family)
+        labels = [row["y_label"].removeprefix("" if row["y_unit"] == "count" else "# ") for row in rows]
+        assert titles == [f"{heading} · ImageNet<br>{label}" for label in labels]
 
 
 def numbers(coded) -> list[float]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from imagenet_errors.files import write_text
 from imagenet_errors.plots import markers
@@ -12,7 +13,7 @@ from imagenet_errors.plots.drawing import DrawingOptions
 from imagenet_errors.plots.figure_table import Figure
 from imagenet_errors.plots.fits import fit_figure
 from imagenet_errors.plots.model_frames import Frames
-from imagenet_errors.plots.points import compute_points, widen_limits
+from imagenet_errors.plots.points import compute_points, describe_basis, widen_limits
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure as Chart
@@ -37,8 +38,8 @@ SYMBOLS = {
     "4": "y-right-open",
 }
 HOVER = (
-    "<b>%{customdata[0]}</b><br>%{customdata[1]}<br>%{customdata[2]:,.0f} parameters<br>%{customdata[3]:,.0f} of"
-    " %{customdata[4]:,.0f} top-1 errors<br>x %{x:.2f}, y %{y:.4g}<extra></extra>"
+    "<b>%{customdata[0]}</b><br>%{customdata[1]}<br>%{customdata[2]}<br>%{customdata[3]}"
+    "<br>x %{x:.2f}, y %{y:.4g}<extra></extra>"
 )
 
 
@@ -73,12 +74,13 @@ def _draw_chart(figure: Figure, frames: Frames, options: DrawingOptions) -> "Cha
     points = compute_points(figure, frames)
     marker, color = options.shown_columns(figure)
     values, scale = markers.marker_values(points, marker), markers.ColorScale.from_points(points, color)
-    hover_columns = ["model_dir_id", "training_data", "num_params", figure.y, "num_group_top1_errors"]
+    hover = describe_points(figure, points)
     x_limits = widen_limits(figure.x_limits, points.x.to_numpy())
     chart = make_subplots(cols=len(figure.groups), subplot_titles=figure.groups, shared_yaxes=True)
     for column, group in enumerate(figure.groups, start=1):
         for value in values.value_counts().index:
-            models = points[(values == value) & (points.group == group)]
+            is_shown = (values == value) & (points.group == group)
+            models = points[is_shown]
             trace = go.Scatter(
                 x=models.x,
                 y=models.y,
@@ -92,7 +94,7 @@ def _draw_chart(figure: Figure, frames: Frames, options: DrawingOptions) -> "Cha
                     "color": [to_hex(rgba) for rgba in scale.colors(group, models[color])],
                     "line": {"width": 0.5, "color": "white"},
                 },
-                customdata=models[hover_columns],
+                customdata=hover[is_shown],
                 hovertemplate=HOVER,
             )
             chart.add_trace(trace, row=1, col=column)
@@ -102,5 +104,25 @@ def _draw_chart(figure: Figure, frames: Frames, options: DrawingOptions) -> "Cha
         line = go.Scatter(x=ends, y=fit.predict(ends), mode="lines", line_color="black", showlegend=False)
         chart.add_trace(line, row=1, col=figure.groups.index(group) + 1)
     chart.update_yaxes(range=widen_limits(figure.y_limits, points.y.to_numpy()), col=1)
-    chart.update_layout(template="simple_white", height=520, title=figure.y_label, legend_font_size=11)
+    chart.update_layout(
+        template="simple_white", height=520, title=f"{figure.heading}<br>{figure.y_label}", legend_font_size=11
+    )
     return chart
+
+
+def describe_points(figure: Figure, points: pd.DataFrame) -> pd.DataFrame:
+    """[points, 4] str: model, corpus, number of parameters, and its errors of this type among which others."""
+    _, basis = describe_basis(figure)
+    return pd.DataFrame(
+        {
+            "model": points.model_dir_id,
+            "corpus": points.training_data.where(points.training_data.astype(str).str.strip() != "", None),
+            "parameters": _format(points.num_params, " parameters") if "num_params" in points else None,
+            "part": _format(points[figure.y], "") + " of " + _format(points.out_of, f" {basis}"),
+        }
+    ).fillna({"corpus": "unknown corpus", "parameters": "unknown number of parameters", "part": "unknown"})
+
+
+def _format(numbers: pd.Series, unit: str) -> pd.Series:
+    """[n] str: integers with their unit; missing where the number is."""
+    return numbers.map(lambda number: f"{number:,.0f}{unit}", na_action="ignore").astype(object)
