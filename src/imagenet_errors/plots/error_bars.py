@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imagenet_errors.files import atomic_write
+from imagenet_errors.plots.pictures import save_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 COLORS = ("#56B4E9", "#0072B2", "#009E73", "#F0E442", "#E69F00", "#CC79A7", "#444444")  # Okabe and Ito 2008
 DARK_COLORS = ("#0072B2", "#009E73", "#444444")  # numbers on these are white
 ROWS_PER_PAGE, MAX_PAGES = 40, 3
+DPI = 150
 BARS_WIDTH, ROW_HEIGHT, MIN_WIDTH = 5.0, 0.24, 8.4  # inches; the legend fits into the last
 HEAD_HEIGHT, FOOT_HEIGHT = 0.42, 0.95  # inches: the title; the axis and the legend
 MIN_NUMBERED_SHARE, WIDE_SHARE = 3, 5  # percent: a number fits into such a bar, and one with ≤
@@ -59,8 +60,7 @@ def draw(
         with plt.rc_context(STYLE), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)  # names in any script
             canvas = _draw_page([models[row] for row in rows], titles, counts[rows], remarks, heading + more)
-            with atomic_write(_page_path(path, number)) as temporary:
-                canvas.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
+            save_picture(canvas, _page_path(path, number), DPI)
             plt.close(canvas)
     number = len(pages) + 1
     while _page_path(path, number).exists():
@@ -83,7 +83,7 @@ def _page_path(path: Path, number: int) -> Path:
 def _draw_page(models: list[str], titles: list[str], counts: np.ndarray, remarks: list[str], heading: str) -> "Canvas":
     from matplotlib import pyplot as plt
 
-    canvas = plt.figure(dpi=150)
+    canvas = plt.figure(dpi=DPI)
     axes = canvas.add_axes((0, 0, 1, 1), xlim=(0, 100), ylim=(len(models) - 0.5, -0.5))
     names = [model.replace("$", r"\$") for model in models]  # not a formula
     labels = [

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from imagenet_errors.plots import markers
-from imagenet_errors.plots.canvas import open_canvas, save
 from imagenet_errors.plots.labels import Label
 from imagenet_errors.plots.markers import GROUP_NAMES, ColorScale
 from imagenet_errors.plots.model_columns import UNKNOWN_VALUE
 from imagenet_errors.plots.panel import Panel
+from imagenet_errors.plots.pictures import open_canvas, save_picture
 from imagenet_errors.plots.styles import Style
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def draw_legend(content: "Content", paths: list[Path]) -> None:
         for legend, top in ((upper, height - MARGIN), (lower, height - 2 * MARGIN - boxes[0].height)):
             legend.set_loc("upper left")
             legend.set_bbox_to_anchor((MARGIN, top), canvas.dpi_scale_trans)
-        save(canvas, paths)
+        for path in paths:
+            save_picture(canvas, path, content.style.dpi)
 
 
 def _draw(canvas: "Canvas", entries: Entries, ncols: int, **where: Any) -> "Legend":

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imagenet_errors.plots import markers
-from imagenet_errors.plots.canvas import open_canvas, save
 from imagenet_errors.plots.fits import GroupLine
 from imagenet_errors.plots.labels import draw_labels
 from imagenet_errors.plots.legends import add_key, add_legend
 from imagenet_errors.plots.markers import group_colormap
 from imagenet_errors.plots.panel import Panel
+from imagenet_errors.plots.pictures import open_canvas, save_picture
 from imagenet_errors.plots.points import widen_limits
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def draw_scatter(panel: Panel, paths: list[Path]) -> None:
         _write_titles(canvas, panel)
         if style.has_legend:
             add_legend(canvas, panel)
-        save(canvas, paths)
+        for path in paths:
+            save_picture(canvas, path, style.dpi)
 
 
 def _draw_points(axes: "Axes", panel: Panel, group: str) -> None:

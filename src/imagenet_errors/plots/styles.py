@@ -3,6 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+FONTS: Any = {
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "imagenet_errors",  # the same ids in every run
+}
+
 
 @dataclass(frozen=True)
 class Style:
@@ -54,9 +59,7 @@ class Style:
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.linewidth": 0.6 * self.marks**0.5,
-            "pdf.fonttype": 42,
-            "svg.hashsalt": "imagenet_errors",  # the same ids in every run
-        }
+        } | FONTS
 
 
 STYLES = {
