@@ -198,6 +198,7 @@ class TestFiles:
         (tmp_path / "w.pth").write_text(text)
         assert refuse(tmp_path / "w.pth", "pointer of git-lfs", "git lfs pull")
 
+    @pytest.mark.filterwarnings("ignore:.*torch.jit.script")
     def test_program_of_torchscript_is_named(self, tmp_path):
         torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "w.pt")
         assert refuse(tmp_path / "w.pt", "TorchScript program", "function")

@@ -154,4 +154,4 @@ def _strip_prefixes(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
             rest = rest.removeprefix(prefix)
         if isinstance(value, torch.Tensor):
             groups.setdefault(str(name).removesuffix(rest), {})[rest] = value
-    return max(groups.values(), key=len)
+    return max(groups.items(), key=lambda group: (len(group[1]), group[0] != ""))[1]
