@@ -27,8 +27,8 @@ MINE, OLD, TABLE = "me--mine", "old--one", "imagenet/open_world_outcomes.parquet
 ANALYSE, COLLECT, ARCHIVE = "--perform_error_analysis", "--collect_results", ("--open_world", "archive")
 TESTED = ["out_of_vocabulary", "model_failure", "model_failure", "out_of_vocabulary"]
 COVERAGE = (
-    "of 4 distinct errors that reach the open-world test 1 have a closed gate, 2 a recorded outcome, 1 are unknown:"
-    " types after the test are bounds"
+    "open-world test: of 4 distinct errors that reach the test 1 have a closed gate, 2 a recorded outcome, 1 are"
+    " unknown: types after the test are bounds"
 )
 
 
@@ -235,7 +235,28 @@ def test_report_gives_bounds(here, quick):
     assert reports[0]["error_types"] == reports[1]["error_types"]
     text = quick("report", "--model", MINE, "--artefacts_dir", here, *ARCHIVE).stdout
     assert "1–2 25.0–50.0" in " ".join(text.split())
-    assert "of 4 errors that reach the open-world test 1 have a closed gate" in " ".join(text.split())
+    assert "of 4 errors that reach the test 1 have a closed gate" in " ".join(text.split())
+
+
+def test_comparisons_and_lists_say_that_outcomes_are_unknown(here, run, quick):
+    done = run(ANALYSE, "--list_most_common_errors", *ARCHIVE)
+    assert "most_common_model_failure.txt: provisional, 1 of 2 models without some of its outcomes" in done.stderr
+    assert "without the open-world test" not in done.stderr
+    where = ("--artefacts_dir", here, "--format", "json", *ARCHIVE)
+    content = json.loads(quick("report", "--model", MINE, "--compare", OLD, *where).stdout)
+    assert content["is_provisional"]
+    shares = {one["share"]: one for one in content["shares"]}
+    assert (shares["out_of_vocabulary"]["first"], shares["model_failure"]["is_bound"]) == (None, True)
+
+
+def test_mistakes_of_unknown_outcomes_are_not_compared_with_experts(here, run):
+    mistake = {"top_prediction": SWING, "failure category": "Fine-grained error with OOV", "failure severity": "Minor"}
+    for name in ("vit3b", "greedy_soups"):
+        mistakes = {file.split("/")[1]: mistake for file in IMAGES}
+        (here / "annotations" / f"{name}_mistakes.json").write_text(json.dumps(mistakes))
+    done = run("--compare_with_experts", *ARCHIVE)
+    assert done.status == 0, done.stderr
+    assert "2 whose outcome of the open-world test is not known" in done.stdout + done.stderr
 
 
 def test_unknown_outcomes_stay_unknown_in_an_exported_archive(here, run, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from imagenet_errors.analysis.analysed_models import analyse_predictions
 from imagenet_errors.analysis.context import load_context
+from imagenet_errors.analysis.pairs import decide_pairs, find_distinct
 from imagenet_errors.dataset.samples import read_samples
 from imagenet_errors.error_types import CODES
 from imagenet_errors.formats import error_analyses
@@ -73,6 +74,19 @@ def list_texts(folder) -> dict[str, str]:
     return {path.name: path.read_text() for path in sorted((folder / "results/common_error_samples").glob("*.txt"))}
 
 
+def check_smaller_gates(told, direct) -> None:
+    """Verdicts on every pair with five neighbours are those of the test; fewer are yes than with ten."""
+    archived = load_context(Artefacts(told), "imagenet", open_world="archive")
+    tested = load_context(Artefacts(direct), "imagenet", open_world="clip")
+    paths = [told / "imagenet" / model / "preds.npz" for model in FEW]
+    top1 = [read_top1(path, archived.samples)[archived.images.rows] for path in paths]
+    keys = find_distinct(top1, len(archived.images))
+    of_five, of_ten = (decide_pairs(archived, keys, size) for size in archived.open_world.gate_sizes)
+    assert np.array_equal(of_five.decisions.error_types, decide_pairs(tested, keys, 5).decisions.error_types)
+    assert of_five.verdicts.is_known.all()
+    assert 0 < of_five.verdicts.is_out_of_vocabulary.sum() < of_ten.verdicts.is_out_of_vocabulary.sum()
+
+
 def test_covered_verdicts_are_those_of_the_test_and_complete_ones_give_its_tables(twelve, context, quick, tmp_path):
     """Three models on 700 images: the third from an archive of the others, then from one of all."""
     direct, held = tmp_path / "direct", FEW[-1]
@@ -117,6 +131,7 @@ def test_covered_verdicts_are_those_of_the_test_and_complete_ones_give_its_table
     assert "none is unknown" in done.stderr
     assert read_tables(tmp_path / "complete/results") == read_tables(direct / "results")
     assert list_texts(tmp_path / "complete") == list_texts(direct)
+    check_smaller_gates(tmp_path / "complete", direct)
 
 
 @pytest.mark.heavy

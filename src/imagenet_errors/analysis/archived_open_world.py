@@ -40,10 +40,8 @@ class Coverage(NamedTuple):
         unknown = (
             f"{self.unknown:,} are unknown: types after the test are bounds" if self.unknown else "none is unknown"
         )
-        return (
-            f"of {sum(self):,} {what} that reach the open-world test {self.closed:,} have a closed gate,"
-            f" {self.recorded:,} a recorded outcome, {unknown}"
-        )
+        known = f"{self.closed:,} have a closed gate, {self.recorded:,} a recorded outcome"
+        return f"of {sum(self):,} {what} that reach the test {known}, {unknown}"
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,5 @@ def _notes(profile: Profile) -> list[str]:
     if any(line.is_bound for line in profile.lines):
         notes.append(BOUND_NOTE)
     if profile.coverage:
-        text = profile.coverage.describe()
-        notes.append(f"Open-world test, from archived analyses: {text}.")
+        notes.append(f"Open-world test, from archived analyses: {profile.coverage.describe()}.")
     return notes

@@ -69,7 +69,7 @@ def perform_error_analysis(models: list[ModelFiles], with_neighbours: bool, jobs
         pairs = decide_pairs(context, find_distinct(top1, len(context.images)))
         coverage = pairs.coverage()
         if coverage:
-            log.info(coverage.describe("distinct errors"))
+            log.info(f"open-world test: {coverage.describe('distinct errors')}")
         outcomes += _write_all(list(stale.values()), _Writer(context, pairs, image_table), jobs)
     log.info("; ".join(f"{count} {outcome}" for outcome, count in outcomes.items()))
 
