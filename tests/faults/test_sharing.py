@@ -21,6 +21,7 @@ from tests.inference.test_clip_resume import same
 pytestmark = pytest.mark.heavy
 
 pytest_plugins = tuple(f"tests.helpers.{name}" for name in ("tiny_clip", "saved_models", "processes", "slow_models"))
+WITH_TIMES = ("metadata.json", "checked_images.npz")
 EMBED = """
 import os, time
 from pathlib import Path
@@ -42,17 +43,20 @@ script.cli.run(script.main)
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
-    """Every file but locks and times."""
+    """Every file but locks and what holds times."""
     return {
         path.relative_to(folder): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and locks.FOLDER not in path.parts and path.name != "metadata.json"
+        if path.is_file() and locks.FOLDER not in path.parts and path.name not in WITH_TIMES
     }
 
 
 def test_two_runs_share_the_models(models, tmp_path):
     """Each model is computed once, by one of them, and all are there when either of them ends."""
+    models.hold("a")
     both = [models(*"abcd") for _ in range(2)]
+    wait_for(lambda: len({pid for _, pid in models.log()}) == 2)  # one is at the held model, so the other takes the next
+    models.release("a")
     ends = [run.communicate() for run in both]
     assert [run.returncode for run in both] == [0, 0], ends
     log = models.log()
