@@ -18,13 +18,11 @@ if TYPE_CHECKING:
 def parse_args() -> argparse.Namespace:
     parser = cli.Parser(__doc__ or "")
     files = parser.add_argument_group("public files")
-    files.add_argument(
-        "--what",
-        nargs="+",
-        metavar="NAME",
-        help="archive: the paper's, which is also unpacked | annotations | mistakes: lists of them by experts |"
-        " logits: of the reference models | tables: the paper's | all; or a single file by its name in --list",
+    what = (
+        "archive: the paper's, which is also unpacked | annotations | mistakes: lists of them by experts |"
+        " logits: of the reference models | tables: the paper's | all; or a single file by its name in --list"
     )
+    files.add_argument("--what", nargs="+", metavar="NAME", help=what)
     files.add_argument("--list", action="store_true", help="print what is present, missing, damaged or incomplete")
     files.add_argument("--from_file", type=Path, metavar="FILE", help="copy a file that you downloaded by other means")
     files.add_argument("--overwrite", action="store_true", help="replace existing files that differ")
@@ -69,6 +67,9 @@ def handle_public_files(artefacts: Artefacts, args: argparse.Namespace) -> bool:
         return True
     if not args.from_file:
         return download_files(artefacts, files, args.overwrite, args.attempts)
+    if dataset := public_files.find_archived_dataset(args.from_file):
+        cli.log.info(public_files.copy_archive(artefacts, dataset, args.from_file, args.overwrite))
+        return True
     file = public_files.identify_file(files, args.from_file)
     if file.what == "archive":
         public_files.check_source(file, args.from_file)
