@@ -55,7 +55,7 @@ def test_two_runs_share_the_models(models, tmp_path):
     """Each model is computed once, by one of them, and all are there when either of them ends."""
     models.hold("a")
     both = [models(*"abcd") for _ in range(2)]
-    wait_for(lambda: len({pid for _, pid in models.log()}) == 2)  # one is at the held model, so the other takes the next
+    wait_for(lambda: len({pid for _, pid in models.log()}) == 2)  # the other takes the next model
     models.release("a")
     ends = [run.communicate() for run in both]
     assert [run.returncode for run in both] == [0, 0], ends
