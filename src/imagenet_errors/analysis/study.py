@@ -115,7 +115,7 @@ def _stale_reason(files: ModelFiles, image_table: _ImageTable) -> str | None:
     path = files.context.artefacts.analysis(files.context.dataset, files.model)
     if not image_tables.locate(path, analysis.image_table).exists():
         return f"its image table {analysis.image_table} is missing"
-    if files.context.nearest and not analysis.is_archived and analysis.image_table != image_table.name:
+    if files.context.nearest is not None and not analysis.is_archived and analysis.image_table != image_table.name:
         return "other neighbours are to be stored"
     return None
 

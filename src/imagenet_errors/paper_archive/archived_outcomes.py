@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -49,7 +50,8 @@ def update(artefacts: Artefacts, dataset: str, is_stale: bool = False) -> bool:
         Whether there is one: archived analyses may not tell of the test, or not know their images' neighbours.
     """
     path, near = artefacts.open_world_outcomes(dataset), _read_near_classes(artefacts, dataset)
-    if not near:
+    models = _list_models(artefacts, dataset) if near else []
+    if next(_read_analyses(artefacts, dataset, models, set(near)), None) is None:
         return False
     classes = load_classes(artefacts)
     superclasses = load_superclasses(artefacts, classes, load_wordnet(artefacts, classes))
@@ -58,9 +60,8 @@ def update(artefacts: Artefacts, dataset: str, is_stale: bool = False) -> bool:
     if source and (source.archive, source.superclasses) == (archive, superclasses.fingerprint):
         return True
     with locks.locked(artefacts.root, f"{dataset}/{path.name}"):  # of several runs, the last reads all analyses
-        analyses = _read_analyses(artefacts, dataset, set(near))
-        if not analyses:
-            return False
+        shown = show_progress(models, "reading outcomes")
+        analyses = list(_read_analyses(artefacts, dataset, shown, set(near)))
         regrouped = _count_regrouped(artefacts, dataset, analyses, superclasses)
         outcomes = _collect(
             analyses, near, superclasses, Source(archive, clip, superclasses.fingerprint, 0, 0, regrouped)
@@ -123,19 +124,24 @@ def _read_near_classes(artefacts: Artefacts, dataset: str) -> dict[str, tuple[np
     return found
 
 
-def _read_analyses(artefacts: Artefacts, dataset: str, tables: set[str]) -> list[ErrorAnalysis]:
-    """The archived analyses that ran the test and name one of these image tables; of the archive, where it is here."""
+def _list_models(artefacts: Artefacts, dataset: str) -> list[str]:
+    """The models whose analyses may be of the archive: those in it, or all where it is not here."""
     models = artefacts.models(dataset)
-    if artefacts.archive(dataset).is_file():
-        models = sorted(set(models) & set(read_contents(artefacts, dataset)["models"]))
-    found = []
-    for model in show_progress(models, "reading outcomes"):
-        path = artefacts.analysis(dataset, model)
-        with suppress(InputError):  # a damaged one is named where it is used
-            analysis = error_analyses.read(path, model, with_proposals=True) if path.exists() else None
-            if analysis and analysis.is_archived and not analysis.open_world_skipped and analysis.image_table in tables:
-                found.append(analysis)
-    return found
+    if not artefacts.archive(dataset).is_file():
+        return models
+    return sorted(set(models) & set(read_contents(artefacts, dataset)["models"]))
+
+
+def _read_analyses(
+    artefacts: Artefacts, dataset: str, models: Iterable[str], tables: set[str]
+) -> Iterator[ErrorAnalysis]:
+    """The archived analyses of models that ran the test and name one of these image tables; without damaged ones."""
+    for model in models:
+        analysis = None
+        with suppress(InputError):  # it is named where it is used
+            analysis = error_analyses.read(artefacts.analysis(dataset, model), model, with_proposals=True)
+        if analysis and analysis.is_archived and not analysis.open_world_skipped and analysis.image_table in tables:
+            yield analysis
 
 
 def _count_regrouped(
