@@ -39,6 +39,10 @@ LAYERS = {
     "plots": (*BASE, "dataset", "formats"),
     "reporting": (*BASE, "dataset", "formats", "models", "importing", "analysis", "plots"),
     "inference": (*BASE, "dataset", "formats", "models", "download"),
+    "notebooks": (
+        *(*BASE, "dataset", "formats", "models", "importing", "analysis", "plots", "reporting"),
+        "inference",
+    ),
     "maintenance": (*BASE, "dataset", "formats", "models", "inference", "download"),
     "simulation": (*BASE, "dataset"),
     "api": (*BASE, "dataset", "formats", "models", "importing", "inference", "analysis"),

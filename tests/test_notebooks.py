@@ -1,27 +1,24 @@
-"""The notebooks run, and their committed outputs are what they print."""
+"""The notebooks run from what is there, say what is missing, and their committed outputs are what they compute."""
 
+import re
 import shutil
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
+from imagenet_errors.notebooks.pages import execute, read_notebook
 from tests.conftest import ROOT
+from tests.helpers.notebooks import NAMES, output_text, run_cells
+from tests.test_house import SOURCE
 
-PUBLISHED = "artefacts/published: 962 models"
-
-
-@pytest.fixture
-def nothing(tmp_path):
-    """What comes with the repository is enough."""
-    return {"ARTEFACTS_DIR": tmp_path}
+ANALYSES = {"imagenet": 50, "imagenet-a": 44}
 
 
 @pytest.fixture
 def annotated(shared, tmp_path):
     """An artefacts folder with the experts' lists of mistakes."""
     shutil.copytree(shared / "annotations", tmp_path / "annotations", copy_function=shutil.copyfile)
-    return {"ARTEFACTS_DIR": tmp_path}
+    return tmp_path
 
 
 @pytest.fixture
@@ -30,45 +27,116 @@ def demonstrated(call, tmp_path):
     flags = ("--dataset", "sample", "--artefacts_dir", tmp_path)
     assert call("collect_predictions", *flags, "--device", "cpu", "--workers", 0).status == 0
     assert call("evaluation", *flags, "--perform_error_analysis", "--results_dir", tmp_path / "results").status == 0
-    return {"ARTEFACTS_DIR": tmp_path, "DATASET": "sample"}
+    return tmp_path
 
 
-def outputs(notebook) -> list[str]:
-    """The text of every code cell's output; standard error aside."""
-    return [
-        "".join(one.get("text") or one["data"]["text/plain"] for one in cell.outputs if one.get("name") != "stderr")
-        for cell in notebook.cells
-        if cell.cell_type == "code"
-    ]
+def committed(name):
+    return nbformat.read(SOURCE / f"{name}.ipynb", as_version=4)
 
 
-@pytest.mark.parametrize(
-    ("name", "needs", "words"),
-    [
-        ("dough_bagel_eval", "annotated", ["547 agree"]),
-        ("explore_dataset", "nothing", ["1,019 pairs", "18,692 unproblematic", "161 superclasses"]),
-        pytest.param("analyse_results_imagenet", "nothing", [f"{PUBLISHED}, 50 figures"], marks=pytest.mark.heavy),
-        ("my_model", "nothing", ["simulated 1: top-1 81.98 %", "Missing multi-label errors are 15.4 points below"]),
-        ("analyse_results_imagenet-a", "nothing", [f"{PUBLISHED}, 44 figures"]),
-        pytest.param("show_images", "demonstrated", ["chelsea.png", "model failure: 2"], marks=pytest.mark.heavy),
-    ],
-)
-def test_committed_outputs_are_what_the_notebook_computes(name, needs, words, request, monkeypatch):
-    monkeypatch.delenv("STATS_DIR", raising=False)
-    for variable, value in request.getfixturevalue(needs).items():
-        monkeypatch.setenv(variable, str(value))
-    committed = nbformat.read(ROOT / "src" / f"{name}.ipynb", as_version=4)
-    executed = nbformat.from_dict(committed)
-    where = {"metadata": {"path": ROOT / "src"}}
-    NotebookClient(executed, timeout=300, kernel_name="python3", resources=where).execute()
-    assert outputs(executed) == outputs(committed)
-    assert all(word in "".join(outputs(executed)) for word in words)
+@pytest.mark.parametrize("name", NAMES)
+def test_first_cell_holds_the_parameters(name):
+    notebook = committed(name)
+    assert notebook.cells[0].metadata.tags == ["parameters"]
+    assert "environ[" not in str(notebook)
 
 
-@pytest.mark.parametrize("dataset", ["imagenet", "imagenet-a"])
-def test_notebook_links_to_committed_figures(dataset):
-    notebook = nbformat.read(ROOT / "src" / f"analyse_results_{dataset}.ipynb", as_version=4)
-    shown = [one["data"]["text/html"] for cell in notebook.cells for one in cell.get("outputs", []) if "data" in one]
-    links = [html.split('"')[1] for html in shown if html.startswith("<img")]
-    assert len(set(links)) == {"imagenet": 50, "imagenet-a": 44}[dataset]
-    assert all((ROOT / "src" / link).is_file() for link in links)
+@pytest.mark.parametrize("name", NAMES)
+def test_committed_outputs_are_complete(name):
+    """Every picture is embedded, with a description, and no cell failed."""
+    for cell in committed(name).cells:
+        for output in cell.get("outputs", []):
+            assert output.output_type != "error"
+            assert "<img" not in str(output.get("data", {}).get("text/html"))
+            if "image/png" in output.get("data", {}):
+                assert len(output.metadata["image/png"]["alt"]) > 20
+    assert "<img" not in "".join(cell.source for cell in committed(name).cells)
+
+
+def compare(name, shown):
+    assert shown == [output_text(cell) for cell in committed(name).cells if cell.cell_type == "code"]
+
+
+def test_dataset_is_explored_without_any_file(tmp_path):
+    shown = "".join(run_cells("explore_dataset", artefacts_dir=str(tmp_path)))
+    assert all(words in shown for words in ("1,019 pairs", "18,692 unproblematic", "161 superclasses"))
+
+
+def test_committed_exploration_is_what_the_notebook_computes():
+    compare("explore_dataset", run_cells("explore_dataset"))
+
+
+def test_missing_lists_of_mistakes_are_named_in_a_box(tmp_path):
+    shown = run_cells("dough_bagel_eval", artefacts_dir=str(tmp_path))
+    assert "--what mistakes" in "".join(shown)
+    assert not any(shown[3:])
+
+
+def test_committed_comparison_with_experts_is_what_the_notebook_computes(annotated):
+    first, _, *shown = run_cells("dough_bagel_eval", artefacts_dir=str(annotated))
+    assert "547 agree" in shown[0]
+    assert "no model has predictions here: set model" in "".join(shown)
+    compare("dough_bagel_eval", [first, *shown])
+
+
+def test_a_models_mistakes_stand_beside_the_experts(analysed):
+    shown = "".join(run_cells("dough_bagel_eval", artefacts_dir=str(analysed / "artefacts"), model="pytorch/resnet50"))
+    assert "**pytorch--resnet50** (50,000 of 50,000 images)" in shown
+    assert re.search(r"no error +the same mistake +another mistake", shown)
+
+
+@pytest.mark.parametrize("dataset", ANALYSES)
+def test_missing_tables_are_named_in_a_box_without_a_flag(dataset, tmp_path):
+    shown = run_cells(f"analyse_results_{dataset}", stats_dir=str(tmp_path))
+    assert f"{tmp_path}/stats-{dataset}/non_problematic_stats_all.csv is missing: set stats_dir" in shown[2]
+    assert "--stats_dir" not in "".join(shown)
+    assert "How models fail" in shown[2]
+    assert not any(shown[3:])
+
+
+def test_figures_are_of_the_tables_that_are_named(analysed):
+    """Not of the published 962: title, sentences and what is left out are of the twelve."""
+    results = str(analysed / "results")
+    shown = run_cells("analyse_results_imagenet", stats_dir=results, families=["class_overlap", "fine_grained_OOV"])
+    assert "# How 12 models fail on ImageNet" in shown[2]
+    assert results in shown[2]
+    assert "num_OOV_clip is empty" in "".join(shown)
+    assert "these tables have 12 models" in shown[-1]
+    assert "962" not in "".join(shown)
+
+
+def test_unknown_family_is_named_in_a_box():
+    assert "did you mean 'fine_grained'" in "".join(run_cells("analyse_results_imagenet", families=["fine_grain"]))
+
+
+def test_sample_is_shown_without_predictions(tmp_path):
+    shown = "".join(run_cells("show_images", artefacts_dir=str(tmp_path)))
+    assert "Accepted labels: 281, n02123045: tabby, tabby cat; 282" in shown
+    assert "make demo writes some" in shown
+
+
+def test_images_that_are_not_here_are_named_in_a_box(tmp_path, monkeypatch):
+    monkeypatch.delenv("IMAGENET_DIR", raising=False)
+    shown = "".join(run_cells("show_images", artefacts_dir=str(tmp_path), dataset="imagenet"))
+    assert "$IMAGENET_DIR is not set" in shown
+    assert "No image is like that" in shown
+    assert "did you mean 'imagenet'" in "".join(run_cells("show_images", dataset="imagnet"))
+
+
+@pytest.mark.heavy
+def test_committed_images_are_what_the_notebook_shows_after_the_demo(demonstrated):
+    shown = run_cells("show_images", artefacts_dir=str(demonstrated))
+    assert "chelsea.png" in "".join(shown)
+    compare("show_images", [shown[0], *shown[2:]])
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(("dataset", "num_figures"), ANALYSES.items())
+def test_committed_figures_are_what_a_kernel_computes(dataset, num_figures):
+    name = f"analyse_results_{dataset}"
+    notebook = read_notebook(SOURCE / f"{name}.ipynb")
+    execute(notebook, ROOT / "src")
+    shown = [output_text(cell) for cell in notebook.cells if cell.cell_type == "code"]
+    compare(name, shown)
+    assert "# How 962 models fail" in shown[1]
+    assert "".join(shown).count(":* it ") == num_figures

@@ -72,15 +72,32 @@ class Comparison:
         return counts
 
 
-def compare(context: DatasetContext) -> Comparison:
-    """Type every mistake of the two lists.
+@dataclass(frozen=True)
+class Mistakes:
+    """The mistakes that experts gave a category, in the order of their lists.
 
-    Without the open-world test the mistakes that experts call out-of-vocabulary are left out, and where not all its
-    outcomes are known, those without.
-
-    Raises:
-        InputError: where a list is missing, damaged, or of other images.
+    Attributes:
+        lists: [m] str, which list each is in.
+        rows: [m] positions among the annotated images.
+        predictions: [m] int16 class ids.
+        human: [m] int8, positions in ERROR_TYPES.
+        left_out: Why some are not among them, a line each.
     """
+
+    lists: np.ndarray
+    rows: np.ndarray
+    predictions: np.ndarray
+    human: np.ndarray
+    left_out: list[str]
+
+    def __getitem__(self, chosen: np.ndarray) -> "Mistakes":
+        return Mistakes(
+            self.lists[chosen], self.rows[chosen], self.predictions[chosen], self.human[chosen], self.left_out
+        )
+
+
+def read_mistakes(context: DatasetContext) -> Mistakes:
+    """Every mistake of the two lists. Raises `InputError` where a list is missing, damaged, or of other images."""
     positions = {file.rpartition("/")[2]: row for row, file in enumerate(context.images.files)}
     listed: list[tuple[str, int, int, int]] = []
     left_out = []
@@ -96,17 +113,29 @@ def compare(context: DatasetContext) -> Comparison:
     if not listed:
         raise InputError(f"none of the experts' images are among those of {context.artefacts.samples(context.dataset)}")
     lists, rows, predictions, human = map(np.array, zip(*listed, strict=True))
-    keys, inverse = np.unique(rows * NUM_CLASSES + predictions, return_inverse=True)
+    return Mistakes(lists, rows, predictions.astype(np.int16), human.astype(np.int8), left_out)
+
+
+def compare(context: DatasetContext) -> Comparison:
+    """Type every mistake of the two lists.
+
+    Without the open-world test the mistakes that experts call out-of-vocabulary are left out, and where not all its
+    outcomes are known, those without.
+
+    Raises:
+        InputError: where a list is missing, damaged, or of other images.
+    """
+    found = read_mistakes(context)
+    keys, inverse = np.unique(found.rows * NUM_CLASSES + found.predictions, return_inverse=True)
     decisions = decide_pairs(context, keys).decisions
     ours, is_unknown = decisions.error_types[inverse], decisions.provisional[inverse]
-    found = Comparison(lists, rows, predictions.astype(np.int16), human.astype(np.int8), ours, left_out)
+    left_out = list(found.left_out)
     if context.open_world is None:
-        told = found.human == CODES["out_of_vocabulary"]
-        left_out.append(f"{told.sum()} that experts call out-of-vocabulary, because the open-world test is skipped")
-        return found[~told]
-    if is_unknown.any():
+        is_unknown = found.human == CODES["out_of_vocabulary"]
+        left_out.append(f"{is_unknown.sum()} that experts call out-of-vocabulary, because the open-world test is skipped")
+    elif is_unknown.any():
         left_out.append(f"{is_unknown.sum()} whose outcome of the open-world test is not known")
-    return found[~is_unknown]
+    return Comparison(found.lists, found.rows, found.predictions, found.human, ours, left_out)[~is_unknown]
 
 
 def check_imagenet_m(models: list[ModelFiles]) -> list[str]:
