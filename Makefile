@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo figures test lint check-all bench clean
+.PHONY: help demo analysis notebooks figures test lint check-all bench clean
 
 STATS_DIR :=
 FIGURES_DIR := results
@@ -14,9 +14,17 @@ help:  ## list the targets
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv .venv
 
-.venv/installed: .venv/bin/python requirements.txt requirements-analysis.txt pyproject.toml
-	$(BIN)/pip install --quiet -r requirements.txt
+.venv/installed-analysis: .venv/bin/python requirements-analysis.txt pyproject.toml
+	$(BIN)/pip install --quiet -r requirements-analysis.txt
 	$(BIN)/pip install --quiet --no-deps --editable .
+	@touch $@
+
+.venv/installed-notebooks: .venv/installed-analysis requirements-notebooks.txt
+	$(BIN)/pip install --quiet -r requirements-notebooks.txt
+	@touch $@
+
+.venv/installed: .venv/installed-notebooks requirements.txt
+	$(BIN)/pip install --quiet -r requirements.txt
 	@touch $@
 
 .venv/installed-test: .venv/installed requirements-test.txt
@@ -30,7 +38,13 @@ demo: .venv/installed  ## run three models over the embedded photographs and typ
 	$(BIN)/python src/evaluation.py --dataset sample --artefacts_dir demo/artefacts \
 		--explain motorcycle_left.png --model efficientnet_lite/lite1
 
-figures: .venv/installed  ## draw the paper's figures; your own: make figures STATS_DIR=<holds stats-imagenet/> FIGURES_DIR=<where to>
+analysis: .venv/installed-analysis  ## set up what predictions, archives, tables and figures need: no torch
+	@echo "ready: source .venv/bin/activate"
+
+notebooks: .venv/installed-notebooks  ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab src
+
+figures: .venv/installed-analysis  ## draw the paper's figures; your own: make figures STATS_DIR=<holds stats-imagenet/> FIGURES_DIR=<where to>
 	$(BIN)/python src/utils_plot.py $(if $(STATS_DIR),--stats_dir "$(STATS_DIR)") --results_dir "$(FIGURES_DIR)"
 
 test: .venv/installed-test lint  ## check the style and types, then run the test suite

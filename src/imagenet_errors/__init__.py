@@ -1,5 +1,11 @@
 """How an ImageNet model fails: one error type for every top-1 error (after Peychev et al., NeurIPS 2023)."""
 
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 - before anything that an older Python cannot read
+    print("Python 3.11 or newer is needed, this is " + sys.version.split()[0], file=sys.stderr)
+    raise SystemExit(2)
+
 from imagenet_errors import signals
 
 __version__ = "0.1.0"  # also in pyproject.toml

@@ -161,7 +161,8 @@ def annotations_from_tfds() -> Annotations:
         )
     except ImportError as error:
         raise InputError(
-            f"--multi_label_source tfds needs a package ({error}): pip install it, or use --multi_label_source json"
+            f"--multi_label_source tfds needs other packages ({error}): pip install -r requirements-tfds.txt, or use"
+            " --multi_label_source json"
         ) from None
     except AssertionError:
         raise InputError(
