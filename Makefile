@@ -2,8 +2,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo analysis notebooks figures test lint check-all bench clean
+.PHONY: help demo analysis notebooks reproduce figures test lint check-all bench clean
 
+ARCHIVE :=
 STATS_DIR :=
 FIGURES_DIR := results
 
@@ -43,6 +44,9 @@ analysis: .venv/installed-analysis  ## set up what predictions, archives, tables
 
 notebooks: .venv/installed-notebooks  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab src
+
+reproduce: .venv/installed-notebooks  ## all of the paper's results from its archive (in results/): make reproduce ARCHIVE=<file, if you have it>
+	$(BIN)/python src/reproduce.py $(if $(ARCHIVE),--archive "$(ARCHIVE)")
 
 figures: .venv/installed-analysis  ## draw the paper's figures; your own: make figures STATS_DIR=<holds stats-imagenet/> FIGURES_DIR=<where to>
 	$(BIN)/python src/utils_plot.py $(if $(STATS_DIR),--stats_dir "$(STATS_DIR)") --results_dir "$(FIGURES_DIR)"

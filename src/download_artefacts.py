@@ -69,6 +69,9 @@ def handle_public_files(artefacts: Artefacts, args: argparse.Namespace) -> bool:
         return True
     if not args.from_file:
         return download_files(artefacts, files, args.overwrite, args.attempts)
+    if dataset := public_files.find_archived_dataset(args.from_file):
+        cli.log.info(public_files.copy_archive(artefacts, dataset, args.from_file, args.overwrite))
+        return True
     file = public_files.identify_file(files, args.from_file)
     if file.what == "archive":
         public_files.check_source(file, args.from_file)

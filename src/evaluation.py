@@ -13,17 +13,12 @@ if TYPE_CHECKING:
     from imagenet_errors.analysis.model_files import ModelFiles
     from imagenet_errors.formats.error_analyses import ErrorAnalysis
 
-STEPS = (
-    "perform_error_analysis",
-    "collect_results",
-    "count_spurious_correlation_pairs",
-    "list_most_common_errors",
-)
+STEPS = ("perform_error_analysis", "collect_results", "count_spurious_correlation_pairs", "list_most_common_errors")
 
 
 def parse_args() -> argparse.Namespace:
     parser = cli.Parser(__doc__)
-    parser.add_dataset()
+    parser.add_datasets()
     steps = parser.add_argument_group("steps, in the order in which they run")
     steps.add_argument("--perform_error_analysis", action="store_true", help="type every error, per model")
     steps.add_argument("--collect_results", action="store_true", help="write the stats tables and their picture")
@@ -55,13 +50,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--jobs", type=cli.positive, help="threads and processes; default: as many as processors")
     parser.add_results_dir()
     args = parser.parse_args()
-    if bool(args.explain) != bool(args.model):
-        parser.error("--explain FILE and --model M go together")
+    if bool(args.explain) != bool(args.model) or (args.explain and len(args.dataset) > 1):
+        parser.error("--explain FILE and --model M go together, with one --dataset")
     if args.error_type and not args.list_most_common_errors:
         parser.error("--error_type goes with --list_most_common_errors")
-    if args.multi_label_source == "tfds" and args.dataset != "imagenet":
+    if args.multi_label_source == "tfds" and args.dataset != ["imagenet"]:
         parser.error("--multi_label_source tfds goes with --dataset imagenet")
-    if args.compare_with_experts and args.dataset != "imagenet":
+    if args.compare_with_experts and args.dataset != ["imagenet"]:
         parser.error("--compare_with_experts goes with --dataset imagenet")
     if not (args.explain or args.compare_with_experts or any(getattr(args, step) for step in STEPS)):
         parser.error(f"nothing to do: give --explain, --compare_with_experts or one of --{', --'.join(STEPS)}")
@@ -69,7 +64,11 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    args = parse_args()
+    for args in cli.split_datasets(parse_args()):
+        evaluate(args)
+
+
+def evaluate(args: argparse.Namespace) -> None:
     from imagenet_errors.analysis import experts, explain, study
     from imagenet_errors.analysis.context import load_context
 

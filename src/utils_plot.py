@@ -20,7 +20,7 @@ FORMATS = ("png", "pdf", "svg")
 
 def parse_args() -> argparse.Namespace:
     parser = cli.Parser(__doc__)
-    parser.add_argument("--dataset", nargs="+", default=DATASETS, choices=DATASETS, help="whose figures")
+    parser.add_argument("--dataset", nargs="+", choices=DATASETS, help="whose figures; default: of those with tables")
     parser.add_argument("--family", nargs="+", help="families of figures; default: all")
     parser.add_argument("--figure", nargs="+", help="figures by file stem or wildcard; default: all")
     parser.add_argument("--filter", nargs="+", default=[], help="only models that meet all, as num_params<5e7")
@@ -52,14 +52,15 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from imagenet_errors.plots.figure_table import load_figures, select_figures
-    from imagenet_errors.plots.model_frames import load_frames
+    from imagenet_errors.plots.model_frames import find_datasets, load_frames
 
-    figures = [figure for figure in load_figures(Artefacts(args.artefacts_dir)) if figure.dataset in args.dataset]
+    datasets = args.dataset or find_datasets(args.stats_dir or PUBLISHED_TABLES)
+    figures = [figure for figure in load_figures(Artefacts(args.artefacts_dir)) if figure.dataset in datasets]
     figures = select_figures(figures, args.family, args.figure)
     if args.stats_dir is None:
         cli.log.info("using the paper's published tables (962 models); --stats_dir results uses your own")
     complete = True
-    for dataset in args.dataset:
+    for dataset in datasets:
         of_dataset = [figure for figure in figures if figure.dataset == dataset]
         if not (of_dataset or args.trends):
             continue

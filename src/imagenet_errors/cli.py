@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -40,6 +40,11 @@ class Parser(argparse.ArgumentParser):
 
     def add_dataset(self) -> None:
         self.add_argument("--dataset", default="imagenet", type=one_of("dataset", DATASETS), help=" | ".join(DATASETS))
+
+    def add_datasets(self) -> None:
+        """The same for one dataset or several: a list."""
+        names = f"one or more of {', '.join(DATASETS)}"
+        self.add_argument("--dataset", nargs="+", default=["imagenet"], type=one_of("dataset", DATASETS), help=names)
 
     def add_results_dir(self) -> None:
         self.add_argument("--results_dir", type=Path, default=DEFAULT_RESULTS_DIR, help="folder for the results")
@@ -96,6 +101,12 @@ def one_of(what: str, names: Iterable[str]) -> Callable[[str], str]:
         return name
 
     return check
+
+
+def split_datasets(args: argparse.Namespace) -> Iterator[argparse.Namespace]:
+    """The same arguments for each of the datasets of `add_datasets`, given once or several times."""
+    for dataset in dict.fromkeys(args.dataset):
+        yield argparse.Namespace(**vars(args) | {"dataset": dataset})
 
 
 def start_log() -> None:

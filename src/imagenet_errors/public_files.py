@@ -220,9 +220,37 @@ def copy_file(artefacts: Artefacts, file: PublicFile, source: Path, overwrite: b
     """
     path = artefacts.root / file.path
     sha256 = check_source(file, source)
-    if path.is_file() and file_sha256(path) == sha256:
+    if not _copy_checked(source, path, sha256, overwrite):
         _record_present(artefacts, file, sha256)
         return f"{path} exists and is kept"
+    _record(artefacts, file.path, file.url, sha256)
+    return f"wrote {path}: {path.stat().st_size:,} bytes"
+
+
+def find_archived_dataset(source: Path) -> str | None:
+    """The dataset of an archive that is named as in an artefacts folder, `models-<dataset>.tar.gz`; else None."""
+    return {Artefacts(Path()).archive(dataset).name: dataset for dataset in DATASETS}.get(source.name)
+
+
+def copy_archive(artefacts: Artefacts, dataset: str, source: Path, overwrite: bool) -> str:
+    """Copy an archive of a dataset's analyses, which is read in place. Returns what was done.
+
+    Raises:
+        InputError: if it is none, or another one is in its place and is not to be overwritten.
+    """
+    path = artefacts.archive(dataset)
+    if not source.is_file():
+        raise InputError(f"{source} is missing or not a file: name the archive that you have")
+    check_archive(source)
+    if not _copy_checked(source, path, file_sha256(source), overwrite):
+        return f"{path} exists and is kept"
+    return f"wrote {path}: {path.stat().st_size:,} bytes; evaluation.py --dataset {dataset} --collect_results reads it"
+
+
+def _copy_checked(source: Path, path: Path, sha256: str, overwrite: bool) -> bool:
+    """Copy a file; returns whether that was needed. Raises `InputError` where another file is in its place."""
+    if path.is_file() and file_sha256(path) == sha256:
+        return False
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists and differs from {source}: --overwrite replaces it")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -231,8 +259,7 @@ def copy_file(artefacts: Artefacts, file: PublicFile, source: Path, overwrite: b
         _copy(source, temporary)
         if file_sha256(temporary) != sha256:
             raise InputError(f"{source} changed while it was copied: run it again")
-    _record(artefacts, file.path, file.url, sha256)
-    return f"wrote {path}: {path.stat().st_size:,} bytes"
+    return True
 
 
 def check_source(file: PublicFile, source: Path) -> str:

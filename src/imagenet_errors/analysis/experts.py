@@ -132,7 +132,8 @@ def compare(context: DatasetContext) -> Comparison:
     left_out = list(found.left_out)
     if context.open_world is None:
         is_unknown = found.human == CODES["out_of_vocabulary"]
-        left_out.append(f"{is_unknown.sum()} that experts call out-of-vocabulary, because the open-world test is skipped")
+        number = is_unknown.sum()
+        left_out.append(f"{number} that experts call out-of-vocabulary, because the open-world test is skipped")
     elif is_unknown.any():
         left_out.append(f"{is_unknown.sum()} whose outcome of the open-world test is not known")
     return Comparison(found.lists, found.rows, found.predictions, found.human, ours, left_out)[~is_unknown]

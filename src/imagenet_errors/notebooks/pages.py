@@ -1,6 +1,7 @@
 """Notebooks as they are run with other parameters, and as HTML pages that need no network."""
 
 import logging
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,20 @@ if TYPE_CHECKING:
 
 PARAMETERS = "parameters"  # the tag of the cell whose values others may replace, as papermill has it
 TIMEOUT = 1800  # seconds that a cell may take
-WITHOUT_SCRIPTS = """
+TEMPLATE = """
 {%- extends 'index.html.j2' -%}
 {%- block html_head_js -%}{%- endblock -%}
 {%- block html_head_js_mathjax -%}{%- endblock -%}
 {%- block html_head_js_mermaidjs -%}{%- endblock -%}
+{%- block data_png scoped -%}
+<div class="jp-RenderedImage jp-OutputArea-output">
+<img src="data:image/png;base64,{{ output.data['image/png'] | escape_html }}"
+alt="{{ output | get_metadata('alt', 'image/png') | escape_html_keep_quotes | replace('"', '&quot;') }}"
+width="{{ output | get_metadata('width', 'image/png') }}">
+</div>
+{%- endblock -%}
 """
-"""nbconvert's template, less the scripts that it would fetch from other hosts (require.js, MathJax, mermaid)."""
+"""nbconvert's, with descriptions of pictures, less what it fetches from other hosts: require.js, MathJax, mermaid."""
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +66,7 @@ def execute(notebook: "NotebookNode", folder: Path) -> None:
         resources={"metadata": {"path": str(folder)}},
     )
     try:
-        client.execute()
+        client.execute(stderr=subprocess.DEVNULL)  # a kernel warns there of its transport
     except CellExecutionError as error:
         raise InputError(f"a cell of the notebook failed: {error.ename}: {error.evalue}") from None
 
@@ -67,7 +75,7 @@ def write_page(path: Path, notebook: "NotebookNode") -> None:
     """Write an executed notebook as one HTML file that asks nothing of the network."""
     from nbconvert import HTMLExporter
 
-    exporter = HTMLExporter(raw_template=WITHOUT_SCRIPTS)
+    exporter = HTMLExporter(raw_template=TEMPLATE)
     html, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})
     write_text(path, html)
 

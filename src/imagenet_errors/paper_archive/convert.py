@@ -167,7 +167,8 @@ def _convert_all(conversion: Conversion, unpacked: list[str], archive: Path | No
         work = _Work(conversion, pools, jobs)
         for model in show_progress(random.sample(unpacked, len(unpacked)), "converting"):  # others may be at it as well
             work.submit(model)
-        if archive:
+        work.finish()  # so that what lies both unpacked and in the archive is converted once
+        if archive and (not unpacked or _unread(conversion)):
             damage = _convert_archive(conversion, archive, work)
         work.finish()
     log.info(f"{conversion.dataset}: {work.count - len(work.faults)} archived analyses converted")
@@ -218,7 +219,8 @@ class _Work:
             except BrokenProcessPool:
                 self.pool = None
                 fault = self._alone(*task)
-            self.count += 1
+            self.count += model not in self.faults
+            self.faults.pop(model, None)  # of its file beside the archive, which has another
             if fault is not None:
                 self.faults[model] = fault
 

@@ -1,5 +1,6 @@
 """The stats tables as figures use them: with derived columns, and only the models that were asked for."""
 
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +13,24 @@ from imagenet_errors.formats import stats_tables
 from imagenet_errors.paths import stats_table
 from imagenet_errors.plots.model_columns import add_model_columns
 
+WITH_FIGURES = ("imagenet", "imagenet-a")
 Frames = dict[str, pd.DataFrame]  # by group, a row per model
 CONDITION = re.compile(r"\s*(?P<column>[\w-]+)\s*(?P<sign><=|>=|==|!=|<|>)\s*(?P<value>.+?)\s*")
 COMPARISONS = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}  # methods of a column
+
+log = logging.getLogger(__name__)
+
+
+def find_datasets(stats_dir: Path) -> list[str]:
+    """The datasets with figures that a folder has tables of; one that it lacks is named in the log.
+
+    All, where the folder has no tables: reading them then says so.
+    """
+    present = [dataset for dataset in WITH_FIGURES if stats_table(stats_dir, dataset, "all").exists()]
+    for dataset in WITH_FIGURES:
+        if present and dataset not in present:
+            log.info(f"{stats_dir} has no tables of {dataset}: its figures are left out")
+    return present or list(WITH_FIGURES)
 
 
 def load_frames(stats_dir: Path, dataset: str, filters: Sequence[str] = ()) -> Frames:
