@@ -18,13 +18,11 @@ if TYPE_CHECKING:
 def parse_args() -> argparse.Namespace:
     parser = cli.Parser(__doc__ or "")
     files = parser.add_argument_group("public files")
-    files.add_argument(
-        "--what",
-        nargs="+",
-        metavar="NAME",
-        help="archive: the paper's, which is also unpacked | annotations | mistakes: lists of them by experts |"
-        " logits: of the reference models | tables: the paper's | all; or a single file by its name in --list",
+    what = (
+        "archive: the paper's, which is also unpacked | annotations | mistakes: lists of them by experts |"
+        " logits: of the reference models | tables: the paper's | all; or a single file by its name in --list"
     )
+    files.add_argument("--what", nargs="+", metavar="NAME", help=what)
     files.add_argument("--list", action="store_true", help="print what is present, missing, damaged or incomplete")
     files.add_argument("--from_file", type=Path, metavar="FILE", help="copy a file that you downloaded by other means")
     files.add_argument("--overwrite", action="store_true", help="replace existing files that differ")

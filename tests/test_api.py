@@ -259,14 +259,13 @@ def test_examples_of_docstrings_are_true(module):
     assert doctest.testmod(module).failed == 0
 
 
-def test_notebook_is_about_the_file_that_its_first_cell_names(tables, empty, monkeypatch, capsys):
-    monkeypatch.setenv("ARTEFACTS_DIR", str(empty))
+def test_notebook_is_about_the_file_that_its_first_cell_names(tables, empty, capsys):
     cells = [cell for cell in nbformat.read(ROOT / "src/my_model.ipynb", 4).cells if cell.cell_type == "code"]
     assert cells[0].metadata.tags == ["parameters"]
     names: dict = {}
     for cell in cells:
         exec(cell.source, names)
-        names["PREDICTIONS"] = tables[0]
+        names |= {"predictions": tables[0], "artefacts_dir": empty}
     printed = capsys.readouterr().out
     assert printed.startswith(f"{tables[0].stem}: top-1")
     assert f"simulated 2 fixes {names['comparison'].fixed:,} errors of {tables[0].stem}" in printed

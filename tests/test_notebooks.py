@@ -85,6 +85,19 @@ def test_a_models_mistakes_stand_beside_the_experts(analysed):
     assert re.search(r"no error +the same mistake +another mistake", shown)
 
 
+def test_committed_journey_of_a_model_is_what_the_notebook_computes(tmp_path):
+    shown = run_cells("my_model", artefacts_dir=str(tmp_path))
+    assert "simulated 1: top-1 81.98 %" in shown[2]
+    assert "Missing multi-label errors are 15.4 points below" in "".join(shown)
+    compare("my_model", [shown[0], *shown[2:]])
+
+
+def test_missing_file_of_predictions_is_named_in_a_box(tmp_path):
+    shown = run_cells("my_model", predictions=str(tmp_path / "my.csv"))
+    assert str(tmp_path / "my.csv") in shown[2]
+    assert not any(shown[3:])
+
+
 @pytest.mark.parametrize("dataset", ANALYSES)
 def test_missing_tables_are_named_in_a_box_without_a_flag(dataset, tmp_path):
     shown = run_cells(f"analyse_results_{dataset}", stats_dir=str(tmp_path))

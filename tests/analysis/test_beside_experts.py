@@ -1,6 +1,7 @@
 """A model beside the experts' mistakes, recounted plainly from their lists."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def model(context, mistakes) -> ErrorAnalysis:
     types = np.full(len(names), CODES["model_failure"], np.int8)
     types[kinds == 1] = CODES["class_overlap"]
     top1[::2], types[::2] = NO_PREDICTION, NO_ERROR_TYPE
-    return ErrorAnalysis("me--mine", top1, types, {})
+    return ErrorAnalysis("me--mine", top1, types, np.zeros(len(top1), bool), {})
 
 
 def test_meetings_are_those_of_a_plain_count(context, mistakes, model):
@@ -66,6 +67,6 @@ def test_meetings_are_those_of_a_plain_count(context, mistakes, model):
 
 
 def test_model_without_a_prediction_for_these_images_is_refused(context, model, shared):
-    nothing = ErrorAnalysis("me--mine", np.full_like(model.top1, NO_PREDICTION), model.error_types, {})
+    nothing = replace(model, top1=np.full_like(model.top1, NO_PREDICTION))
     with pytest.raises(InputError, match="me--mine has no prediction for the images on the experts' lists"):
         place_beside_experts(context, nothing)

@@ -26,8 +26,8 @@ def points(x, y, group="all") -> pd.DataFrame:
 def test_every_figure_has_a_name():
     names = {(name_y(figure), name_x(figure)) for figure in load_figures(COMMITTED)}
     assert ("the share of fine-grained errors among the group's multi-label errors", "MLA") in names
-    assert ("the number of model failures", "ImageNet MLA") in names
-    assert ("the top-1 accuracy on ImageNet-A", "ImageNet Top-1 Accuracy") in names
+    assert ("the number of model failures", "MLA on ImageNet") in names
+    assert ("the top-1 accuracy on ImageNet-A", "top-1 accuracy on ImageNet") in names
 
 
 def test_ends_are_medians_of_a_tenth(figure):

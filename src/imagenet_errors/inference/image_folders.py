@@ -8,14 +8,14 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
-from torchvision.datasets.folder import IMG_EXTENSIONS
-
 from imagenet_errors.dataset.classes import NUM_CLASSES, Classes
 from imagenet_errors.dataset.image_names import read_number
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import atomic_write, read_json
 from imagenet_errors.inference.stored_images import StoredImage
 from imagenet_errors.paths import SAMPLE_ANNOTATIONS, Artefacts
+
+IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as torchvision has them
 
 
 def find_class(folder: str, classes: Classes) -> int | None:

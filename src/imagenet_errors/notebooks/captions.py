@@ -6,8 +6,8 @@ import pandas as pd
 
 from imagenet_errors.error_types import ERROR_TYPES
 from imagenet_errors.plots.figure_table import Figure
+from imagenet_errors.plots.markers import GROUP_NAMES
 
-GROUPS = {"all": "all images", "organism": "organisms", "artifact": "artifacts", "other": "others"}
 DENOMINATORS = {
     "relative_to_group_mle": "the group's multi-label errors",
     "relative_to_group_top1_err": "the group's top-1 errors",
@@ -41,12 +41,14 @@ def name_y(figure: Figure) -> str:
 
 
 def name_x(figure: Figure) -> str:
-    return figure.x_label.removesuffix(" [%]")
+    """What is on the x axis, e.g. `top-1 accuracy on ImageNet`."""
+    of_imagenet, name = "ImageNet " in figure.x_label, figure.x_label.removesuffix(" [%]").removeprefix("ImageNet ")
+    return name.replace("Top-1 Accuracy", "top-1 accuracy") + (" on ImageNet" if of_imagenet else "")
 
 
 def name_groups(groups: Sequence[str]) -> str:
     """E.g. `organisms, artifacts and others`."""
-    *first, last = [GROUPS[group] for group in groups]
+    *first, last = [GROUP_NAMES[group] for group in groups]
     return f"{', '.join(first)} and {last}" if first else last
 
 
@@ -59,7 +61,9 @@ def describe_trend(figure: Figure, points: pd.DataFrame, groups: Sequence[str]) 
         groups: Those of the figure's groups that are described.
     """
     write = FORMATS[figure.y_unit].format
-    return "; ".join(f"it {_describe_group(points[points.group == group], GROUPS[group], write)}" for group in groups)
+    return "; ".join(
+        f"it {_describe_group(points[points.group == group], GROUP_NAMES[group], write)}" for group in groups
+    )
 
 
 def _describe_group(points: pd.DataFrame, name: str, write: Callable[[float], str]) -> str:

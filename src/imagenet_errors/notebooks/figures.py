@@ -12,7 +12,7 @@ from imagenet_errors.errors import InputError, describe_unknown
 from imagenet_errors.notebooks import captions
 from imagenet_errors.notebooks.cells import errors_in_boxes, show_box, show_markdown, show_picture
 from imagenet_errors.paths import PUBLISHED_TABLES, REPOSITORY, Artefacts, stats_table
-from imagenet_errors.plots.drawing import DrawingOptions, draw_figure
+from imagenet_errors.plots.drawing import DrawingOptions, draw_figure, draw_legends
 from imagenet_errors.plots.figure_table import Figure, load_figures
 from imagenet_errors.plots.model_frames import Frames, load_frames
 from imagenet_errors.plots.points import compute_points, find_empty_columns
@@ -20,6 +20,7 @@ from imagenet_errors.plots.trends import MIN_MODELS, compute_trends
 
 TITLES = {"imagenet": "ImageNet", "imagenet-a": "ImageNet-A"}
 PLACES = {1: ("This figure",), 2: ("Left", "Right"), 3: ("Left", "Middle", "Right")}
+STYLE = "notebook"
 PICTURE_WIDTH = 400  # pixels, of each of the figures in a row
 TREND_COLUMNS = ["slope", "r", "r_squared_bent", "corpus_partial_r_squared", "arch_partial_r_squared"]
 
@@ -62,7 +63,7 @@ class FigurePage:
         heading = f"{name[0].upper()}{name[1:]} against {captions.name_x(figures[0])}"
         plain = " ".join(f"{place}: {sentence}." for place, sentence in sentences)
         with TemporaryDirectory() as folder:
-            options = DrawingOptions(Path(folder), ("png",))
+            options = DrawingOptions(Path(folder), ("png",), style=STYLE)
             notes = [note for figure in figures for note in draw_figure(figure, frames, options)]
             paths = [options.folder / f"{figure.file_stem}.png" for figure in figures]
             picture = join_pictures(paths)
@@ -112,7 +113,17 @@ def open_page(dataset: str, stats_dir: str | Path | None = None, families: list[
     if frames is not None:
         of = "the paper's published ones" if stats_dir is None else f"those in `{folder}`"
         show_markdown(f"The tables are {of}. {captions.describe_method(len(frames['all']))}")
+        show_legend(figures, frames)
     return FigurePage(dataset, figures, frames)
+
+
+def show_legend(figures: list[Figure], frames: Frames) -> None:
+    """Show what marks and hues mean in all figures."""
+    with TemporaryDirectory() as folder:
+        options = DrawingOptions(Path(folder), ("png",), style=STYLE)
+        draw_legends(figures, frames, options)
+        for path in sorted(options.folder.glob("*.png")):
+            show_picture(path.read_bytes(), "Legend: the marks of each corpus of training images", 2 * PICTURE_WIDTH)
 
 
 def select_figures(dataset: str, families: list[str] | None) -> list[Figure]:

@@ -1,5 +1,6 @@
 """Images with their labels, a model's prediction and its error type."""
 
+import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,7 @@ import numpy as np
 from imagenet_errors.analysis.context import DatasetContext, load_context
 from imagenet_errors.analysis.explain import explain
 from imagenet_errors.analysis.model_files import ModelFiles
+from imagenet_errors.analysis.open_world import OpenWorld
 from imagenet_errors.analysis.pairs import decide_pairs, find_distinct
 from imagenet_errors.dataset.annotations import NO_LABEL
 from imagenet_errors.dataset.dataset_table import DATASETS, Dataset
@@ -104,7 +106,7 @@ class ImagePage:
                 f"The original label is {context.classes.describe(images.targets[row])}.",
                 f"Accepted labels: {'; '.join(map(context.classes.describe, labels)) or 'none'}.",
             ]
-        if context.open_world:
+        if isinstance(context.open_world, OpenWorld):
             near = context.open_world.nearest.targets[row, :NUM_NEIGHBOURS]
             lines.append(f"Nearest training images: {'; '.join(map(context.classes.describe, near))}")
         return lines
@@ -139,13 +141,18 @@ def open_images(
 def find_pictures(artefacts: Artefacts, dataset: Dataset) -> tuple[ReadPicture, Samples]:
     """How images are read, and which there are. Raises `InputError` where they or the packages for them are missing."""
     try:
-        from imagenet_errors.inference.image_folders import find_samples
-        from imagenet_errors.inference.thumbnails import make_thumbnail
+        from imagenet_errors.inference.image_sources import find_source
     except ModuleNotFoundError as error:
         raise InputError(f"pictures need the package {error.name}: pip install -r requirements.txt") from None
-    root, samples, _ = find_samples(artefacts, dataset, None)
-    paths: dict[str, str] = dict(zip(samples.files.tolist(), samples.paths.tolist(), strict=True))
-    return lambda file: make_thumbnail(root / paths[file], PICTURE_SIZE), samples
+    source = find_source(artefacts, dataset)
+
+    def read_picture(file: str) -> tuple[bytes, int]:
+        picture, content = source.by_file[file].decode(), io.BytesIO()
+        picture.thumbnail((PICTURE_SIZE, PICTURE_SIZE))
+        picture.save(content, "png")
+        return content.getvalue(), picture.width
+
+    return read_picture, source.samples
 
 
 def _choose_model(context: DatasetContext, model: str | None) -> str | None:

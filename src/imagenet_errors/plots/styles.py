@@ -1,6 +1,6 @@
 """The styles of pictures: how large a picture and its parts are."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 FONTS: Any = {
@@ -94,3 +94,4 @@ STYLES = {
         has_legend=True,
     ),
 }
+STYLES["notebook"] = replace(STYLES["paper"], dpi=144)  # several beside each other on a screen
