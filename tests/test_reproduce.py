@@ -49,7 +49,7 @@ def test_page_of_a_notebook_asks_nothing_of_the_network(tmp_path):
     write_page(page, notebook)
     html = page.read_text()
     assert "How 962 models fail on ImageNet" in html
-    assert html.count('src="data:image/png;base64,') == 2
+    assert html.count('src="data:image/png;base64,') == 3  # a legend and two rows
     assert html.count('alt="The number of non-prototypical errors against MLA') == 1
     check_page(page)
 
