@@ -9,29 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from imagenet_errors.latex import escape
+from imagenet_errors.terminal import Table, align
 
 SCHEMA_VERSION = 1  # of the JSON
 WIDTH = 80  # columns of a terminal
 UNKNOWN = "–"
 BOUND_NOTE = f"≤: an upper bound, and {UNKNOWN} unknown, as the open-world test was skipped."
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of texts.
-
-    Attributes:
-        headings: [c] of the columns; the first column is aligned left, the others right.
-        parts: {title of a part, or nothing: its rows, [c] each}.
-    """
-
-    headings: tuple[str, ...]
-    parts: dict[str, list[list[str]]]
-
-    @property
-    def lines(self) -> list[str | list[str]]:
-        """Titles of parts, where they have one, and rows."""
-        return [line for title, rows in self.parts.items() for line in ([title] if title else []) + rows]
 
 
 @dataclass(frozen=True)
@@ -78,22 +61,11 @@ def format_interval(low: float | None, high: float | None, digits: int = 1, sign
 
 
 def to_text(report: Report, width: int = WIDTH) -> str:
-    """For a terminal; only tables can be wider than `width` columns."""
+    """For a terminal of `width` columns."""
     blocks = ["\n".join(textwrap.fill(line, width) for line in report.heading)]
-    blocks += [_align(table) for table in report.tables]
+    blocks += [align(table, width) for table in report.tables]
     blocks += [textwrap.fill(note, width) for note in report.notes]
     return "\n\n".join(blocks) + "\n"
-
-
-def _align(table: Table) -> str:
-    lines = [list(table.headings), *table.lines]
-    rows = [line for line in lines if not isinstance(line, str)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-
-    def align(row: list[str]) -> str:
-        return " ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
-
-    return "\n".join(line if isinstance(line, str) else align(line) for line in lines)
 
 
 def to_markdown(report: Report) -> str:
