@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 
-from imagenet_errors import cli, terminal
+from imagenet_errors import cli, progress, terminal
 from imagenet_errors.dataset.dataset_table import DATASETS
 from imagenet_errors.errors import InputError
 from imagenet_errors.models import listing, own_models, registry
@@ -123,7 +123,8 @@ def run_models(artefacts: Artefacts, args: argparse.Namespace, records: list[Mod
 
     options = Options(**{flag.name: getattr(args, flag.name) for flag in fields(Options)})
     collector = Collector.prepare(artefacts, DATASETS[args.dataset], options)
-    print_lines(collector.run(records))
+    for line in collector.run(records):
+        progress.print_line(line)
     finish(collector.failures, len(records), f"predicted, see {artefacts.failures(args.dataset)}")
 
 
