@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 
-from imagenet_errors import cli
+from imagenet_errors import cli, progress, terminal
 from imagenet_errors.dataset.dataset_table import DATASETS
 from imagenet_errors.errors import InputError
 from imagenet_errors.models import listing, own_models, registry
@@ -19,7 +19,8 @@ def parse_args() -> argparse.Namespace:
     parser = cli.Parser(__doc__)
     parser.add_dataset()
     which = parser.add_argument_group("which models")
-    which.add_argument("--modules", nargs="+", default=["efficientnet_lite"], help="groups of models, or all")
+    modules = "groups of models; all: the paper's 962; everything: newer and embedded ones as well"
+    which.add_argument("--modules", nargs="+", default=["efficientnet_lite"], help=modules)
     which.add_argument(
         "--model",
         nargs="+",
@@ -58,12 +59,12 @@ def main() -> None:
     if args.logits:
         return import_logits(artefacts, args)
     if args.list_modules:
-        return print_lines(listing.describe_modules(artefacts))
+        return print(listing.describe_modules(artefacts))
     records = describe_own(
         artefacts, args, registry.choose(artefacts, args.modules, args.model, find_architecture_in_timm)
     )
     if args.list_models:
-        return print_lines(listing.describe_models(artefacts, records, is_cached_by_library))
+        return print(listing.describe_models(artefacts, records, is_cached_by_library, terminal.get_width()))
     if args.list_geometries:
         return list_geometries(records, args.use_test_size, DATASETS[args.dataset].num_images)
     if args.download_only:
@@ -123,7 +124,8 @@ def run_models(artefacts: Artefacts, args: argparse.Namespace, records: list[Mod
 
     options = Options(**{flag.name: getattr(args, flag.name) for flag in fields(Options)})
     collector = Collector.prepare(artefacts, DATASETS[args.dataset], options)
-    print_lines(collector.run(records))
+    for line in collector.run(records):
+        progress.print_line(line)
     finish(collector.failures, len(records), f"predicted, see {artefacts.failures(args.dataset)}")
 
 

@@ -1,9 +1,10 @@
 """Type every top-1 error of every predicted model, collect the paper's tables, list the most common errors."""
 
 import argparse
+from functools import partial
 from typing import TYPE_CHECKING
 
-from imagenet_errors import cli
+from imagenet_errors import cli, terminal
 from imagenet_errors.error_types import CODES_BY_FLAG
 from imagenet_errors.errors import InputError
 from imagenet_errors.paths import Artefacts
@@ -14,53 +15,59 @@ if TYPE_CHECKING:
     from imagenet_errors.formats.error_analyses import ErrorAnalysis
 
 STEPS = ("perform_error_analysis", "collect_results", "count_spurious_correlation_pairs", "list_most_common_errors")
+SORT_KEYS = ("top1", "mla", "model", *CODES_BY_FLAG)
 
 
 def parse_args() -> argparse.Namespace:
     parser = cli.Parser(__doc__)
     parser.add_datasets()
     steps = parser.add_argument_group("steps, in the order in which they run")
-    steps.add_argument("--perform_error_analysis", action="store_true", help="type every error, per model")
-    steps.add_argument("--collect_results", action="store_true", help="write the stats tables and their picture")
-    steps.add_argument(
-        "--count_spurious_correlation_pairs", action="store_true", help="count the spurious pairs that are mistakes"
-    )
-    steps.add_argument("--list_most_common_errors", action="store_true", help="list them, per type, over all models")
+    add_step = partial(steps.add_argument, action="store_true")
+    add_step("--perform_error_analysis", help="type every error, per model")
+    add_step("--collect_results", help="write the stats tables and their picture")
+    add_step("--count_spurious_correlation_pairs", help="count the spurious pairs that are mistakes")
+    add_step("--list_most_common_errors", help="write a list of them over all models, per type")
+    add_step("--compare_with_experts", help="type the mistakes that experts typed, and compare")
     steps.add_argument("--explain", metavar="FILE", help="explain why this image got its error type; needs --model")
-    steps.add_argument(
-        "--compare_with_experts", action="store_true", help="type the mistakes that experts typed, and compare"
-    )
-    listed = f"list only {' | '.join(CODES_BY_FLAG)}"
-    parser.add_argument("--error_type", type=cli.one_of("error type", CODES_BY_FLAG), help=listed)
     parser.add_argument("--model", help="the model whose prediction is explained")
     parser.add_open_world()
-    parser.add_argument(
-        "--without_neighbours", action="store_true", help="do not store each image's ten nearest training images"
-    )
-    parser.add_argument(
-        "--multi_label_source",
-        choices=["json", "tfds"],
-        default="json",
-        help="of ImageNet's multi-labels: the official JSON file, else our table of them; or tensorflow-datasets",
-    )
-    parser.add_argument(
-        "--with_reference_models", action="store_true", help="tables and lists count vit3b and greedysoups as well"
-    )
-    parser.add_argument("--force", action="store_true", help="accept an accuracy on ImageNet below 0.5 %%")
+    source = "of ImageNet's multi-labels: the official JSON file, else our table of them; or tensorflow-datasets"
+    parser.add_argument("--multi_label_source", choices=["json", "tfds"], default="json", help=source)
+    add_switch = partial(parser.add_argument, action="store_true")
+    add_switch("--without_neighbours", help="do not store each image's ten nearest training images")
+    add_switch("--with_reference_models", help="tables and lists count vit3b and greedysoups as well")
+    add_switch("--force", help="accept an accuracy on ImageNet below 0.5 %%")
     parser.add_argument("--jobs", type=cli.positive, help="threads and processes; default: as many as processors")
     parser.add_results_dir()
+    add_printing(parser)
     args = parser.parse_args()
+    check(parser, args)
+    return args
+
+
+def add_printing(parser: cli.Parser) -> None:
+    printed = parser.add_argument_group("what is printed")
+    listed = f"list only {' | '.join(CODES_BY_FLAG)}"
+    printed.add_argument("--error_type", type=cli.one_of("error type", CODES_BY_FLAG), help=listed)
+    printed.add_argument("--print", action="store_true", help="the lists of most common errors, not only their paths")
+    sort = f"the models of the table: {' | '.join(SORT_KEYS)}"
+    printed.add_argument("--sort", default="top1", type=cli.one_of("sort key", SORT_KEYS), help=sort)
+    printed.add_argument("--top", default=40, type=cli.positive, help="how many models the table has at most")
+
+
+def check(parser: cli.Parser, args: argparse.Namespace) -> None:
+    """Refuse flags that do not go together."""
     if bool(args.explain) != bool(args.model) or (args.explain and len(args.dataset) > 1):
         parser.error("--explain FILE and --model M go together, with one --dataset")
-    if args.error_type and not args.list_most_common_errors:
-        parser.error("--error_type goes with --list_most_common_errors")
+    for flag in ("error_type", "print"):
+        if getattr(args, flag) and not args.list_most_common_errors:
+            parser.error(f"--{flag} goes with --list_most_common_errors")
     if args.multi_label_source == "tfds" and args.dataset != ["imagenet"]:
         parser.error("--multi_label_source tfds goes with --dataset imagenet")
     if args.compare_with_experts and args.dataset != ["imagenet"]:
         parser.error("--compare_with_experts goes with --dataset imagenet")
     if not (args.explain or args.compare_with_experts or any(getattr(args, step) for step in STEPS)):
         parser.error(f"nothing to do: give --explain, --compare_with_experts or one of --{', --'.join(STEPS)}")
-    return args
 
 
 def main() -> None:
@@ -129,9 +136,9 @@ def use_analyses(
         pairs = common_errors.find_spurious_mistakes(context.counted_images, analyses, context.relations.spurious)
         print(f"Spurious correlations pairs that appear as a mistake: {len(pairs)}")
     if args.list_most_common_errors:
-        texts = common_errors.write_lists(context, analyses, args.error_type, args.results_dir)
-        print("".join(texts), end="")
-    print("", *summary_table.render(summary), sep="\n")
+        lists = common_errors.write_lists(context, analyses, args.error_type, args.results_dir)
+        print(*(text if args.print else f"{path}\n" for path, text in lists.items()), sep="", end="")
+    print("", summary_table.render(summary, args.sort, args.top, terminal.get_width()), sep="\n")
     if args.collect_results:
         path = error_types_picture(args.results_dir, context.dataset)
         error_bars.draw(summary.models, summary.titles, summary.counts, summary.remarks, summary.heading, path)

@@ -16,12 +16,13 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__
 PYTHON_FILES = [path for folder in ("src", "tests", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
 
 # What the modules of a room (a folder or a single module of the package) may import besides those of their own room.
-BASE = ("errors", "signals", "processes", "progress", "locks", "files", "paths", "error_types")
+BASE = ("errors", "signals", "processes", "progress", "locks", "files", "paths", "error_types", "terminal")
 LAYERS = {
     "errors": (),
     "signals": (),
     "error_types": (),
     "progress": (),
+    "terminal": (),
     "locks": (),
     "processes": ("errors", "signals"),
     "files": ("errors", "processes"),

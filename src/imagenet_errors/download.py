@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from imagenet_errors.errors import InputError, describe_exception
 from imagenet_errors.files import check_room, read_json, write_json
+from imagenet_errors.progress import open_progress
 
 if TYPE_CHECKING:
     from requests import Response
@@ -283,8 +284,6 @@ def _is_rest(response: "Response", start: int, version: str) -> bool:
 
 
 def _receive(response: "Response", part: PartialFile, start: int, max_bytes: int) -> None:
-    from tqdm import tqdm
-
     length = response.headers.get("Content-Length", "")
     total, name = start + int(length) if length.isdecimal() else None, part.path.stem
     if total is not None:
@@ -292,12 +291,12 @@ def _receive(response: "Response", part: PartialFile, start: int, max_bytes: int
             raise DownloadError(f"{part.url} announces {total:,} bytes, more than {max_bytes:,}: not downloaded")
         check_room(part.path.parent, total - start)
     is_page = response.headers.get("Content-Type", "").startswith("text/html")
-    with tqdm(desc=name, total=total, initial=start, unit="B", unit_scale=True, unit_divisor=1024) as bar:
+    with open_progress(name, total, start, in_bytes=True) as advance:
         while chunk := _read_chunk(response, part.url):
             if part.size == 0 and is_page and chunk.lstrip().startswith(b"<"):
                 raise DownloadError(f"{part.url} answered with a web page, not the file: download it by other means")
             part.append(chunk)
-            bar.update(len(chunk))
+            advance(len(chunk))
             if part.size > max_bytes:
                 part.restart()
                 raise DownloadError(f"{part.url} does not end after {max_bytes:,} bytes: not downloaded")
@@ -328,13 +327,11 @@ def check_file(path: Path, sha256: str, check: Callable[[Path], None], what: str
 
 
 def file_sha256(path: Path) -> str:
-    """The sha256 of a file, with a progress bar for a large one."""
-    from tqdm import tqdm
-
+    """The sha256 of a file, with a progress bar where that takes a second or more."""
     digest, size = hashlib.sha256(), path.stat().st_size
-    bar = tqdm(desc=f"sha256 of {path.name}", total=size, unit="B", unit_scale=True, disable=size < 1 << 30)
-    with open(path, "rb") as file, bar:
+    progress = open_progress(f"sha256 of {path.name}", size, in_bytes=True, delay=1)
+    with open(path, "rb") as file, progress as advance:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
-            bar.update(len(chunk))
+            advance(len(chunk))
     return digest.hexdigest()

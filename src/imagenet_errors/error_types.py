@@ -16,6 +16,7 @@ class ErrorType:
         archived: Its name in the paper's archives.
         column: Its column in the stats tables; empty for outcomes of problematic images alone.
         flag: Its name for `--error_type`; empty for what is not an error.
+        heading: Its name above a column of a narrow table; empty for what is not an error.
     """
 
     name: str
@@ -23,6 +24,7 @@ class ErrorType:
     archived: str
     column: str = ""
     flag: str = ""
+    heading: str = ""
 
 
 ERROR_TYPES = (
@@ -33,6 +35,7 @@ ERROR_TYPES = (
         "correct (collapsed mapping)",
         "num_collapsed_mappings",
         "overlapping_classes",
+        "over.",
     ),
     ErrorType(
         "missing_multi_label",
@@ -40,8 +43,9 @@ ERROR_TYPES = (
         "correct wrt multi label (ambiguous/multi-object)",
         "num_ambiguous",
         "multi_label",
+        "multi",
     ),
-    ErrorType("fine_grained", "fine-grained", "same superclass (fine-grained)", "num_same_superclass", "fg"),
+    ErrorType("fine_grained", "fine-grained", "same superclass (fine-grained)", "num_same_superclass", "fg", "fine"),
     ErrorType(
         "like_target",
         "like the target",
@@ -58,6 +62,7 @@ ERROR_TYPES = (
         "potentially OOV, detected by CLIP",
         "num_OOV_clip",
         "fg-OOV",
+        "OOV",
     ),
     ErrorType(
         "spurious_correlation",
@@ -65,6 +70,7 @@ ERROR_TYPES = (
         "common co-occurrences (spurious correlations)",
         "num_common_co_occ",
         "spurious_correlation",
+        "spur.",
     ),
     ErrorType(
         "non_prototypical",
@@ -72,8 +78,9 @@ ERROR_TYPES = (
         "non-prototypical (DoughBagel)",
         "num_non_prototypical",
         "non-proto",
+        "proto",
     ),
-    ErrorType("model_failure", "model failure", "error not classified", "num_not_classified", "model_failure"),
+    ErrorType("model_failure", "model failure", "error not classified", "num_not_classified", "model_failure", "fail"),
 )
 CODES = {one.name: code for code, one in enumerate(ERROR_TYPES)}
 CODES_BY_FLAG = {one.flag: code for code, one in enumerate(ERROR_TYPES) if one.flag}

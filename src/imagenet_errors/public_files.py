@@ -18,6 +18,7 @@ from imagenet_errors.error_types import ERROR_COLUMNS
 from imagenet_errors.errors import InputError, describe_unknown
 from imagenet_errors.files import atomic_write, check_room, read_csv, read_json, read_text, write_csv
 from imagenet_errors.paths import DOWNLOAD_COLUMNS, DOWNLOADED_COLUMNS, DOWNLOADS, Artefacts
+from imagenet_errors.progress import open_progress
 
 CHUNK = 1 << 20
 PRESENT, MISSING, DAMAGED, INCOMPLETE = "present", "missing", "damaged", "incomplete"
@@ -306,8 +307,8 @@ def _record_present(artefacts: Artefacts, file: PublicFile, sha256: str) -> None
 
 
 def _copy(source: Path, target: Path) -> None:
-    from tqdm import tqdm
-
-    with open(source, "rb") as file, open(target, "wb") as copy:
-        for chunk in tqdm(iter(lambda: file.read(CHUNK), b""), desc=source.name, unit="MiB"):
+    progress = open_progress(source.name, source.stat().st_size, in_bytes=True)
+    with open(source, "rb") as file, open(target, "wb") as copy, progress as advance:
+        while chunk := file.read(CHUNK):
             copy.write(chunk)
+            advance(len(chunk))

@@ -102,6 +102,17 @@ def test_list_of_a_skipped_error_type_is_refused(analyse):
     assert refused(done, "fg-OOV", "open-world test was skipped")
 
 
+def test_paths_of_lists_are_printed_and_on_request_their_texts(analyse, small):
+    paths, texts = (
+        analyse("--perform_error_analysis", "--list_most_common_errors", *flags).stdout.partition("\nimagenet: ")[0]
+        for flags in ((), ("--print",))
+    )
+    written = [small / line for line in paths.splitlines()]
+    assert sorted(written) == sorted((small / "results" / "common_error_samples").glob("*.txt"))
+    assert texts == "".join(path.read_text() for path in written)
+    assert "1) cnt mistakes = 1" in texts
+
+
 def test_lists_are_written_though_the_reader_of_stdout_leaves_early(twelve, tmp_path):
     """`evaluation.py --list_most_common_errors | head -1`: all lists are written all the same."""
     shutil.copytree(twelve / "annotations", tmp_path / "annotations")
@@ -137,8 +148,9 @@ def test_skipped_open_world_test_is_reported(call, small):
     steps = ("--perform_error_analysis", "--collect_results")
     done = call("evaluation", "--artefacts_dir", small, "--results_dir", small / "results", *steps)
     assert "the open-world test is skipped" in done.stderr
-    assert "skipped" in done.stdout.splitlines()[-1]
-    assert done.stdout.splitlines()[-1].count("≤") == 3
+    row = next(line for line in done.stdout.splitlines() if line.startswith("me--mine"))
+    assert (row.count("≤"), row.count("–")) == (3, 1)
+    assert "≤: an upper bound, and – unknown, as the open-world test was skipped." in done.stdout.splitlines()
     assert (small / "results" / "figures" / "imagenet" / "error_types.png").read_bytes()[:4] == b"\x89PNG"
 
 

@@ -139,6 +139,15 @@ def test_printed_table_equals_a_plain_recount(compare, expected):
     assert sum(map(sum, rows.values())) == len(expected)
 
 
+def test_printed_table_fits_a_narrow_terminal(compare, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = compare().stdout.splitlines()
+    assert lines[1].split() == ["fine", "spur.", "proto", "fail"]
+    assert lines[2].startswith("fine-grained  ")
+    assert max(map(len, lines[:7])) <= 80
+    assert "fail = model failure" in lines[6]
+
+
 def test_written_tables_equal_a_plain_recount(compare, compared, expected, plain_type, classes):
     compare()
     with open(compared / "r/stats-imagenet/expert_confusion.csv", newline="") as file:

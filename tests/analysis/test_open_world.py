@@ -21,7 +21,7 @@ from tests.helpers.plain_open_world import CLOSED, World
 from tests.helpers.synthetic_clip import Made, gates, proposer, train_files, write_train
 
 STEPS = ("--perform_error_analysis", "--collect_results", "--count_spurious_correlation_pairs")
-STEPS = (*STEPS, "--list_most_common_errors")
+STEPS = (*STEPS, "--list_most_common_errors", "--print")
 
 
 @pytest.fixture(scope="module")

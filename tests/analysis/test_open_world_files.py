@@ -181,10 +181,10 @@ def test_only_the_model_without_outcomes_is_provisional(here, analyse):
     remove(here)
     shutil.copytree(here / "imagenet/me--mine", here / "imagenet/me--new")
     (here / "imagenet/me--new/errors_analysis.parquet").unlink()
-    done = analyse(ANALYSE, "--collect_results", "--list_most_common_errors")
+    done = analyse(ANALYSE, "--collect_results", "--list_most_common_errors", "--print")
     mine, new = (line for line in done.stdout.splitlines() if line.startswith("me--"))
     assert "≤" not in mine
-    assert (new.count("≤"), "skipped" in new) == (3, True)
+    assert (new.count("≤"), "–" in new, "–" in mine) == (3, True, False)
     table = (here / "results/stats-imagenet/non_problematic_stats_all.csv").read_text().splitlines()
     place = table[0].split(",").index("num_OOV_clip")
     assert [line.split(",")[place] for line in table[1:]] == ["1", ""]

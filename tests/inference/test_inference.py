@@ -165,16 +165,20 @@ class TestSelection:
 
     @pytest.fixture
     def records(self):
-        def record(model_id, module):
-            return ModelRecord(model_id, module, "package", "")
+        def record(model_id, module, is_published):
+            return ModelRecord(model_id, module, "package", "", is_published=is_published)
 
-        return [record("a/x1", "first"), record("a/x2", "first"), record("b/x3", "second")]
+        return [record("a/x1", "first", True), record("a/x2", "first", False), record("b/x3", "second", True)]
 
     @pytest.mark.parametrize(
         ("modules", "names", "expected"),
         [
             (["first"], None, ["a/x1", "a/x2"]),
-            (["all"], None, ["a/x1", "a/x2", "b/x3"]),
+            (["all"], None, ["a/x1", "b/x3"]),
+            (["all", "first"], None, ["a/x1", "a/x2", "b/x3"]),
+            (["everything"], None, ["a/x1", "a/x2", "b/x3"]),
+            (["all"], ["*x*"], ["a/x1", "b/x3"]),
+            (["all"], ["x2"], ["a/x2"]),
             (["first"], ["*x*"], ["a/x1", "a/x2"]),
             (["first"], ["x?"], ["a/x1", "a/x2"]),
             (["first"], ["x3"], ["b/x3"]),

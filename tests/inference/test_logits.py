@@ -137,7 +137,7 @@ def test_reference_models_are_counted_on_request(store, analyse, small):
     np.savez(small / "imagenet/me--mine/preds.npz", top1=[0, 843])
     for model in ("vit3b", "greedysoups"):
         store(bare(logits_of({ROWS[0]: 900, ROWS[1]: 843})), model=model)
-    steps = ("--perform_error_analysis", "--collect_results", "--list_most_common_errors")
+    steps = ("--perform_error_analysis", "--collect_results", "--list_most_common_errors", "--print")
     table = small / "results/stats-imagenet/non_problematic_stats_all.csv"
     done = analyse(*steps)
     assert done.status == 0, done.stderr

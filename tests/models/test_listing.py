@@ -1,6 +1,7 @@
 """Listing models and modules: fast, without torch."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import torch
 from huggingface_hub import constants, try_to_load_from_cache
 
 from imagenet_errors.maintenance import model_tables
-from imagenet_errors.models import weight_files
+from imagenet_errors.models import listing, registry, weight_files
 from imagenet_errors.models.model_table import load_records
 from imagenet_errors.models.weight_files import HubCode, HubFile, PackageFile, UrlFile
 from imagenet_errors.paths import WEIGHT_FILES
@@ -28,17 +29,18 @@ finally:
 """
 
 
-@pytest.mark.parametrize("flags", [("--list_modules",), ("--list_models", "--modules", "all")])
+@pytest.mark.parametrize("flags", [("--list_modules",), ("--list_models", "--modules", "everything")])
 def test_lists_take_half_a_second_and_no_torch(flags):
     """Half a second of processor time, which other programs do not change; the best of three."""
     seconds = []
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         command = [sys.executable, "-c", RUN, "collect_predictions.py", *flags]
-        done = subprocess.run(command, cwd=ROOT / "src", capture_output=True, text=True, check=True)
+        environment = dict(os.environ)  # without the COLUMNS that readline sets for child processes of pytest
+        done = subprocess.run(command, cwd=ROOT / "src", capture_output=True, text=True, check=True, env=environment)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert len(done.stdout.splitlines()) == (21 if len(flags) == 1 else 1423)
+    assert len(done.stdout.splitlines()) == (1 + 21 + 2 if len(flags) == 1 else 1 + 1423 + 2)
     assert not {"torch", "timm", "torchvision", "transformers"} & set(json.loads(done.stderr.splitlines()[-1]))
     assert min(seconds) < 0.5
 
@@ -46,27 +48,60 @@ def test_lists_take_half_a_second_and_no_torch(flags):
 def test_modules_are_listed_with_their_number_of_models(call):
     counts = Counter(record.module for record in load_records(COMMITTED))
     assert len(counts) == 21
-    listed = call("collect_predictions", "--list_modules")
-    assert listed == (0, "".join(f"{module}  {counts[module]} models\n" for module in sorted(counts)), "")
+    listed = [line.rsplit(maxsplit=1) for line in call("collect_predictions", "--list_modules").stdout.splitlines()]
+    expected = [[module, str(counts[module])] for module in sorted(counts)]
+    assert listed == [["module", "models"], *expected, ["all", "962"], ["everything", "1,423"]]
 
 
 def test_models_are_listed_with_what_is_cached(call, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "110")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     (tmp_path / "net.py").touch()
     chosen = ("--model", "lite0", f"{tmp_path}/net.py:build", "timm/resnet50", "timm/efficientnet_b0_gn")
     lines = [
-        "timm/resnet50.a1_in1k  25.6M parameters  ImageNet-1k (1.2M)  not cached",
-        "efficientnet_lite/lite0  4.7M parameters  ImageNet-1k (1.2M)  cached",
-        "own/net.build  unknown parameters  unknown  cached",
-        "timm/efficientnet_b0_gn.untrained  unknown parameters  unknown  not cached",
+        "model                              parameters       training data  download",
+        "timm/resnet50.a1_in1k                   25.6M  ImageNet-1k (1.2M)    102 MB",
+        "efficientnet_lite/lite0                  4.7M  ImageNet-1k (1.2M)    cached",
+        "own/net.build                               –             unknown    cached",
+        "timm/efficientnet_b0_gn.untrained           –             unknown         –",
+        "",
+        "4 models, 2 cached, 30.2M parameters, about 0.10 GB to download (4 bytes per parameter), without 2 models of",
+        "unknown size.",
     ]
     assert call("collect_predictions", "--list_models", *chosen).stdout.splitlines() == lines
     folder = tmp_path / "models--timm--resnet50.a1_in1k"
     for file, text in (("refs/main", "abc"), ("snapshots/abc/model.safetensors", "")):
         (folder / file).parent.mkdir(parents=True)
         (folder / file).write_text(text)
-    lines[0] = lines[0].replace("not cached", "cached")
+    lines[1] = lines[1].replace("102 MB", "cached")
+    lines[6:] = ["4 models, 3 cached, 30.2M parameters, without 2 models of unknown size."]
     assert call("collect_predictions", "--list_models", *chosen).stdout.splitlines() == lines
+
+
+def test_list_ends_with_the_sums(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    for modules, number in ((["all"], 962), (["all", "efficientnet_lite"], 965)):
+        chosen = registry.choose(COMMITTED, modules, None, find_nothing)
+        parameters = sum(record.num_params for record in chosen) / 1e6
+        last = call("collect_predictions", "--list_models", "--modules", *modules).stdout.splitlines()[-1]
+        assert last == (
+            f"{number} models, {number - 962} cached, {parameters:,.1f}M parameters,"
+            " about 293 GB to download (4 bytes per parameter)."
+        )
+    last = call("collect_predictions", "--list_models", "--model", "timm/efficientnet_b0_gn").stdout.splitlines()[-1]
+    assert last == "1 models, 0 cached, without 1 models of unknown size."
+
+
+def find_nothing(artefacts, name):
+    return None
+
+
+def test_sizes_of_downloads_are_about_those_of_the_files():
+    """Of the weights that are installed as packages."""
+    for record in registry.choose(COMMITTED, ["efficientnet_lite"], None, find_nothing):
+        (file,) = weight_files.read_weight_files(COMMITTED)[record.model_id]
+        assert listing.BYTES_PER_PARAMETER * record.num_params == pytest.approx(file.cached().stat().st_size, rel=0.02)
 
 
 def test_geometries_are_listed_with_their_models(call, tmp_path):

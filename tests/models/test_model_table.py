@@ -118,7 +118,7 @@ class TestTables:
         found = timm_models.find_new_weights(artefacts, load_records(artefacts))
         assert found == [replace(record, num_params=None) for record in lost]
         listed = call("collect_predictions", "--artefacts_dir", tmp_path, "--list_models", "--model", lost[0].model_id)
-        assert listed.stdout.startswith(f"{lost[0].model_id}  unknown parameters")
+        assert listed.stdout.splitlines()[1].split() == [lost[0].model_id, "–", *lost[0].training_data.split(), "–"]
 
     def test_rows_that_cannot_be_built_are_refused(self, published):
         assert model_tables.make_paper_rows(published) == rows_of(COMMITTED.root / MODELS)
@@ -233,10 +233,19 @@ class TestChoice:
 
     def test_wildcards_are_bounded_by_modules(self):
         matching = [record for record in PAPER + BEYOND if record.model_id.startswith("timm/resnet50.")]
-        for modules in (["resnet"], ["vit", "timm_new"], ["resnet", "timm_new"], ["all"]):
-            expected = ids(record for record in matching if modules == ["all"] or record.module in modules)
+        papers = sorted(MODULES)
+        for modules, of in (
+            *((modules, modules) for modules in (["resnet"], ["vit", "timm_new"], ["resnet", "timm_new"])),
+            (["all"], papers),
+            (["everything"], [*papers, "timm_new", "efficientnet_lite"]),
+        ):
+            expected = ids(record for record in matching if record.module in of)
             assert expected
             assert ids(choose(modules, ["timm/resnet50.*"])) == expected
+
+    def test_all_models_are_those_of_the_paper(self):
+        assert choose(["all"], None) == PAPER
+        assert choose(["all", "timm_new", "efficientnet_lite"], None) == choose(["everything"], None) == PAPER + BEYOND
 
     def test_models_of_timm_outside_the_tables_are_found(self):
         (record,) = choose(["vit"], ["timm/resnet50"])

@@ -108,7 +108,7 @@ def test_list_equals_that_of_the_pickles_rows(situation, lists, error_type):
         pytest.skip("own predictions are listed as well")
     text = (folder / "results" / "common_error_samples" / f"most_common_{FLAGS[error_type]}.txt").read_bytes().decode()
     assert text == lists[error_type]
-    assert text in done.stdout
+    assert f"most_common_{FLAGS[error_type]}.txt\n" in done.stdout
 
 
 def test_number_of_pairs_equals_that_of_the_pickles_rows(situation, images):

@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 def write_lists(
     context: DatasetContext, analyses: list[ErrorAnalysis], flag: str | None, results_dir: Path
-) -> list[str]:
-    """Write the list of one error type, or of all, and beside them what they were made from. Returns their texts.
+) -> dict[Path, str]:
+    """Write the list of one error type, or of all, and beside them what they were made from. Returns {path: text}.
 
     Args:
         context: Of the dataset.
@@ -42,17 +42,19 @@ def write_lists(
     untested = _describe_untested(analyses, context.counted_images.counted)
     if all_untested and flag is not None and CODES_BY_FLAG[flag] == OUT_OF_VOCABULARY:
         raise InputError(f"--error_type {flag}: nothing to list because the open-world test was skipped")
-    texts = []
+    texts, provisional = {}, []
     for one in [flag] if flag else CODES_BY_FLAG:
         path, code = common_errors_list(results_dir, context.dataset, one), CODES_BY_FLAG[one]
         if all_untested and code == OUT_OF_VOCABULARY:
             stale = f"; {path} is of another run" if path.exists() else ""
             log.info(f"{one}: not listed because the open-world test was skipped{stale}")
             continue
-        texts.append(list_errors(context.counted_images, analyses, code, context.classes))
-        write_text(path, texts[-1])
-        provisional = untested and code in (OUT_OF_VOCABULARY, *AFTER_OPEN_WORLD)
-        log.info(f"wrote {path}{f': provisional, {untested}' if provisional else ''}")
+        texts[path] = list_errors(context.counted_images, analyses, code, context.classes)
+        write_text(path, texts[path])
+        if untested and code in (OUT_OF_VOCABULARY, *AFTER_OPEN_WORLD):
+            provisional.append(one)
+    if provisional:
+        log.info(f"the lists of {', '.join(provisional)} are provisional: {untested}")
     if texts:
         write_made_from(context, analyses, path)
     return texts

@@ -4,7 +4,7 @@ Source: Vasudevan et al. 2022 (*When does dough become a bagel?*), who looked at
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from imagenet_errors.errors import InputError
 from imagenet_errors.files import read_json, write_csv
 from imagenet_errors.formats.predictions import NO_PREDICTION
 from imagenet_errors.paths import MISTAKE_LISTS, expert_table
+from imagenet_errors.terminal import Table, align, explain, fill, fits, get_width
 
 log = logging.getLogger(__name__)
 
@@ -207,7 +208,7 @@ def kappa_interval(confusion: np.ndarray) -> tuple[float, float]:
 def compare_and_write(context: DatasetContext, results_dir: Path) -> None:
     """Print how far we agree with the experts, and write where the error types differ."""
     comparison = compare(context)
-    print(*report(comparison), sep="\n")
+    print(*report(comparison, get_width()), sep="\n")
     rows = {"confusion": confusion_rows(comparison), "differences": difference_rows(comparison, context)}
     for name, columns in COLUMNS.items():
         path = expert_table(results_dir, context.dataset, name)
@@ -215,19 +216,22 @@ def compare_and_write(context: DatasetContext, results_dir: Path) -> None:
         log.info(f"wrote {path}: {len(rows[name])} rows")
 
 
-def report(comparison: Comparison) -> list[str]:
-    """The lines to print: the confusion table, agreement and kappa."""
+def report(comparison: Comparison, width: int | None = None) -> list[str]:
+    """What to print on a terminal of `width` columns: the confusion table, agreement and kappa."""
     counts = comparison.confusion
     if not counts.any():
         return [f"left out: {reason}" for reason in comparison.left_out]
     humans = [code for code in dict.fromkeys(CODES[name] for name in CATEGORIES.values()) if counts[code].any()]
     types = [code for code in range(len(ERROR_TYPES)) if counts[:, code].any()]
-    width = max(len(ERROR_TYPES[code].title) for code in humans)
-    header = " " * width + "".join(f"  {ERROR_TYPES[code].title}" for code in types)
-    lines = ["experts' category (rows) by our type (columns)", header]
-    for human in humans:
-        cells = "".join(f"  {counts[human, code]:>{len(ERROR_TYPES[code].title)}}" for code in types)
-        lines.append(f"{ERROR_TYPES[human].title:>{width}}{cells}")
+    titles = [ERROR_TYPES[code].title for code in types]
+    rows = [[ERROR_TYPES[human].title, *map(str, counts[human, types])] for human in humans]
+    lines = ["experts' category (rows) by our type (columns)"]
+    table = Table(("", *titles), {"": rows})
+    if fits(table, width):
+        lines.append(align(table))
+    else:
+        headings = [ERROR_TYPES[code].heading or ERROR_TYPES[code].title for code in types]
+        lines += [align(replace(table, headings=("", *headings)), width), fill(explain(headings, titles), width)]
     lines += [f"left out: {reason}" for reason in comparison.left_out]
     without = comparison[comparison.human != CODES["non_prototypical"]]
     for name, part in (("all", comparison), ("without the experts' non-prototypical ones", without)):

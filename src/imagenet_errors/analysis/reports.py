@@ -3,36 +3,19 @@
 import csv
 import io
 import json
-import shutil
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from imagenet_errors.latex import escape
+from imagenet_errors.terminal import WIDEST_PARAGRAPH, Table, align, get_width
 
 SCHEMA_VERSION = 1  # of the JSON
-NARROWEST, WIDEST = 80, 120  # columns of paragraphs
+NARROWEST = 80  # columns, where the output goes to a file or the terminal has fewer
 UNKNOWN = "–"
 BOUND_NOTE = f"≤: an upper bound, and {UNKNOWN} unknown, as not all outcomes of the open-world test are known."
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of texts.
-
-    Attributes:
-        headings: [c] of the columns; the first column is aligned left, the others right.
-        parts: {title of a part, or nothing: its rows, [c] each}.
-    """
-
-    headings: tuple[str, ...]
-    parts: dict[str, list[list[str]]]
-
-    @property
-    def lines(self) -> list[str | list[str]]:
-        """Titles of parts, where they have one, and rows."""
-        return [line for title, rows in self.parts.items() for line in ([title] if title else []) + rows]
 
 
 @dataclass(frozen=True)
@@ -79,29 +62,17 @@ def format_interval(low: float | None, high: float | None, digits: int = 1, sign
 
 
 def to_text(report: Report) -> str:
-    """For a terminal: paragraphs fill it, tables are as wide as they must be."""
-    width = min(max(shutil.get_terminal_size().columns, NARROWEST), WIDEST)
-    blocks = ["\n".join(textwrap.fill(line, width) for line in report.heading)]
-    blocks += [_align(table) for table in report.tables]
-    blocks.append("\n".join(textwrap.fill(note, width, subsequent_indent="  ") for note in _bullets(report)))
+    """For a terminal: paragraphs and tables fit it."""
+    width = max(get_width() or NARROWEST, NARROWEST)
+    fill = partial(textwrap.fill, width=min(width, WIDEST_PARAGRAPH))
+    blocks = ["\n".join(map(fill, report.heading))]
+    blocks += [align(table, width) for table in report.tables]
+    blocks.append("\n".join(fill(note, subsequent_indent="  ") for note in _bullets(report)))
     return "\n\n".join(blocks) + "\n"
 
 
 def _bullets(report: Report) -> list[str]:
     return [f"- {note}" for note in report.notes]
-
-
-def _align(table: Table) -> str:
-    """Columns two spaces apart, or one where they are many; an empty line before each part with a title."""
-    rows = [list(table.headings), *(row for rows in table.parts.values() for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    gap = "  " if sum(widths) + 2 * len(widths) <= NARROWEST + 2 else " "
-    lines = [gap.join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
-    text, aligned = lines[0], iter(lines[1:])
-    for title, part in table.parts.items():
-        text += f"\n\n{title}" if title else ""
-        text += "".join(f"\n{next(aligned)}" for _ in part)
-    return text
 
 
 def to_markdown(report: Report) -> str:

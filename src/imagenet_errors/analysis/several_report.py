@@ -16,8 +16,9 @@ from imagenet_errors.analysis.several_models import (
     measure_kappas,
     summarise_runs,
 )
+from imagenet_errors.error_types import ERROR_CODES, ERROR_TYPES
 
-HEADINGS = ("top-1", "MLA", "over.", "multi", "fine", "OOV", "spur.", "proto", "fail")  # of SHARES
+HEADINGS = ("top-1", "MLA", *(ERROR_TYPES[code].heading for code in ERROR_CODES))  # of SHARES
 
 
 def report_runs(context: DatasetContext, models: list[AnalysedModel]) -> Report:
@@ -65,7 +66,7 @@ def report_several(context: DatasetContext, models: list[AnalysedModel]) -> Repo
 
 
 def _explain_denominators() -> str:
-    named = (f"{heading} {share.title}" for heading, share in zip(HEADINGS[2:], SHARES[2:], strict=True))
+    named = (f"{heading} = {share.title}" for heading, share in zip(HEADINGS[2:], SHARES[2:], strict=True))
     return (
         "Percent of images (top-1), of the images of a class (MLA), of top-1 errors (over., multi), of multi-label"
         f" errors (the others). {'; '.join(named)}."

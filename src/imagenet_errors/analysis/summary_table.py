@@ -8,8 +8,12 @@ import numpy as np
 from imagenet_errors.analysis.collecting import StatsTables
 from imagenet_errors.analysis.context import DatasetContext
 from imagenet_errors.analysis.counting import count_provisional
-from imagenet_errors.error_types import AFTER_OPEN_WORLD, CODES, ERROR_CODES, ERROR_TYPES
+from imagenet_errors.analysis.reports import BOUND_NOTE, UNKNOWN, format_number
+from imagenet_errors.error_types import AFTER_OPEN_WORLD, CODES, CODES_BY_FLAG, ERROR_CODES, ERROR_TYPES
 from imagenet_errors.formats.error_analyses import ErrorAnalysis
+from imagenet_errors.terminal import NO_BREAK_SPACE, Table, align, explain, fill, fits
+
+ACCURACIES = ("top1_val_acc", "mla_all")  # columns of the stats tables
 
 
 @dataclass(frozen=True)
@@ -58,37 +62,87 @@ def summarise(context: DatasetContext, analyses: list[ErrorAnalysis], tables: St
     )
 
 
-def render(summary: Summary) -> list[str]:
-    """The lines of the table: model, top-1, MLA, and count and share of every error type.
+def render(summary: Summary, sort: str, top: int, width: int | None) -> str:
+    """The table: a model's accuracies, and of every error type the count and the share of the model's errors.
 
-    What could still change reads `≤`, or `≥`, where the open-world test was skipped or not all its outcomes are known.
+    It has the first of these forms that fits: as described, with short names of the types, without counts. What could
+    still change reads `≤`, or `≥`, where the open-world test was skipped or not all its outcomes are known.
+
+    Args:
+        summary: What to show.
+        sort: `top1`, `mla`, `model` or the flag of an error type, see `sort_models`.
+        top: Only the first so many models.
+        width: Columns of the terminal; None for no limit.
     """
+    rows = sort_models(summary, sort)
+    shown, short_titles = rows[:top], [ERROR_TYPES[code].heading for code in ERROR_CODES]
     titles = [title.replace("fine-grained out", "out") for title in summary.titles]
-    body = [
-        [model, _percent(row["top1_val_acc"]), _percent(row["mla_all"]), *_cells(*counted)]
-        for model, row, *counted in zip(
-            summary.models, summary.rows, summary.counts, summary.provisional, summary.skipped, strict=True
-        )
-    ]
-    table = [["model", "top-1", "MLA", *titles], *body]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in table]
-    return [summary.heading, lines[0], "─" * len(lines[0]), *lines[1:]]
+    forms = [(titles, True), (short_titles, True), (short_titles, False)]
+    for headings, with_counts in forms:
+        table = _tabulate(summary, shown, headings, with_counts)
+        if fits(table, width):
+            break
+    notes = [_describe_columns(headings, titles, with_counts)]
+    if any(summary.skipped[row] or summary.provisional[row].any() for row in shown):
+        notes.append(BOUND_NOTE)
+    if len(shown) < len(rows):
+        everything = f"--top{NO_BREAK_SPACE}{len(rows)}"
+        notes.append(f"{len(shown)} of {len(rows):,} models, sorted by {sort}: {everything} prints all.")
+    return "\n\n".join([fill(summary.heading, width), align(table, width), *(fill(note, width) for note in notes)])
 
 
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
+def sort_models(summary: Summary, sort: str) -> np.ndarray:
+    """Rows of the models, by name or with the highest number first: an accuracy, or the share of an error type.
+
+    Equal ones are sorted by top-1 accuracy. Those whose number is unknown come last.
+    """
+    if sort == "model":
+        return np.argsort(summary.models, kind="stable")
+    top1, mla = (np.array([row[column] for row in summary.rows], float) for column in ACCURACIES)
+    values = {"top1": top1, "mla": mla} | dict(zip(CODES_BY_FLAG, _compute_shares(summary).T, strict=True))
+    return np.lexsort((-top1, -values[sort]))
 
 
-def _cells(counts: np.ndarray, provisional: np.ndarray, skipped: bool) -> list[str]:
-    total = max(1, counts.sum())
-    cells = []
-    for code, count, could_change in zip(ERROR_CODES, counts, provisional, strict=True):
-        is_found = code == CODES["out_of_vocabulary"]  # by the test
-        if skipped and is_found:
-            cells.append("skipped")
-            continue
-        bound = "≤" if could_change or (skipped and code in AFTER_OPEN_WORLD) else ""
-        bound = "≥" if is_found and provisional.any() else bound
-        cells.append(f"{bound}{count} ({100 * count / total:.1f}%)")
-    return cells
+def _compute_shares(summary: Summary) -> np.ndarray:
+    """[models, 7] percent of each model's errors; not-a-number where unknown."""
+    shares = 100 * summary.counts / np.maximum(1, summary.counts.sum(axis=1, keepdims=True))
+    shares[summary.skipped, ERROR_CODES.index(CODES["out_of_vocabulary"])] = np.nan
+    return shares
+
+
+def _tabulate(summary: Summary, models: np.ndarray, headings: list[str], with_counts: bool) -> Table:
+    shares, cells = _compute_shares(summary), []
+    for model in models:
+        accuracies = [format_number(summary.rows[model][column], 2) for column in ACCURACIES]
+        types = [
+            _cell(count, share, with_counts, bound)
+            for count, share, bound in zip(
+                summary.counts[model], shares[model], _find_bounds(summary, model), strict=True
+            )
+        ]
+        cells.append([summary.models[model], *accuracies, *types])
+    return Table(("model", "top-1", "MLA", *headings), {"": cells})
+
+
+def _find_bounds(summary: Summary, model: int) -> list[str]:
+    """`≤` or `≥` where errors of a type could still prove to be out-of-vocabulary, or others could; else nothing."""
+    provisional, skipped = summary.provisional[model], summary.skipped[model]
+    bounds = []
+    for code, could_change in zip(ERROR_CODES, provisional, strict=True):
+        if code == CODES["out_of_vocabulary"]:
+            bounds.append("≥" if provisional.any() else "")
+        else:
+            bounds.append("≤" if could_change or (skipped and code in AFTER_OPEN_WORLD) else "")
+    return bounds
+
+
+def _cell(count: int, share: float, with_count: bool, bound: str) -> str:
+    if np.isnan(share):
+        return UNKNOWN
+    return bound + (f"{count} ({share:.1f}%)" if with_count else f"{share:.1f}")
+
+
+def _describe_columns(headings: list[str], titles: list[str], with_counts: bool) -> str:
+    numbers = "number, and percent of a model's errors" if with_counts else "percent of a model's errors"
+    names = explain(headings, titles)
+    return f"Accuracies in percent; error types: {numbers}{names and f' ({names})'}."

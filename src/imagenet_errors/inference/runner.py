@@ -31,6 +31,7 @@ from imagenet_errors.inference.weights import is_offline
 from imagenet_errors.models import own_models, saved_predictions
 from imagenet_errors.models.model_table import ModelRecord
 from imagenet_errors.paths import Artefacts
+from imagenet_errors.progress import open_progress
 
 log = logging.getLogger(__name__)
 
@@ -149,14 +150,17 @@ class Collector:
             groups = zoo.group_by_geometry(records, self.options.use_test_size)
             records = list(chain.from_iterable(groups.values()))
         locked = []
-        for record in records:
-            try:
-                yield from self._try(record, wait=False)
-            except LockedByOtherProcessError as error:
-                log.info(f"{record.model_id}: {error}, so it comes last")
-                locked.append(record)
-        for record in locked:
-            yield from self._try(record, wait=True)
+        with open_progress("models", len(records)) as advance:
+            for record in records:
+                try:
+                    yield from self._try(record, wait=False)
+                    advance(1)
+                except LockedByOtherProcessError as error:
+                    log.info(f"{record.model_id}: {error}, so it comes last")
+                    locked.append(record)
+            for record in locked:
+                yield from self._try(record, wait=True)
+                advance(1)
 
     def _try(self, record: ModelRecord, wait: bool) -> list[str]:
         try:

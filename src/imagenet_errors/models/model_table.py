@@ -22,6 +22,7 @@ COLUMNS = [
     "num_params",
 ]
 SEPARATOR = "; "  # of extra_annotations
+ALL, EVERYTHING = "all", "everything"  # for `--modules`: the paper's models; also those beyond them
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class ModelRecord:
         training_data: One of the paper's corpora, or `unknown`.
         extra_annotations: What else its training used, e.g. `Distillation`.
         num_params: Parameters that require gradients; None where they have not been counted.
+        is_published: Whether it is one of the paper's 962.
     """
 
     model_id: str
@@ -51,15 +53,17 @@ class ModelRecord:
     training_data: str = "unknown"
     extra_annotations: tuple[str, ...] = ()
     num_params: int | None = None
+    is_published: bool = False
 
     @classmethod
-    def from_row(cls, row: dict[str, str], archs: dict[str, Architecture]) -> "ModelRecord":
+    def from_row(cls, row: dict[str, str], archs: dict[str, Architecture], is_published: bool = False) -> "ModelRecord":
         texts = {column: row[column] for column in COLUMNS if column not in ("extra_annotations", "num_params")}
         return cls(
             **texts,
             arch_family=archs.get(row["arch"], Architecture()).family,
             extra_annotations=tuple(filter(None, row["extra_annotations"].split(SEPARATOR))),
             num_params=int(row["num_params"]) if row["num_params"] else None,
+            is_published=is_published,
         )
 
     def to_row(self) -> dict[str, Any]:
@@ -86,6 +90,10 @@ class ModelRecord:
         """Whether a name, or a wildcard such as `resnet50.*`, chooses it."""
         return pattern in self.names or any(fnmatchcase(name, pattern) for name in self.names)
 
+    def is_in(self, module: str) -> bool:
+        """Whether it is in a module, in `all` (the paper's models) or in `everything`."""
+        return module in (self.module, EVERYTHING) or (module == ALL and self.is_published)
+
 
 def load_records(artefacts: Artefacts, *tables: str) -> list[ModelRecord]:
     """The models of these tables, by default the paper's 962 and those beyond it.
@@ -95,9 +103,10 @@ def load_records(artefacts: Artefacts, *tables: str) -> list[ModelRecord]:
     """
     archs = read_architectures(artefacts)
     records = []
-    for path in map(artefacts.find, tables or (MODELS, MODELS_BEYOND)):
+    for table in tables or (MODELS, MODELS_BEYOND):
+        path = artefacts.find(table)
         try:
-            records += [ModelRecord.from_row(row, archs) for row in read_csv(path, COLUMNS)]
+            records += [ModelRecord.from_row(row, archs, table == MODELS) for row in read_csv(path, COLUMNS)]
         except ValueError as error:
             raise InputError(f"{path} is damaged ({error}): restore it from the repository") from None
     return records
@@ -126,17 +135,17 @@ def select(records: list[ModelRecord], modules: list[str], names: list[str] | No
 
     Args:
         records: The table.
-        modules: Groups, or `all`; they bound what a wildcard matches.
+        modules: Groups, `all` (the paper's models) or `everything`; they bound what a wildcard matches.
         names: Models or wildcards; all of the modules where None. An exact name is found in every module.
 
     Raises:
         InputError: for a module or a name that there is not, with the closest there is.
     """
-    known = {record.module for record in records} | {"all"}
+    known = {record.module for record in records} | {ALL, EVERYTHING}
     for module in modules:
         if module not in known:
             raise InputError(describe_unknown("module", module, sorted(known)))
-    of_modules = [record for record in records if "all" in modules or record.module in modules]
+    of_modules = [record for record in records if any(map(record.is_in, modules))]
     if names is None:
         return of_modules
     chosen = set()

@@ -71,6 +71,7 @@ def with_checkpoint(record: ModelRecord, checkpoint: Path, use_ema: bool = False
         training_data="unknown",
         extra_annotations=(),
         num_params=None,
+        is_published=False,
     )
 
 

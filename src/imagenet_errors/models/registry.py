@@ -18,7 +18,7 @@ def choose(
 
     Args:
         artefacts: Where the tables are.
-        modules: Groups, or `all`.
+        modules: Groups, `all` (the paper's models) or `everything`.
         names: Models, wildcards, files of names; all of the modules where None.
         find_architecture: Finds `NAME` in the installed timm; called for a `timm/NAME` that the tables lack.
 

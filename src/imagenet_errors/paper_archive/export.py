@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 
 from imagenet_errors import processes
@@ -40,15 +41,15 @@ def export(artefacts: Artefacts, dataset: str, models: list[str], path: Path, jo
     jobs = jobs or os.cpu_count() or 1
     export_one = partial(_export, artefacts, dataset)
     unknown: Counter[str] = Counter()
+    batches = (models[start : start + 2 * jobs] for start in range(0, len(models), 2 * jobs))
     with processes.pool(jobs) as pool, atomic_write(path) as temporary, _archive_at(temporary) as archive:
-        for start in show_progress(range(0, len(models), 2 * jobs), "exporting"):
-            batch = models[start : start + 2 * jobs]
-            for model, (content, lacks) in zip(batch, pool.map(export_one, batch), strict=True):
-                _add(archive, f"{dataset}/{model}/errors_analysis.pkl", content)
-                metadata = artefacts.metadata(dataset, model)
-                if metadata.exists():
-                    _add(archive, f"{dataset}/{model}/metadata.json", metadata.read_bytes())
-                unknown.update(lacks)
+        exported = chain.from_iterable(zip(batch, pool.map(export_one, batch), strict=True) for batch in batches)
+        for model, (content, lacks) in show_progress(exported, "exporting", len(models)):
+            _add(archive, f"{dataset}/{model}/errors_analysis.pkl", content)
+            metadata = artefacts.metadata(dataset, model)
+            if metadata.exists():
+                _add(archive, f"{dataset}/{model}/metadata.json", metadata.read_bytes())
+            unknown.update(lacks)
     log.info(f"wrote {path}: {len(models)} models")
     for what, count in unknown.items():
         log.info(f"{count} of them {what}")

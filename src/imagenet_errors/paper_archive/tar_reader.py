@@ -11,14 +11,14 @@ import re
 import tarfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO, NamedTuple, cast
 
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import atomic_write, check_room
-from imagenet_errors.progress import show_progress
+from imagenet_errors.progress import open_progress, show_progress
 
 CHUNK = 1 << 20
 EXTENSIONS = (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE)  # headers for the file after them
@@ -234,14 +234,14 @@ def read_members(path: Path, limits: Limits = Limits(), description: str | None 
 
 @contextmanager
 def _open(path: Path, limits: Limits, description: str | None) -> Iterator[_Stream]:
-    from tqdm import tqdm
+    from tqdm.utils import CallbackIOWrapper
 
     if not path.is_file():
         raise InputError(f"{path} is missing or not a file")
-    with open(path, "rb") as raw:
-        bar = tqdm.wrapattr(raw, "read", path.stat().st_size, desc=description, disable=description is None)
-        with bar as counted, gzip.open(cast(BinaryIO, counted)) as file:
-            yield _Stream(path, file, limits)
+    size = path.stat().st_size
+    progress = open_progress(description, size, in_bytes=True) if description else nullcontext(lambda _: None)
+    with open(path, "rb") as raw, progress as advance, gzip.open(CallbackIOWrapper(advance, raw, "read")) as file:
+        yield _Stream(path, file, limits)
 
 
 def check(path: Path) -> None:
