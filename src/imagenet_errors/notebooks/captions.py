@@ -23,12 +23,11 @@ WEAK = 0.2  # a rank correlation nearer to 0 is called none
 def describe_method(num_models: int) -> str:
     """What the numbers of `describe_trend` are."""
     tenth = num_models // TENTH
-    of = (
-        f"medians of the {tenth} least and of the {tenth} most accurate models"
-        if tenth > 1
-        else ("those of the least and of the most accurate model")
-    )
-    return f"`From` and `to` are {of}; ρ is Spearman's rank correlation with accuracy."
+    if tenth > 1:
+        ends = f"medians of the {tenth} least and of the {tenth} most accurate models"
+    else:
+        ends = "of the least and of the most accurate model"
+    return f"The numbers below figures are {ends}; ρ is Spearman's rank correlation with accuracy."
 
 
 def name_y(figure: Figure) -> str:
