@@ -78,7 +78,7 @@ def make_results(artefacts: Artefacts, datasets: list[str], args: argparse.Names
     """Tables, lists and figures; returns whether all figures could be drawn."""
     jobs = () if args.jobs is None else ("--jobs", args.jobs)
     where = ("--artefacts_dir", artefacts.root, "--results_dir", args.results_dir, *jobs)
-    run("evaluation", "--dataset", *datasets, "--collect_results", "--list_most_common_errors", *where, quiet=True)
+    run("evaluation", "--dataset", *datasets, "--collect_results", "--list_most_common_errors", *where)
     figures = ("--dataset", *datasets, "--stats_dir", args.results_dir, *where)
     return run("utils_plot", *figures, may_fail=True) == 0
 
@@ -116,7 +116,7 @@ def compare(datasets: list[str], results_dir: Path, reference: Path) -> int:
     return num_differing
 
 
-def run(script: str, *arguments: object, may_fail: bool = False, quiet: bool = False) -> int:
+def run(script: str, *arguments: object, may_fail: bool = False) -> int:
     """Run a script of this folder, and show the command; returns its exit status.
 
     Raises:
@@ -125,8 +125,7 @@ def run(script: str, *arguments: object, may_fail: bool = False, quiet: bool = F
     command = [f"{script}.py", *map(str, arguments)]
     cli.log.info(f"$ python src/{' '.join(command)}")
     sys.stdout.flush()
-    output = subprocess.DEVNULL if quiet else None
-    status = subprocess.run([sys.executable, SOURCE / command[0], *command[1:]], stdout=output).returncode
+    status = subprocess.run([sys.executable, SOURCE / command[0], *command[1:]]).returncode
     if status and not may_fail:
         raise InputError(f"{command[0]} ended with status {status}: see above")
     return status

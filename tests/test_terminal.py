@@ -40,8 +40,10 @@ def test_tables_fit_the_width_where_that_is_possible(width, lines):
 def test_titles_of_parts_stand_between_their_rows():
     assert align(Table(("a", "b"), {"first": [["x", "1"]], "second": [["y", "10"]]})).splitlines() == [
         "a   b",
+        "",
         "first",
         "x   1",
+        "",
         "second",
         "y  10",
     ]

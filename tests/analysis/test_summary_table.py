@@ -20,13 +20,16 @@ def published() -> Summary:
     frame = stats_tables.read(COMMITTED.root / "published", "imagenet")["all"]
     counts = frame[[ERROR_TYPES[code].column for code in ERROR_CODES]].to_numpy(int)
     rows = frame[list(ACCURACIES)].to_dict("records")
-    return Summary(HEADING, frame["model_dir_id"].tolist(), rows, TITLES, counts, [False] * len(frame))
+    return Summary(
+        HEADING, frame["model_dir_id"].tolist(), rows, TITLES, counts, np.zeros_like(counts), [False] * len(frame)
+    )
 
 
-def make(models: str, accuracies, counts, skipped=None) -> Summary:
+def make(models: str, accuracies, counts, skipped=None, provisional=0) -> Summary:
     """A summary of models of one letter: (top-1, MLA) and seven counts of each."""
-    rows = [dict(zip(ACCURACIES, one, strict=True)) for one in accuracies]
-    return Summary(HEADING, list(models), rows, TITLES, np.array(counts), skipped or [False] * len(models))
+    rows, counts = [dict(zip(ACCURACIES, one, strict=True)) for one in accuracies], np.array(counts)
+    could_change = np.broadcast_to(provisional, counts.shape)
+    return Summary(HEADING, list(models), rows, TITLES, counts, could_change, skipped or [False] * len(models))
 
 
 def table_of(text: str) -> list[str]:
