@@ -81,6 +81,7 @@ def changes(clone) -> str:
     return git(clone / "repository", "status", "--porcelain")
 
 
+@pytest.mark.heavy
 def test_results_with_defaults_are_not_among_the_committed_files(clone):
     for script, arguments in QUICK.items():
         assert run(clone, script, arguments) == 0, script

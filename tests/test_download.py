@@ -264,6 +264,7 @@ class TestModels:
         assert fetch(record).keys() == {"me/net"}
         assert (server.heads, server.asked) == (0, [])
 
+    @pytest.mark.heavy
     def test_pickled_weights_are_downloaded_if_a_hub_repository_has_no_safetensors(self, tmp_path, server, recorded):
         """The real client of the hub, in a process of its own: the pickle is fetched, recorded, and found."""
         state = saved_models.randomised(timm.create_model("test_vit")).state_dict()

@@ -41,6 +41,7 @@ def test_requests_are_seen():
     assert not find_requests('<a href="https://example.org">x</a><img src="data:image/png;base64,AA" alt="x">')
 
 
+@pytest.mark.heavy
 def test_page_of_a_notebook_asks_nothing_of_the_network(tmp_path):
     pytest.importorskip("nbconvert", reason="nbconvert is not installed: requirements-notebooks.txt")
     page = tmp_path / "analyse_results_imagenet.html"

@@ -16,6 +16,7 @@ from tests.helpers.plain_facts import plain_group_classes, plain_mla, read_class
 from tests.helpers.tiny_clip import arrays
 
 pytest_plugins = "tests.helpers.tiny_clip"
+pytestmark = pytest.mark.heavy
 MODEL = "efficientnet_lite--lite0"
 STEPS = ("perform_error_analysis", "collect_results", "count_spurious_correlation_pairs", "list_most_common_errors")
 TYPES = ("collapsed_mappings", "ambiguous", "same_superclass", "common_co_occ", "non_prototypical")

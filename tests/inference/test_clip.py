@@ -198,6 +198,7 @@ def test_wrong_weights_are_refused(embed, clip_weights, tmp_path, how):
     assert not (tmp_path / "sprung").exists()
 
 
+@pytest.mark.heavy
 def test_weights_that_cannot_be_downloaded_are_refused(tmp_path):
     start = time.monotonic()
     done = run_script(

@@ -106,6 +106,7 @@ def test_blocks_of_another_size_or_clip_are_not_used(embed, embedded, other_weig
     assert not embed.parts.exists()
 
 
+@pytest.mark.heavy
 def test_killed_run_is_continued(embed, embedded, clip_weights, few, tmp_path):
     """SIGKILL in the middle of 20 blocks: the finished ones stand, none half-written."""
     start = (

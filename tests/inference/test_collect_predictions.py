@@ -45,6 +45,7 @@ def test_real_images_are_classified_accurately(lite0):
     assert metadata["eval_batch_size"] == 64
 
 
+@pytest.mark.heavy
 def test_predictions_do_not_depend_on_the_batch_size(shared, lite0, tmp_path):
     assert predict_real_images(shared, tmp_path, "--model", "lite0", "--batch_size", 1, "--limit", 64)
     np.testing.assert_array_equal(top1(tmp_path, LITE[0]), top1(lite0, LITE[0])[:64])
@@ -218,6 +219,7 @@ def test_killed_worker_is_reported(sample, monkeypatch):
     assert refused(sample("--model", "lite0"), "worker (pid 7) is killed", "try fewer --workers")
 
 
+@pytest.mark.heavy
 def test_killed_run_is_continued_after_the_saved_models(tmp_path):
     """SIGKILL once the first model is stored: it is kept, and the others follow."""
     command = [

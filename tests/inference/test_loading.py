@@ -152,6 +152,7 @@ class TestSources:
         with pytest.raises(zoo.ModelError, match="classifier"):
             zoo.build(RECORDS[CONVNEXT])
 
+    @pytest.mark.heavy
     def test_cached_weights_give_the_predictions_of_the_libraries(self, caches, sample):
         """Another process, which is forbidden to download, predicts what the libraries themselves do."""
         saved = {name: randomised(timm.create_model(name)) for name in (VIT, EFFICIENTNET)}

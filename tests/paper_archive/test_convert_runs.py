@@ -46,6 +46,7 @@ def undisturbed(few, tmp_path_factory) -> dict:
     return {"fresh": fresh, "files": everything(folder), "seconds": time.perf_counter() - begun}
 
 
+@pytest.mark.heavy
 def test_two_runs_at_once_give_the_result_of_one(undisturbed, tmp_path):
     folder = shutil.copytree(undisturbed["fresh"], tmp_path / "folder")
     runs = [start(folder) for _ in range(2)]
@@ -77,6 +78,7 @@ def test_rerun_after_a_kill_gives_the_result_of_an_undisturbed_run(undisturbed, 
     assert everything(folder) == undisturbed["files"]
 
 
+@pytest.mark.heavy
 def test_killed_worker_ends_in_a_message(undisturbed, tmp_path):
     folder = shutil.copytree(undisturbed["fresh"], tmp_path / "folder")
     run = start(folder)

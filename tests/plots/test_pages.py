@@ -169,6 +169,7 @@ def axis(trace: dict) -> int:
     return int(trace["xaxis"].removeprefix("x") or 1) - 1
 
 
+@pytest.mark.heavy
 def test_browser_draws_the_page(pages, tmp_path):
     if not CHROMIUM.exists():
         pytest.skip(f"no browser at {CHROMIUM}")
