@@ -32,7 +32,7 @@ from tests.helpers.processes import wait_for
 whole = clip.Clip.embed_images
 def slow(self, images, batch_size):
     with open({log!r}, "a") as log:
-        log.write(f"{{images.files[0]}} {{os.getpid()}}\\n")
+        log.write(f"{{images.stored[0].path}} {{os.getpid()}}\\n")
     time.sleep({seconds})
     return whole(self, images, batch_size)
 clip.Clip.embed_images = slow
