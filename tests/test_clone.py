@@ -36,6 +36,7 @@ SLOW = [
     ("download_artefacts", ["--verify"]),
     ("download_artefacts", ["--export_archive", "mine.tar.gz"]),
     ("make_artefacts", []),
+    ("reproduce", ["--archive", "missing.tar.gz"]),
 ]
 
 
