@@ -282,21 +282,28 @@ def _correct(lines: list[ShareLine]) -> list[ShareLine]:
     return [line if line.place is None else replace(line, p_value=next(corrected)) for line in lines]
 
 
+def share_to_row(line: ShareLine) -> dict[str, Any]:
+    """The count and share of a line, without its place, as a row of a table; what is unknown is None."""
+    return {
+        "group": line.group,
+        "error_type": line.error_type,
+        "count": line.count,
+        "low_count": line.low_count,
+        "high_count": line.high_count,
+        "is_upper_bound": line.is_bound,
+        "denominator": line.denominator,
+        "total": line.total,
+        "share": line.share,
+        "share_low": line.low,
+        "share_high": line.high,
+    }
+
+
 def to_rows(profile: Profile) -> list[dict[str, Any]]:
     """The lines as rows of a table; what is unknown is None."""
     return [
-        {
-            "group": line.group,
-            "error_type": line.error_type,
-            "count": line.count,
-            "low_count": line.low_count,
-            "high_count": line.high_count,
-            "is_upper_bound": line.is_bound,
-            "denominator": line.denominator,
-            "total": line.total,
-            "share": line.share,
-            "share_low": line.low,
-            "share_high": line.high,
+        share_to_row(line)
+        | {
             "expected": line.place and line.place.expected,
             "expected_low": line.place and line.place.low,
             "expected_high": line.place and line.place.high,

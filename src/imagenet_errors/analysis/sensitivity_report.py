@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from imagenet_errors.analysis.open_world import NUM_GATE_NEIGHBOURS
+from imagenet_errors.analysis.profile import share_to_row
 from imagenet_errors.analysis.profile_report import format_share
 from imagenet_errors.analysis.reports import (
     BOUND_NOTE,
@@ -63,22 +64,7 @@ def _tabulate(title: str, variations: Sequence[Variation]) -> Table:
 def _to_rows(variation: Variation) -> list[dict[str, Any]]:
     """One choice as rows of a table; what is unknown is None."""
     return [
-        {
-            "varied": variation.varied,
-            "choice": variation.choice,
-            "group": line.group,
-            "error_type": line.error_type,
-            "count": line.count,
-            "low_count": line.low_count,
-            "high_count": line.high_count,
-            "is_upper_bound": line.is_bound,
-            "denominator": line.denominator,
-            "total": line.total,
-            "share": line.share,
-            "share_low": line.low,
-            "share_high": line.high,
-            "moved": moved,
-        }
+        {"varied": variation.varied, "choice": variation.choice, **share_to_row(line), "moved": moved}
         for line, moved in zip(variation.lines, variation.moves, strict=True)
     ]
 
