@@ -5,6 +5,7 @@ from functools import cache
 
 import pytest
 
+from imagenet_errors.error_types import ERROR_TYPES, NOTES
 from tests.conftest import ROOT, run_script
 from tests.test_house import LAYERS, PACKAGE, SCRIPTS
 
@@ -63,3 +64,17 @@ def test_architecture_lists_every_room_and_script():
     text = (ROOT / "docs" / "architecture.md").read_text()
     rooms = [f"`{room}/`" if (PACKAGE / room).is_dir() else f"`{room}.py`" for room in LAYERS]
     assert not [name for name in (*rooms, *(f"`{path.name}`" for path in SCRIPTS)) if name not in text]
+
+
+def test_page_of_error_types_has_every_name():
+    text = (ROOT / "docs" / "error_types.md").read_text()
+    rows = [
+        [cell.strip(" `") for cell in line[1:-1].split("|")] for line in text.splitlines() if line.startswith("| ")
+    ]
+    assert not [
+        row
+        for one in ERROR_TYPES
+        for row in ([one.title, one.heading, one.flag, one.name, one.column], [one.name, one.archived])
+        if row not in rows
+    ]
+    assert not [row for one in NOTES for row in ([one.name, one.title], [one.name, one.archived]) if row not in rows]
