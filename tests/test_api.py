@@ -272,11 +272,11 @@ def test_notebook_is_about_the_file_that_its_first_cell_names(tables, empty, cap
 
 
 def test_examples_of_documents_run(tables, tmp_path, monkeypatch, capsys):
-    """The lines of Python of README, and the examples of docs/python.md."""
+    """The block of Python and the examples of docs/python.md."""
     monkeypatch.chdir(tmp_path)
     for name, table in zip(("my.csv", "other.csv"), tables, strict=True):
         (tmp_path / name).symlink_to(table)
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.DOTALL)
     assert len(blocks) == 1
     exec(blocks[0], {})
     assert "models nearest in MLA" in capsys.readouterr().out
