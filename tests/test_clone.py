@@ -2,7 +2,6 @@
 
 import csv
 import os
-import shutil
 import subprocess
 import sys
 from itertools import islice
@@ -11,6 +10,7 @@ import pytest
 
 from imagenet_errors.notebooks.pages import execute, read_notebook
 from tests.conftest import ROOT
+from tests.helpers.clones import clone_repository, find_changes
 from tests.helpers.notebooks import NAMES
 from tests.test_house import SCRIPTS
 
@@ -44,29 +44,13 @@ SLOW = [
 def clone(tmp_path_factory):
     """A repository with the files of this one, a folder beside it to run from, and predictions in that folder."""
     folder = tmp_path_factory.mktemp("clone")
-    try:
-        listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    except subprocess.CalledProcessError:
-        pytest.skip("not a git checkout")
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file():
-            target = folder / "repository" / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, target)
-    git(folder, "init", "-q", "repository")
-    identity = ("-c", "user.name=test", "-c", "user.email=test@localhost")
-    git(folder / "repository", "add", "--all")
-    git(folder / "repository", *identity, "commit", "-qm", "all")
+    clone_repository(folder / "repository")
     (folder / "elsewhere").mkdir()
     with open(ROOT / "artefacts" / "validation_labels.csv", newline="") as file:
         first = list(islice(csv.DictReader(file), 400))
     lines = [f"ILSVRC2012_val_{int(row['number']):08}.JPEG,{int(row['class_id']) // 2 * 2}" for row in first]
     (folder / "elsewhere" / "predictions.csv").write_text("\n".join(["file,prediction", *lines, ""]))
     return folder
-
-
-def git(folder, *arguments) -> str:
-    return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
 def run(clone, script, arguments) -> int:
@@ -78,15 +62,11 @@ def run(clone, script, arguments) -> int:
     return done.returncode
 
 
-def changes(clone) -> str:
-    return git(clone / "repository", "status", "--porcelain")
-
-
 @pytest.mark.heavy
 def test_results_with_defaults_are_not_among_the_committed_files(clone):
     for script, arguments in QUICK.items():
         assert run(clone, script, arguments) == 0, script
-        assert changes(clone) == "", script
+        assert find_changes(clone / "repository") == "", script
     assert (clone / "repository" / "results" / "stats-imagenet").is_dir()
 
 
@@ -95,7 +75,7 @@ def test_no_script_changes_a_committed_file(clone):
     assert {script for script, _ in [*QUICK.items(), *SLOW]} == {path.stem for path in SCRIPTS}
     for script, arguments in [*QUICK.items(), *SLOW]:
         run(clone, script, arguments)
-        assert changes(clone) == "", (script, arguments)
+        assert find_changes(clone / "repository") == "", (script, arguments)
 
 
 @pytest.mark.heavy
@@ -103,4 +83,4 @@ def test_no_notebook_changes_a_committed_file(clone):
     source = clone / "repository" / "src"
     for name in NAMES:
         execute(read_notebook(source / f"{name}.ipynb"), source)
-        assert changes(clone) == "", name
+        assert find_changes(clone / "repository") == "", name

@@ -37,11 +37,20 @@ def find_tables(text: str) -> list[tuple[str, str]]:
     return re.findall(r"^\| `(\w+)\.py` \| \|\n((?:\|.*\n)+)", text, re.MULTILINE)
 
 
+def find_anchors(text: str) -> set[str]:
+    """What a link names a heading by: in small letters, without punctuation, with hyphens for spaces."""
+    return {
+        re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", text, re.M)
+    }
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_links_point_to_files(path):
-    links = re.findall(r"\]\(([^)]+)\)", path.read_text())
-    local = [link.split("#")[0] for link in links if not link.startswith("http")]
-    assert not [link for link in local if not (path.parent / link).exists()]
+def test_links_point_to_files_and_headings(path):
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", path.read_text()) if not link.startswith("http")]
+    for file, _, heading in (link.partition("#") for link in links):
+        target = path.parent / file if file else path
+        assert target.exists(), file
+        assert not heading or heading in find_anchors(target.read_text()), (file, heading)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
