@@ -21,6 +21,7 @@ from imagenet_errors.analysis.outcomes import (
     measure_shares,
     share_outcomes,
 )
+from imagenet_errors.analysis.shares import number_or_none
 from imagenet_errors.dataset.annotations import AnnotatedImages
 from imagenet_errors.dataset.classes import NUM_CLASSES
 from imagenet_errors.error_types import ERROR_CODES
@@ -299,7 +300,7 @@ def _measure_consistency(transitions: np.ndarray, wrong_by: str) -> ErrorConsist
         only_second,
         both_wrong,
         float(agreement(table)),
-        _or_none(kappa(table)),
+        number_or_none(kappa(table)),
         float(p_value),
     )
 
@@ -313,7 +314,7 @@ def _measure_types(transitions: np.ndarray, is_provisional: bool) -> tuple[TypeA
         first, second, both = (
             None if is_unknown else int(count) for count in (table[1].sum(), table[:, 1].sum(), table[1, 1])
         )
-        known = None if is_bound or is_unknown else _or_none(of_type)
+        known = None if is_bound or is_unknown else number_or_none(of_type)
         types.append(TypeAgreement(code, first, second, both, known, is_bound))
     return tuple(types)
 
@@ -362,7 +363,9 @@ def _describe_differences(
     tail = (100 - CONFIDENCE) / 2
     described = []
     for share, measured_shares, differences in zip(SHARES, measured.T, resampled.T, strict=True):
-        first, second = (None if is_provisional and share.is_unknown else _or_none(value) for value in measured_shares)
+        first, second = (
+            None if is_provisional and share.is_unknown else number_or_none(value) for value in measured_shares
+        )
         difference, low, high = None, None, None
         known = differences[np.isfinite(differences)]
         is_exact = not (is_provisional and share.needs_open_world)
@@ -373,8 +376,3 @@ def _describe_differences(
             ShareDifference(share, first, second, difference, low, high, is_provisional and share.is_bound)
         )
     return tuple(described)
-
-
-def _or_none(number: np.ndarray | float) -> float | None:
-    """A number, or None for not-a-number."""
-    return float(number) if np.isfinite(number) else None

@@ -16,6 +16,7 @@ from imagenet_errors.analysis.several_models import (
     measure_kappas,
     summarise_runs,
 )
+from imagenet_errors.analysis.shares import number_or_none
 from imagenet_errors.error_types import ERROR_CODES, ERROR_TYPES
 
 HEADINGS = ("top-1", "MLA", *(ERROR_TYPES[code].heading for code in ERROR_CODES))  # of SHARES
@@ -43,7 +44,7 @@ def report_several(context: DatasetContext, models: list[AnalysedModel]) -> Repo
     analyses = [model.analysis for model in models]
     runs = summarise_runs(context.counted_images, analyses)
     matrices = [measure_kappas(context.counted_images, analyses, wrong_by) for wrong_by in WRONG_BY]
-    kappas = {matrix.wrong_by: [list(map(_or_none, row)) for row in matrix.kappas] for matrix in matrices}
+    kappas = {matrix.wrong_by: [list(map(number_or_none, row)) for row in matrix.kappas] for matrix in matrices}
     return Report(
         heading=(f"{len(models)} models: {_describe_images(context, runs)}",),
         tables=(_tabulate(runs, {}), *map(_tabulate_kappas, matrices)),
@@ -88,7 +89,7 @@ def _tabulate(runs: Runs, statistics: dict[str, np.ndarray]) -> Table:
 
 def _cells(runs: Runs, values: np.ndarray) -> list[str]:
     return [
-        format_bound(format_number(_or_none(value)), runs.is_provisional and share.is_bound)
+        format_bound(format_number(number_or_none(value)), runs.is_provisional and share.is_bound)
         for share, value in zip(SHARES, values, strict=True)
     ]
 
@@ -108,13 +109,13 @@ def _tabulate_kappas(matrix: KappaMatrix) -> Table:
 
 def _kappa_cell(kappa: float) -> str:
     """Two digits without the leading zero, so that a dozen models fit a terminal."""
-    return format_number(_or_none(kappa), 2).replace("0.", ".")
+    return format_number(number_or_none(kappa), 2).replace("0.", ".")
 
 
 def _list_rows(runs: Runs, statistics: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     rows = dict(zip(runs.models, runs.values, strict=True)) | statistics
     return [
-        {"table": "shares", "row": name, "column": share.name, "value": _or_none(value)}
+        {"table": "shares", "row": name, "column": share.name, "value": number_or_none(value)}
         for name, values in rows.items()
         for share, value in zip(SHARES, values, strict=True)
     ]
@@ -131,8 +132,4 @@ def _describe(context: DatasetContext, runs: Runs, statistics: dict[str, np.ndar
 
 
 def _by_share(values: np.ndarray) -> dict[str, float | None]:
-    return {share.name: _or_none(value) for share, value in zip(SHARES, values, strict=True)}
-
-
-def _or_none(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+    return {share.name: number_or_none(value) for share, value in zip(SHARES, values, strict=True)}

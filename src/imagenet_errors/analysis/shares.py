@@ -40,6 +40,11 @@ def compute_shares(counts: np.ndarray, top1_errors: np.ndarray) -> np.ndarray:
     return 100 * np.divide(counts, totals, out=np.full(totals.shape, np.nan), where=totals > 0)
 
 
+def number_or_none(number: np.ndarray | float) -> float | None:
+    """A number, or None for not-a-number, as JSON and tables have it."""
+    return float(number) if np.isfinite(number) else None
+
+
 def wilson_intervals(counts: np.ndarray, totals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Lower and upper ends, in percent, of Wilson's 95 % intervals of `counts / totals`; not-a-number where that is.
 
