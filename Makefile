@@ -62,10 +62,8 @@ lint: .venv/installed-test  ## check the style and types
 check-all: test  ## run the suite and the heavy checks (they install a second environment)
 	$(BIN)/python -m pytest -m heavy
 
-bench: .venv/installed-test  ## measure speed
-	PYTHONPATH=. $(BIN)/python benchmarks/analysis.py
-	PYTHONPATH=. $(BIN)/python benchmarks/zoo.py
-	PYTHONPATH=. $(BIN)/python benchmarks/inference.py
+bench: .venv/installed-test  ## measure speed, and write benchmarks/RESULTS.md
+	PYTHONPATH=. $(BIN)/python benchmarks/run_all.py
 
 clean:  ## remove the environment and what the demo wrote
 	rm -rf .venv demo
