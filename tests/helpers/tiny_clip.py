@@ -4,7 +4,6 @@ Test modules get the fixtures through `pytest_plugins`. PYTEST_DONT_REWRITE: the
 """
 
 import importlib
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from PIL import Image
 
 from imagenet_errors import cli
 from imagenet_errors.dataset.validation_labels import load_validation_samples
+from imagenet_errors.files import write_json
 from imagenet_errors.inference import clip
 from tests.conftest import COMMITTED
 from tests.helpers.shared_predictions import SHARED
@@ -40,7 +40,7 @@ CONFIG = {
 def register(folder: Path) -> None:
     """Make `NAME` a model of open_clip, in this process."""
     folder.mkdir(exist_ok=True)
-    (folder / f"{NAME}.json").write_text(json.dumps(CONFIG))
+    write_json(folder / f"{NAME}.json", CONFIG)  # whole at any time: other processes register it as well
     open_clip.add_model_config(folder)
 
 
