@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from imagenet_errors import cli
 from imagenet_errors.errors import InputError
-from imagenet_errors.paths import PUBLISHED_TABLES, Artefacts, figures_dir
+from imagenet_errors.paths import PUBLISHED_TABLES, Artefacts, figures_dir, figures_page
 
 if TYPE_CHECKING:
+    from imagenet_errors.plots.drawing import DrawingOptions
     from imagenet_errors.plots.figure_table import Figure
     from imagenet_errors.plots.model_frames import Frames
 
@@ -34,7 +35,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--base", choices=DATASETS, default="imagenet", help="x of ImageNet-A figures")
     parser.add_argument("--format", default="png,pdf", help=f"one or more of {', '.join(FORMATS)}, joined by commas")
     parser.add_argument("--save_data", action="store_true", help="also write the points plotted")
-    parser.add_argument("--interactive", action="store_true", help="one HTML page per family instead of pictures")
+    parser.add_argument("--interactive", action="store_true", help="one HTML page instead of pictures")
     parser.add_argument("--trends", action="store_true", help="print and save what shares depend on; draw nothing")
     parser.add_argument("--stats_dir", type=Path, help="has stats-<dataset>/; default: the paper's published tables")
     parser.add_results_dir()
@@ -44,8 +45,8 @@ def parse_args() -> argparse.Namespace:
     unknown = [suffix for suffix in args.format if suffix not in FORMATS]
     if unknown:
         parser.error(f"argument --format: {unknown[0]!r} is not one of {', '.join(FORMATS)}")
-    if args.interactive and (args.highlight or args.behind):
-        parser.error("--highlight and --behind are for pictures: leave out --interactive")
+    if args.interactive and args.behind:
+        parser.error("--behind is for pictures: leave out --interactive")
     return args
 
 
@@ -53,13 +54,15 @@ def main() -> None:
     args = parse_args()
     from imagenet_errors.plots.figure_table import load_figures, select_figures
     from imagenet_errors.plots.model_frames import find_datasets, load_frames
+    from imagenet_errors.plots.page import write_page
+    from imagenet_errors.plots.page_data import describe_dataset
 
     datasets = args.dataset or find_datasets(args.stats_dir or PUBLISHED_TABLES)
     figures = [figure for figure in load_figures(Artefacts(args.artefacts_dir)) if figure.dataset in datasets]
     figures = select_figures(figures, args.family, args.figure)
     if args.stats_dir is None:
         cli.log.info("using the paper's published tables (962 models); --stats_dir results uses your own")
-    complete = True
+    complete, on_page = True, []
     for dataset in datasets:
         of_dataset = [figure for figure in figures if figure.dataset == dataset]
         if not (of_dataset or args.trends):
@@ -67,17 +70,26 @@ def main() -> None:
         frames = load_frames(args.stats_dir or PUBLISHED_TABLES, dataset, args.filter)
         if args.trends:
             save_trends(dataset, frames, args.results_dir)
-        else:
-            complete &= draw(dataset, of_dataset, frames, args)
+            continue
+        drawable, options = prepare(dataset, of_dataset, frames, args)
+        complete &= len(drawable) == len(of_dataset)
+        if not args.interactive:
+            draw(dataset, drawable, frames, options, args.jobs)
+        elif drawable:
+            on_page.append(describe_dataset(dataset, drawable, frames, options))
+    if on_page:
+        write_page(figures_page(args.results_dir), on_page, options.highlight)
+        cli.log.info(f"wrote {figures_page(args.results_dir)}")
     if not complete:
         sys.exit(1)
 
 
-def draw(dataset: str, figures: "list[Figure]", frames: "Frames", args: argparse.Namespace) -> bool:
-    """Draw the figures of a dataset; returns whether none was left out for lack of numbers."""
-    from imagenet_errors.plots.drawing import FEW_MODELS, DrawingOptions, draw_figures, find_models
+def prepare(
+    dataset: str, figures: "list[Figure]", frames: "Frames", args: argparse.Namespace
+) -> "tuple[list[Figure], DrawingOptions]":
+    """The figures of a dataset that the tables have numbers for, and how they are drawn."""
+    from imagenet_errors.plots.drawing import DrawingOptions, find_models
     from imagenet_errors.plots.figure_table import plot_against_imagenet_a
-    from imagenet_errors.plots.interactive import write_pages
     from imagenet_errors.plots.markers import check_column
     from imagenet_errors.plots.model_frames import load_frames
     from imagenet_errors.plots.points import find_empty_columns
@@ -89,7 +101,6 @@ def draw(dataset: str, figures: "list[Figure]", frames: "Frames", args: argparse
         if column and frames["all"][check_column(column, f"--{flag}")].isna().all():
             raise InputError(f"--{flag} {column}: this column of the tables is empty: choose another")
     empty = {figure.file_stem: tuple(find_empty_columns(figure, frames)) for figure in figures}
-    drawable = [figure for figure in figures if not empty[figure.file_stem]]
     for columns in {columns for columns in empty.values() if columns}:
         count, names = list(empty.values()).count(columns), ", ".join(columns)
         cli.log.info(f"{dataset}: {count} of the figures left out, because {names} is empty: {what_fills(columns)}")
@@ -99,16 +110,17 @@ def draw(dataset: str, figures: "list[Figure]", frames: "Frames", args: argparse
         find_models(frames, args.highlight),
         load_frames(PUBLISHED_TABLES, dataset) if args.behind else None,
     )
-    if len(frames["all"]) <= FEW_MODELS and not (args.behind or args.interactive):
+    return [figure for figure in figures if not empty[figure.file_stem]], options
+
+
+def draw(dataset: str, figures: "list[Figure]", frames: "Frames", options: "DrawingOptions", jobs: int) -> None:
+    from imagenet_errors.plots.drawing import FEW_MODELS, draw_figures
+
+    if len(frames["all"]) <= FEW_MODELS and options.behind is None:
         cli.log.info(f"{dataset}: few models: --behind published draws the paper's 962 in grey behind them")
-    if args.interactive:
-        for path in write_pages(drawable, frames, options):
-            cli.log.info(f"wrote {path}")
-    else:
-        for note in draw_figures(drawable, frames, options, args.jobs, dataset):
-            cli.log.info(note)
-        cli.log.info(f"drew {len(drawable)} figures of {dataset} into {options.folder}")
-    return len(drawable) == len(figures)
+    for note in draw_figures(figures, frames, options, jobs, dataset):
+        cli.log.info(note)
+    cli.log.info(f"drew {len(figures)} figures of {dataset} into {options.folder}")
 
 
 def what_fills(columns: tuple[str, ...]) -> str:

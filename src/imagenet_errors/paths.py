@@ -152,6 +152,10 @@ def figures_dir(results_dir: Path, dataset: str) -> Path:
     return results_dir / "figures" / dataset
 
 
+def figures_page(results_dir: Path) -> Path:
+    return results_dir / "figures" / "index.html"
+
+
 def expert_table(results_dir: Path, dataset: str, name: str) -> Path:
     return results_dir / f"stats-{dataset}" / f"expert_{name}.csv"
 

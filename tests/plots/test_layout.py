@@ -293,7 +293,7 @@ def test_names_are_those_of_the_models_unless_two_are_the_same():
     [
         (["--highlight", "made--model1", "made/modell2"], ["--highlight", "did you mean 'made--model2'?"]),
         (["--highlight", "nothing"], ["--highlight: unknown model 'nothing'"]),
-        (["--highlight", "made/model1", "--interactive"], ["leave out --interactive"]),
+        (["--behind", "published", "--interactive"], ["--behind is for pictures: leave out --interactive"]),
         (["--behind", "others"], ["--behind", "published"]),
     ],
 )

@@ -1,0 +1,327 @@
+"use strict";
+// The state of the page is its address: what a control changes is written to location.hash, and `show` reads it there.
+
+const MOST_KEPT = 20; // models that Enter keeps from one search
+const MOST_NUMBERED = 12; // highlighted models with numbers in the panels
+const MOST_ROWS = 100; // of the table
+const UNKNOWN = "unknown";
+const SHAPES = { // of the legend: corners, angle of the first in degrees from the top, inner radius of a star, width
+  "circle": [24, 0, 1, 1], "square": [4, 45, 1, 1], "pentagon": [5, 0, 1, 1], "octagon": [8, 22.5, 1, 1],
+  "star": [5, 0, 0.4, 1], "diamond": [4, 0, 1, 1], "diamond-tall": [4, 0, 1, 0.6], "triangle-left": [3, 270, 1, 1],
+  "triangle-right": [3, 90, 1, 1], "x": [4, 45, 0.4, 1], "triangle-down": [3, 180, 1, 1], "triangle-up": [3, 0, 1, 1],
+  "cross": [4, 0, 0.4, 1], "hexagon": [6, 0, 1, 1], "y-down-open": [3, 180, 0.15, 1], "y-up-open": [3, 0, 0.15, 1],
+  "y-right-open": [3, 90, 0.15, 1],
+};
+const data = JSON.parse(document.getElementById("data").textContent);
+const byId = (id) => document.getElementById(id);
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const touch = matchMedia("(pointer: coarse)");
+const drawn = new Set(); // elements of the panels that have been drawn
+let state = {};
+let printing = false;
+
+// ---- small parts
+
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else made.setAttribute(name, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;"); // plotly reads tags
+const integer = (number) => (number === null ? UNKNOWN : number.toLocaleString("en-US"));
+const decimal = (number, digits) => (number === null ? UNKNOWN : number.toFixed(digits));
+const shade = (both) => both[dark.matches && !printing ? 1 : 0];
+const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const column = (place) => state.dataset.columns[place];
+
+function symbol(name, color) {
+  const [corners, first, inner, width] = SHAPES[name];
+  const points = [];
+  for (let place = 0; place < 2 * corners; place++) {
+    if (place % 2 && inner === 1) continue;
+    const angle = ((first + (180 * place) / corners) * Math.PI) / 180;
+    const radius = place % 2 ? 7 * inner : 7;
+    points.push(`${(8 + width * radius * Math.sin(angle)).toFixed(2)},${(8 - radius * Math.cos(angle)).toFixed(2)}`);
+  }
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const polygon = document.createElementNS("http://www.w3.org/2000/svg", "polygon");
+  svg.setAttribute("viewBox", "0 0 16 16");
+  svg.setAttribute("aria-hidden", "true");
+  polygon.setAttribute("points", points.join(" "));
+  polygon.setAttribute("fill", color);
+  svg.append(polygon);
+  return svg;
+}
+
+// ---- the state
+
+function readState() {
+  const hash = new URLSearchParams(location.hash.slice(1));
+  const dataset = data.datasets.find((one) => one.name === hash.get("dataset")) || data.datasets[0];
+  const family = dataset.families.find((one) => one.name === hash.get("family")) || dataset.families[0];
+  const query = hash.get("query") || "";
+  const kept = [...hash].length ? hash.getAll("model") : data.highlight;
+  const words = query.toLowerCase().replaceAll("/", "--").split(/\s+/).filter(Boolean);
+  const matching = words.length ? dataset.models.filter((model) => words.every((word) => model.toLowerCase().includes(word))) : [];
+  const names = new Set([...kept, ...matching]);
+  const places = new Map(dataset.models.map((model, place) => [model, place]));
+  const highlighted = [...names].filter((model) => places.has(model)).map((model) => places.get(model));
+  return { dataset, family, query, kept, matching, highlighted, hidden: new Set(hash.getAll("hide")) };
+}
+
+function go(change, replace = false) {
+  const next = { ...state, ...change };
+  const hash = new URLSearchParams({ dataset: next.dataset.name, family: next.family.name });
+  if (next.query) hash.set("query", next.query);
+  for (const model of next.kept) hash.append("model", model);
+  for (const name of next.hidden) hash.append("hide", name);
+  if (replace) location.replace(`#${hash}`);
+  else location.hash = hash;
+}
+
+function toggled(values, value) {
+  const left = [...values].filter((one) => one !== value);
+  return left.length === [...values].length ? [...left, value] : left;
+}
+
+function show() {
+  const before = state;
+  state = readState();
+  if (state.dataset !== before.dataset) showTabs("families", state.dataset.families, (family) => ({ family }));
+  markTabs("datasets", state.dataset);
+  markTabs("families", state.family);
+  if (state.family !== before.family) layPanels();
+  if (byId("search").value !== state.query) byId("search").value = state.query;
+  showLegend();
+  showTable();
+  showStatus();
+  drawn.forEach(draw);
+}
+
+// ---- tabs
+
+function showTabs(id, items, change) {
+  byId(id).replaceChildren(...items.map((item) =>
+    element("button", { type: "button", role: "tab", "data-name": item.name, "aria-controls": "main", onclick: () => go(change(item)) }, item.title)));
+}
+
+function markTabs(id, chosen) {
+  for (const tab of byId(id).children) {
+    const isChosen = tab.dataset.name === chosen.name;
+    tab.setAttribute("aria-selected", isChosen);
+    tab.tabIndex = isChosen ? 0 : -1;
+    if (isChosen) byId(id).scrollLeft = tab.offsetLeft - byId(id).offsetLeft - 20;
+  }
+}
+
+function moveTab(event) {
+  const tabs = [...event.currentTarget.children];
+  const place = tabs.indexOf(event.target);
+  const next = { ArrowRight: place + 1, ArrowLeft: place - 1, Home: 0, End: tabs.length - 1 }[event.key];
+  if (next === undefined || place < 0) return;
+  event.preventDefault();
+  const tab = tabs[(next + tabs.length) % tabs.length];
+  tab.click();
+  tab.focus();
+}
+
+// ---- legend, table, status
+
+function showLegend() {
+  const { dataset, family, hidden } = state;
+  const figures = family.figures;
+  const focused = document.activeElement?.dataset?.toggles;
+  const toggle = (name, kind, ...content) =>
+    element("button", { type: "button", class: kind, "data-toggles": name, "aria-pressed": !hidden.has(name), onclick: () => go({ hidden: toggled(hidden, name) }) }, ...content);
+  const groups = dataset.groups.filter(({ name }) => figures.some((figure) => figure.clouds.some((cloud) => cloud.group === name)));
+  const rows = [groups.map(({ name, title }) => toggle(name, "group", symbol("circle", groupColor(figures[0].color, name)), title))];
+  for (const marker of new Set(figures.map((figure) => figure.marker))) {
+    rows.push(dataset.markers[marker].values.map((value) =>
+      toggle(value.name, "marker", symbol(value.symbol, style("--text")), `${value.name} · ${value.count}`)));
+  }
+  byId("legend").replaceChildren(...rows.map((row) => element("div", {}, ...row)));
+  if (focused) byId("legend").querySelector(`[data-toggles="${CSS.escape(focused)}"]`)?.focus();
+}
+
+function groupColor(colorColumn, group) {
+  const { palette } = state.dataset.colors[colorColumn][group];
+  return shade(palette[Math.floor(palette.length / 2)]);
+}
+
+function showTable() {
+  const { dataset, family, highlighted, kept } = state;
+  byId("highlighted").hidden = highlighted.length === 0;
+  const figures = family.figures;
+  const axes = new Map(figures.map((figure) => [figure.x_label, column(figure.clouds[0].x)]));
+  const clouds = new Map(figures.flatMap((figure) => figure.clouds.map((cloud) => [`${groupTitle(cloud.group)}: of ${figure.basis}`, cloud])));
+  const heads = ["", "Model", "Training data", "Parameters", ...axes.keys(), ...clouds.keys()];
+  const rows = highlighted.slice(0, MOST_ROWS).map((model, row) =>
+    element("tr", {},
+      element("td", {}, row < MOST_NUMBERED ? String(row + 1) : ""),
+      element("td", {}, dataset.models[model], " ", element("button", { type: "button", "aria-label": `${kept.includes(dataset.models[model]) ? "Drop" : "Keep"} ${dataset.models[model]}`, onclick: () => go({ kept: toggled(kept, dataset.models[model]) }) }, kept.includes(dataset.models[model]) ? "drop" : "keep")),
+      element("td", {}, dataset.corpora[model] ?? UNKNOWN),
+      element("td", {}, integer(dataset.num_params[model])),
+      ...[...axes.values()].map((values) => element("td", {}, decimal(values[model], 2))),
+      ...[...clouds.values()].map((cloud) => element("td", {}, part(cloud, model)))));
+  byId("highlighted").replaceChildren(element("table", {},
+    element("caption", {}, `${family.title}: ${highlighted.length} highlighted models${highlighted.length > MOST_ROWS ? `, of which the first ${MOST_ROWS}` : ""}`),
+    element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", { scope: "col" }, head)))),
+    element("tbody", {}, ...rows)));
+}
+
+const groupTitle = (group) => state.dataset.groups.find((one) => one.name === group).title;
+
+function part(cloud, model) {
+  const [count, outOf] = [column(cloud.count)[model], column(cloud.out_of)[model]];
+  return `${integer(count)} of ${integer(outOf)}`;
+}
+
+function showStatus() {
+  const { dataset, query, matching, highlighted } = state;
+  const all = `${dataset.models.length.toLocaleString("en-US")} models of ${dataset.title}`;
+  const found = matching.length ? `${matching.length} match “${query}”. Enter keeps them, Esc clears.` : `none matches “${query}”.`;
+  byId("status").textContent = query ? `${all}; ${found}` : highlighted.length ? `${all}; ${highlighted.length} highlighted. Esc clears.` : `${all}. Click a point, or search, to highlight models in all panels.`;
+}
+
+// ---- panels
+
+const observer = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    if (!isIntersecting) continue;
+    observer.unobserve(target);
+    drawn.add(target);
+    draw(target);
+  }
+}, { rootMargin: "300px" });
+
+function layPanels() {
+  observer.disconnect();
+  drawn.forEach((panel) => Plotly.purge(panel));
+  drawn.clear();
+  byId("panels").replaceChildren(...state.family.figures.map((figure, place) => {
+    const panel = element("div", { class: "plot", "data-place": place });
+    observer.observe(panel);
+    return element("figure", { id: figure.stem },
+      element("figcaption", {},
+        element("h2", {}, `${figure.heading} · ${figure.clouds.map((cloud) => groupTitle(cloud.group)).join(", ")}`),
+        element("p", { class: "y" }, figure.y_label)),
+      panel,
+      ...(figure.lines.length ? [element("ul", {}, ...figure.lines.map((line) => element("li", {}, line.text)))] : []));
+  }));
+}
+
+function hover(figure, cloud, model) {
+  const { models, corpora, num_params: parameters } = state.dataset;
+  return [
+    `<b>${escaped(models[model])}</b>`,
+    escaped(corpora[model] ?? "unknown training data"),
+    parameters[model] === null ? "unknown number of parameters" : `${integer(parameters[model])} parameters`,
+    `${groupTitle(cloud.group)}: ${part(cloud, model)} ${figure.basis}`,
+    `x ${decimal(column(cloud.x)[model], 2)}, y ${Number(column(cloud.y)[model].toPrecision(4))}`,
+  ].join("<br>");
+}
+
+function points(figure, cloud, models, more) {
+  return {
+    type: "scatter", mode: "markers", x: models.map((model) => column(cloud.x)[model]), y: models.map((model) => column(cloud.y)[model]),
+    customdata: models, text: models.map((model) => hover(figure, cloud, model)), hoverinfo: "text", cliponaxis: false, ...more,
+  };
+}
+
+function pointTraces(figure, cloud) {
+  const { values, of_models: valueOf } = state.dataset.markers[figure.marker];
+  const { palette, of_models: colorOf } = state.dataset.colors[figure.color][cloud.group];
+  return values.flatMap((value, place) => {
+    const models = valueOf.flatMap((one, model) => (one === place && column(cloud.y)[model] !== null ? [model] : []));
+    if (state.hidden.has(value.name) || !models.length) return [];
+    const isMany = value.count > 100;
+    const marker = {
+      symbol: value.symbol, size: isMany ? 5 : 8, opacity: state.highlighted.length ? 0.3 : isMany ? 0.6 : 0.95,
+      color: models.map((model) => shade(palette[colorOf[model]])), line: { width: isMany ? 0 : 0.5, color: style("--ground") },
+    };
+    return [points(figure, cloud, models, { marker, name: `${groupTitle(cloud.group)}, ${value.name}` })];
+  });
+}
+
+function lineTraces(line) {
+  const color = shade(line.color);
+  const band = { x: [...line.x, ...line.x.toReversed()], y: [...line.high, ...line.low.toReversed()], fill: "toself", fillcolor: color, opacity: 0.25, line: { width: 0 }, mode: "lines", hoverinfo: "skip" };
+  return [band, { x: line.x, y: line.y, mode: "lines", line: { color, width: 2 }, hoverinfo: "text", text: line.x.map(() => line.text) }];
+}
+
+function highlightTrace(figure, cloud) {
+  const models = state.highlighted.filter((model) => column(cloud.y)[model] !== null);
+  const isNumbered = state.highlighted.length <= MOST_NUMBERED;
+  const marker = { symbol: "circle", size: 11, color: groupColor(figure.color, cloud.group), line: { width: 2, color: style("--text") } };
+  const trace = points(figure, cloud, models, { marker, name: "highlighted" });
+  if (!isNumbered) return trace;
+  const numbers = models.map((model) => `<b>${state.highlighted.indexOf(model) + 1}</b>`);
+  return { ...trace, mode: "markers+text", text: numbers, hovertext: trace.text, textposition: "top center", textfont: { size: 13, color: style("--text") } };
+}
+
+function draw(panel) {
+  const figure = state.family.figures[panel.dataset.place];
+  const clouds = figure.clouds.filter((cloud) => !state.hidden.has(cloud.group));
+  const traces = [
+    ...clouds.flatMap((cloud) => pointTraces(figure, cloud)),
+    ...figure.lines.filter((line) => !state.hidden.has(line.group)).flatMap(lineTraces),
+    ...clouds.map((cloud) => highlightTrace(figure, cloud)),
+  ];
+  const axis = { gridcolor: style("--edge"), zeroline: false, linecolor: style("--quiet"), ticks: "outside", tickcolor: style("--quiet"), automargin: true };
+  const layout = {
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: style("--text"), family: "system-ui, sans-serif", size: 12 }, showlegend: false,
+    margin: { l: 45, r: 12, t: 12, b: 45 }, hovermode: "closest", dragmode: touch.matches ? false : "zoom", uirevision: figure.stem,
+    hoverlabel: { bgcolor: style("--raised"), bordercolor: style("--edge"), font: { color: style("--text") }, align: "left" },
+    xaxis: { ...axis, title: { text: figure.x_label, standoff: 8 }, range: figure.x_range },
+    yaxis: { ...axis, range: figure.y_range },
+  };
+  const isNew = !panel.classList.contains("js-plotly-plot");
+  Plotly.react(panel, traces, layout, { responsive: true, displayModeBar: false });
+  if (isNew) panel.on("plotly_click", ({ points: [point] }) => {
+    if (point.customdata !== undefined) go({ kept: toggled(state.kept, state.dataset.models[point.customdata]) });
+  });
+}
+
+function drawAll() {
+  for (const panel of document.querySelectorAll(".plot")) drawn.add(panel);
+  drawn.forEach(draw);
+}
+
+// ---- what happens when
+
+function type(event) {
+  if (event.key === "/" && event.target !== byId("search")) {
+    event.preventDefault();
+    byId("search").focus();
+  } else if (event.key === "Escape") {
+    clear();
+  } else if (event.key === "Enter" && event.target === byId("search") && state.matching.length) {
+    if (state.matching.length > MOST_KEPT) byId("status").textContent = `${state.matching.length} match: narrow the search to ${MOST_KEPT} or fewer to keep them.`;
+    else go({ kept: [...new Set([...state.kept, ...state.matching])], query: "" });
+  }
+}
+
+function clear() {
+  byId("search").value = "";
+  go({ query: "", kept: [] });
+}
+
+function start() {
+  showTabs("datasets", data.datasets, (dataset) => ({ dataset, family: dataset.families.find((one) => one.name === state.family.name) || dataset.families[0] }));
+  for (const id of ["datasets", "families"]) byId(id).addEventListener("keydown", moveTab);
+  byId("search").addEventListener("input", () => go({ query: byId("search").value }, true));
+  byId("clear").addEventListener("click", clear);
+  addEventListener("keydown", type);
+  addEventListener("hashchange", show);
+  dark.addEventListener("change", show);
+  addEventListener("beforeprint", () => { printing = true; drawAll(); });
+  addEventListener("afterprint", () => { printing = false; drawAll(); });
+  show();
+}
+
+start();
