@@ -29,7 +29,7 @@ LIBRARIES = (
     "matplotlib.pyplot",
     "open_clip",
     "pandas",
-    "plotly.graph_objects",
+    "plotly.offline",
     "pyarrow.parquet",
     "timm",
     "torchvision",
