@@ -19,6 +19,7 @@ const touch = matchMedia("(pointer: coarse)");
 const drawn = new Set(); // elements of the panels that have been drawn
 let state = {};
 let printing = false;
+let clicked = null; // the panel in which a point was clicked, and its height on the screen, where it stays
 
 // ---- small parts
 
@@ -32,6 +33,7 @@ function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+const worded = (name) => name.replaceAll("_", " ");
 const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;"); // plotly reads tags
 const integer = (number) => (number === null ? UNKNOWN : number.toLocaleString("en-US"));
 const decimal = (number, digits) => (number === null ? UNKNOWN : number.toFixed(digits));
@@ -39,23 +41,22 @@ const shade = (both) => both[dark.matches && !printing ? 1 : 0];
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const column = (place) => state.dataset.columns[place];
 
+function svg(tag, attributes, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
 function symbol(name, color) {
   const [corners, first, inner, width] = SHAPES[name];
-  const points = [];
-  for (let place = 0; place < 2 * corners; place++) {
-    if (place % 2 && inner === 1) continue;
-    const angle = ((first + (180 * place) / corners) * Math.PI) / 180;
-    const radius = place % 2 ? 7 * inner : 7;
-    points.push(`${(8 + width * radius * Math.sin(angle)).toFixed(2)},${(8 - radius * Math.cos(angle)).toFixed(2)}`);
-  }
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const polygon = document.createElementNS("http://www.w3.org/2000/svg", "polygon");
-  svg.setAttribute("viewBox", "0 0 16 16");
-  svg.setAttribute("aria-hidden", "true");
-  polygon.setAttribute("points", points.join(" "));
-  polygon.setAttribute("fill", color);
-  svg.append(polygon);
-  return svg;
+  const places = [...Array(2 * corners).keys()].filter((place) => inner < 1 || place % 2 === 0);
+  const points = places.map((place) => {
+    const [angle, radius] = [((first + (180 * place) / corners) * Math.PI) / 180, place % 2 ? 7 * inner : 7];
+    return `${(8 + width * radius * Math.sin(angle)).toFixed(2)},${(8 - radius * Math.cos(angle)).toFixed(2)}`;
+  });
+  const polygon = svg("polygon", { points: points.join(" "), fill: color });
+  return svg("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }, polygon);
 }
 
 // ---- the state
@@ -100,7 +101,9 @@ function show() {
   showLegend();
   showTable();
   showStatus();
-  drawn.forEach(draw);
+  drawn.forEach(String([...state.hidden]) === String([...(before.hidden ?? [])]) ? mark : draw);
+  if (clicked) scrollBy(0, clicked.panel.getBoundingClientRect().top - clicked.top);
+  clicked = null;
 }
 
 // ---- tabs
@@ -144,7 +147,8 @@ function showLegend() {
     rows.push(dataset.markers[marker].values.map((value) =>
       toggle(value.name, "marker", symbol(value.symbol, style("--text")), `${value.name} · ${value.count}`)));
   }
-  byId("legend").replaceChildren(...rows.map((row) => element("div", {}, ...row)));
+  const meaning = figures.map(({ marker, color }) => `Hue: images. Shape: ${worded(marker)}. Shade: ${worded(color)}.`);
+  byId("legend").replaceChildren(...rows.map((row) => element("div", {}, ...row)), element("p", {}, meaning[0]));
   if (focused) byId("legend").querySelector(`[data-toggles="${CSS.escape(focused)}"]`)?.focus();
 }
 
@@ -162,7 +166,7 @@ function showTable() {
   const heads = ["", "Model", "Training data", "Parameters", ...axes.keys(), ...clouds.keys()];
   const rows = highlighted.slice(0, MOST_ROWS).map((model, row) =>
     element("tr", {},
-      element("td", {}, row < MOST_NUMBERED ? String(row + 1) : ""),
+      element("td", {}, isNumbered() ? String(row + 1) : ""),
       element("td", {}, dataset.models[model], " ", element("button", { type: "button", "aria-label": `${kept.includes(dataset.models[model]) ? "Drop" : "Keep"} ${dataset.models[model]}`, onclick: () => go({ kept: toggled(kept, dataset.models[model]) }) }, kept.includes(dataset.models[model]) ? "drop" : "keep")),
       element("td", {}, dataset.corpora[model] ?? UNKNOWN),
       element("td", {}, integer(dataset.num_params[model])),
@@ -226,13 +230,6 @@ function hover(figure, cloud, model) {
   ].join("<br>");
 }
 
-function points(figure, cloud, models, more) {
-  return {
-    type: "scatter", mode: "markers", x: models.map((model) => column(cloud.x)[model]), y: models.map((model) => column(cloud.y)[model]),
-    customdata: models, text: models.map((model) => hover(figure, cloud, model)), hoverinfo: "text", cliponaxis: false, ...more,
-  };
-}
-
 function pointTraces(figure, cloud) {
   const { values, of_models: valueOf } = state.dataset.markers[figure.marker];
   const { palette, of_models: colorOf } = state.dataset.colors[figure.color][cloud.group];
@@ -241,10 +238,13 @@ function pointTraces(figure, cloud) {
     if (state.hidden.has(value.name) || !models.length) return [];
     const isMany = value.count > 100;
     const marker = {
-      symbol: value.symbol, size: isMany ? 5 : 8, opacity: state.highlighted.length ? 0.3 : isMany ? 0.6 : 0.95,
+      symbol: value.symbol, size: isMany ? 5 : 8, opacity: isMany ? 0.6 : 0.95,
       color: models.map((model) => shade(palette[colorOf[model]])), line: { width: isMany ? 0 : 0.5, color: style("--ground") },
     };
-    return [points(figure, cloud, models, { marker, name: `${groupTitle(cloud.group)}, ${value.name}` })];
+    const [x, y] = [cloud.x, cloud.y].map((place) => models.map((model) => column(place)[model]));
+    const text = models.map((model) => hover(figure, cloud, model));
+    const name = `${groupTitle(cloud.group)}, ${value.name}`;
+    return [{ mode: "markers", x, y, marker, name, text, hoverinfo: "text", customdata: models, cliponaxis: false }];
   });
 }
 
@@ -254,23 +254,49 @@ function lineTraces(line) {
   return [band, { x: line.x, y: line.y, mode: "lines", line: { color, width: 2 }, hoverinfo: "text", text: line.x.map(() => line.text) }];
 }
 
-function highlightTrace(figure, cloud) {
-  const models = state.highlighted.filter((model) => column(cloud.y)[model] !== null);
-  const isNumbered = state.highlighted.length <= MOST_NUMBERED;
-  const marker = { symbol: "circle", size: 11, color: groupColor(figure.color, cloud.group), line: { width: 2, color: style("--text") } };
-  const trace = points(figure, cloud, models, { marker, name: "highlighted" });
-  if (!isNumbered) return trace;
-  const numbers = models.map((model) => `<b>${state.highlighted.indexOf(model) + 1}</b>`);
-  return { ...trace, mode: "markers+text", text: numbers, hovertext: trace.text, textposition: "top center", textfont: { size: 13, color: style("--text") } };
+// Highlighted models are drawn over plotly's points, which stay as they are: highlighting takes no time that is felt.
+function mark(panel) {
+  const figure = state.family.figures[panel.dataset.place];
+  const { xaxis, yaxis } = panel._fullLayout;
+  const rings = svg("g", { class: "rings", stroke: style("--text") });
+  const circles = [];
+  for (const cloud of shownClouds(figure)) {
+    const fill = groupColor(figure.color, cloud.group);
+    state.highlighted.forEach((model, place) => {
+      const [x, y] = [xaxis.d2p(column(cloud.x)[model]), yaxis.d2p(column(cloud.y)[model])];
+      if (column(cloud.y)[model] === null || x < 0 || y < 0 || x > xaxis._length || y > yaxis._length) return;
+      circles.push({ x, y, number: place + 1 });
+      rings.append(svg("circle", { cx: x, cy: y, r: 5, fill, "data-model": state.dataset.models[model] }));
+    });
+  }
+  if (isNumbered())
+    for (const { x, y, number } of placeNumbers(circles)) rings.append(svg("text", { x, y: y + 4, fill: style("--text") }, String(number)));
+  panel.querySelector(".rings")?.remove();
+  panel.querySelector(".scatterlayer")?.parentNode.append(rings); // no such layer where all is hidden
+  panel.classList.toggle("dimmed", state.highlighted.length > 0);
 }
+
+// The places of numbers: beside their circles where no circle or number is; one that finds none is left to the table.
+function placeNumbers(circles) {
+  const taken = [...circles];
+  return circles.flatMap(({ x, y, number }) => {
+    const beside = [[0, -14], [15, 0], [-15, 0], [0, 14], [12, -12], [-12, -12], [12, 12], [-12, 12]];
+    const places = beside.map(([right, down]) => ({ x: x + right, y: y + down, number }));
+    const free = places.find((place) => taken.every((other) => Math.hypot(place.x - other.x, place.y - other.y) > 12));
+    if (!free) return [];
+    taken.push(free);
+    return [free];
+  });
+}
+
+const isNumbered = () => state.highlighted.length <= MOST_NUMBERED;
+const shownClouds = (figure) => figure.clouds.filter((cloud) => !state.hidden.has(cloud.group));
 
 function draw(panel) {
   const figure = state.family.figures[panel.dataset.place];
-  const clouds = figure.clouds.filter((cloud) => !state.hidden.has(cloud.group));
   const traces = [
-    ...clouds.flatMap((cloud) => pointTraces(figure, cloud)),
+    ...shownClouds(figure).flatMap((cloud) => pointTraces(figure, cloud)),
     ...figure.lines.filter((line) => !state.hidden.has(line.group)).flatMap(lineTraces),
-    ...clouds.map((cloud) => highlightTrace(figure, cloud)),
   ];
   const axis = { gridcolor: style("--edge"), zeroline: false, linecolor: style("--quiet"), ticks: "outside", tickcolor: style("--quiet"), automargin: true };
   const layout = {
@@ -282,8 +308,13 @@ function draw(panel) {
   };
   const isNew = !panel.classList.contains("js-plotly-plot");
   Plotly.react(panel, traces, layout, { responsive: true, displayModeBar: false });
-  if (isNew) panel.on("plotly_click", ({ points: [point] }) => {
-    if (point.customdata !== undefined) go({ kept: toggled(state.kept, state.dataset.models[point.customdata]) });
+  if (!isNew) return;
+  mark(panel);
+  panel.on("plotly_afterplot", () => mark(panel));
+  panel.on("plotly_click", ({ points: [point] }) => {
+    if (point.customdata === undefined) return;
+    clicked = { panel, top: panel.getBoundingClientRect().top };
+    go({ kept: toggled(state.kept, state.dataset.models[point.customdata]) });
   });
 }
 
@@ -297,7 +328,7 @@ function drawAll() {
 function type(event) {
   if (event.key === "/" && event.target !== byId("search")) {
     event.preventDefault();
-    byId("search").focus();
+    byId("search").focus({ preventScroll: true });
   } else if (event.key === "Escape") {
     clear();
   } else if (event.key === "Enter" && event.target === byId("search") && state.matching.length) {
@@ -318,7 +349,7 @@ function start() {
   byId("clear").addEventListener("click", clear);
   addEventListener("keydown", type);
   addEventListener("hashchange", show);
-  dark.addEventListener("change", show);
+  dark.addEventListener("change", () => { show(); drawn.forEach(draw); });
   addEventListener("beforeprint", () => { printing = true; drawAll(); });
   addEventListener("afterprint", () => { printing = false; drawAll(); });
   show();

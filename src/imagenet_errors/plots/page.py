@@ -21,17 +21,15 @@ PAGE = """<!doctype html>
 {css}</style>
 </head>
 <body>
-<header>
 <h1>{title}</h1>
-<div class="search">
+<div class="search" role="search">
 <label for="search">Find models</label>
 <input id="search" type="search" autocomplete="off" spellcheck="false" placeholder="press / and type part of a name">
 <button id="clear" type="button">Clear</button>
-</div>
 <p id="status" role="status"></p>
+</div>
 <div id="datasets" role="tablist" aria-label="Datasets"></div>
 <div id="families" role="tablist" aria-label="Families of figures"></div>
-</header>
 <noscript><p>The figures are drawn by a script: allow it in this browser.</p></noscript>
 <main id="main" role="tabpanel" aria-label="Figures">
 <div id="legend"></div>
@@ -57,7 +55,7 @@ def write_page(path: Path, datasets: list[dict[str, Any]], highlight: tuple[str,
     """
     from plotly.offline import get_plotlyjs
 
-    title = f"Errors of {', '.join(dataset['title'] for dataset in datasets)} models"
+    title = f"Model errors on {' and '.join(dataset['title'] for dataset in datasets)}"
     values = {"datasets": datasets, "highlight": highlight}
     text = PAGE.format(
         policy=POLICY,

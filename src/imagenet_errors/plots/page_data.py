@@ -19,8 +19,8 @@ LINE_POINTS = 25  # of a line and its band
 FAMILY_TITLES = {  # of families that share their y with another; the others are named by their y
     "model_failures_to_mle": "Model failures / multi-label errors",
     "model_failures_to_top1_err": "Model failures / top-1 errors",
-    "imagenet_a_vs_imagenet_mla_acc": "Accuracy / ImageNet MLA",
-    "imagenet_a_vs_imagenet_top1_acc": "Accuracy / ImageNet top-1",
+    "imagenet_a_vs_imagenet_mla_acc": "Accuracy by ImageNet MLA",
+    "imagenet_a_vs_imagenet_top1_acc": "Accuracy by ImageNet top-1",
 }
 SYMBOLS = {  # {matplotlib's marker: plotly's}
     "o": "circle",
