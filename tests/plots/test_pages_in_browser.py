@@ -214,6 +214,9 @@ def test_name_like_html_is_shown_as_text_and_unknown_as_a_word(browser, address)
     assert listed(browser) == [HOSTILE]
     row = "return [...document.querySelector('#highlighted tbody tr').cells].map((cell) => cell.textContent)"
     assert browser.execute_script(row)[2:4] == ["mine", "unknown"]
+    press(browser, "/", *"model5")
+    wait(browser, "return document.querySelectorAll('#highlighted tbody tr').length === 2")
+    assert browser.execute_script(row.replace("tr'", "tr:last-child'"))[2] == "unknown"
     hover = browser.execute_script(
         "const panel = document.querySelector('.js-plotly-plot'), model = state.dataset.models.indexOf(arguments[0]);"
         "const curveNumber = panel.data.findIndex((trace) => trace.customdata.includes(model));"
@@ -228,12 +231,16 @@ def test_name_like_html_is_shown_as_text_and_unknown_as_a_word(browser, address)
     assert browser.execute_script("return document.querySelectorAll('main img, main b').length") == 0
 
 
-def test_print_shows_every_panel_of_the_tab(browser):
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": 420, "height": 500, "deviceScaleFactor": 1, "mobile": False}
-    )
-    browser.refresh()
-    wait(browser, "return document.querySelectorAll('.js-plotly-plot').length > 0")
-    assert browser.execute_script("return document.querySelectorAll('.plot:not(.js-plotly-plot)').length") > 0
-    browser.execute_cdp_cmd("Page.printToPDF", {})
-    assert browser.execute_script("return document.querySelectorAll('.plot:not(.js-plotly-plot)').length") == 0
+def test_print_shows_every_panel_of_the_tab_dark_on_light(address):
+    with open_browser(420, 500, "dark") as driver:
+        driver.get(address)
+        wait(driver, "return document.querySelectorAll('.js-plotly-plot').length > 0")
+        texts = "return [...new Set([...document.querySelectorAll('.xtick text')].map((text) => text.style.fill))]"
+        assert driver.execute_script(texts) == ["rgb(232, 234, 237)"]
+        assert driver.execute_script("return document.querySelectorAll('.plot:not(.js-plotly-plot)').length") > 0
+        driver.execute_script("dispatchEvent(new Event('beforeprint'))")
+        assert driver.execute_script("return document.querySelectorAll('.plot:not(.js-plotly-plot)').length") == 0
+        assert driver.execute_script(texts) == ["rgb(0, 0, 0)"]
+        driver.execute_script("dispatchEvent(new Event('afterprint'))")
+        assert driver.execute_script(texts) == ["rgb(232, 234, 237)"]
+        assert console_errors(driver) == []

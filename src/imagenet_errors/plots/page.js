@@ -5,6 +5,7 @@ const MOST_KEPT = 20; // models that Enter keeps from one search
 const MOST_NUMBERED = 12; // highlighted models with numbers in the panels
 const MOST_ROWS = 100; // of the table
 const UNKNOWN = "unknown";
+const PRINTED = { "--ground": "#ffffff", "--raised": "#ffffff", "--text": "#000000", "--quiet": "#333333", "--edge": "#aaaaaa" };
 const SHAPES = { // of the legend: corners, angle of the first in degrees from the top, inner radius of a star, width
   "circle": [24, 0, 1, 1], "square": [4, 45, 1, 1], "pentagon": [5, 0, 1, 1], "octagon": [8, 22.5, 1, 1],
   "star": [5, 0, 0.4, 1], "diamond": [4, 0, 1, 1], "diamond-tall": [4, 0, 1, 0.6], "triangle-left": [3, 270, 1, 1],
@@ -38,7 +39,7 @@ const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").repl
 const integer = (number) => (number === null ? UNKNOWN : number.toLocaleString("en-US"));
 const decimal = (number, digits) => (number === null ? UNKNOWN : number.toFixed(digits));
 const shade = (both) => both[dark.matches && !printing ? 1 : 0];
-const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const style = (name) => (printing ? PRINTED[name] : getComputedStyle(document.documentElement).getPropertyValue(name).trim());
 const column = (place) => state.dataset.columns[place];
 
 function svg(tag, attributes, ...children) {
@@ -68,7 +69,8 @@ function readState() {
   const query = hash.get("query") || "";
   const kept = [...hash].length ? hash.getAll("model") : data.highlight;
   const words = query.toLowerCase().replaceAll("/", "--").split(/\s+/).filter(Boolean);
-  const matching = words.length ? dataset.models.filter((model) => words.every((word) => model.toLowerCase().includes(word))) : [];
+  const isMatch = (model) => words.every((word) => model.toLowerCase().includes(word));
+  const matching = words.length ? dataset.models.filter(isMatch) : [];
   const names = new Set([...kept, ...matching]);
   const places = new Map(dataset.models.map((model, place) => [model, place]));
   const highlighted = [...names].filter((model) => places.has(model)).map((model) => places.get(model));
@@ -98,9 +100,11 @@ function show() {
   markTabs("families", state.family);
   if (state.family !== before.family) layPanels();
   if (byId("search").value !== state.query) byId("search").value = state.query;
+  const focused = document.activeElement.dataset.toggles;
   showLegend();
   showTable();
   showStatus();
+  if (focused) document.querySelector(`[data-toggles="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   drawn.forEach(String([...state.hidden]) === String([...(before.hidden ?? [])]) ? mark : draw);
   if (clicked) scrollBy(0, clicked.panel.getBoundingClientRect().top - clicked.top);
   clicked = null;
@@ -109,8 +113,10 @@ function show() {
 // ---- tabs
 
 function showTabs(id, items, change) {
-  byId(id).replaceChildren(...items.map((item) =>
-    element("button", { type: "button", role: "tab", "data-name": item.name, "aria-controls": "main", onclick: () => go(change(item)) }, item.title)));
+  byId(id).replaceChildren(...items.map((item) => {
+    const attributes = { type: "button", role: "tab", "data-name": item.name, "aria-controls": "main" };
+    return element("button", { ...attributes, onclick: () => go(change(item)) }, item.title);
+  }));
 }
 
 function markTabs(id, chosen) {
@@ -136,20 +142,22 @@ function moveTab(event) {
 // ---- legend, table, status
 
 function showLegend() {
-  const { dataset, family, hidden } = state;
-  const figures = family.figures;
-  const focused = document.activeElement?.dataset?.toggles;
-  const toggle = (name, kind, ...content) =>
-    element("button", { type: "button", class: kind, "data-toggles": name, "aria-pressed": !hidden.has(name), onclick: () => go({ hidden: toggled(hidden, name) }) }, ...content);
-  const groups = dataset.groups.filter(({ name }) => figures.some((figure) => figure.clouds.some((cloud) => cloud.group === name)));
-  const rows = [groups.map(({ name, title }) => toggle(name, "group", symbol("circle", groupColor(figures[0].color, name)), title))];
-  for (const marker of new Set(figures.map((figure) => figure.marker))) {
-    rows.push(dataset.markers[marker].values.map((value) =>
-      toggle(value.name, "marker", symbol(value.symbol, style("--text")), `${value.name} · ${value.count}`)));
-  }
-  const meaning = figures.map(({ marker, color }) => `Hue: images. Shape: ${worded(marker)}. Shade: ${worded(color)}.`);
-  byId("legend").replaceChildren(...rows.map((row) => element("div", {}, ...row)), element("p", {}, meaning[0]));
-  if (focused) byId("legend").querySelector(`[data-toggles="${CSS.escape(focused)}"]`)?.focus();
+  const { dataset, family: { figures }, hidden } = state;
+  const toggle = (name, kind, ...content) => {
+    const attributes = { type: "button", class: kind, "data-toggles": name, "aria-pressed": !hidden.has(name) };
+    return element("button", { ...attributes, onclick: () => go({ hidden: toggled(hidden, name) }) }, ...content);
+  };
+  const shown = new Set(figures.flatMap((figure) => figure.clouds.map((cloud) => cloud.group)));
+  const groups = dataset.groups.filter(({ name }) => shown.has(name));
+  const { marker, color } = figures[0];
+  const values = [...new Set(figures.map((figure) => figure.marker))].flatMap((name) => dataset.markers[name].values);
+  const ofGroups = groups.map(({ name, title }) => toggle(name, "group", symbol("circle", groupColor(color, name)), title));
+  const ofValues = values.map(({ name, symbol: shape, count }) =>
+    toggle(name, "marker", symbol(shape, style("--text")), `${name} · ${count}`));
+  byId("legend").replaceChildren(
+    element("div", {}, ...ofGroups),
+    element("div", {}, ...ofValues),
+    element("p", {}, `Hue: images. Shape: ${worded(marker)}. Shade: ${worded(color)}.`));
 }
 
 function groupColor(colorColumn, group) {
@@ -158,24 +166,32 @@ function groupColor(colorColumn, group) {
 }
 
 function showTable() {
-  const { dataset, family, highlighted, kept } = state;
-  byId("highlighted").hidden = highlighted.length === 0;
-  const figures = family.figures;
-  const axes = new Map(figures.map((figure) => [figure.x_label, column(figure.clouds[0].x)]));
-  const clouds = new Map(figures.flatMap((figure) => figure.clouds.map((cloud) => [`${groupTitle(cloud.group)}: of ${figure.basis}`, cloud])));
+  const { dataset, family, highlighted } = state;
+  const axes = new Map(family.figures.map((figure) => [figure.x_label, column(figure.clouds[0].x)]));
+  const clouds = new Map(family.figures.flatMap((figure) =>
+    figure.clouds.map((cloud) => [`${groupTitle(cloud.group)}: of ${figure.basis}`, cloud])));
   const heads = ["", "Model", "Training data", "Parameters", ...axes.keys(), ...clouds.keys()];
-  const rows = highlighted.slice(0, MOST_ROWS).map((model, row) =>
-    element("tr", {},
-      element("td", {}, isNumbered() ? String(row + 1) : ""),
-      element("td", {}, dataset.models[model], " ", element("button", { type: "button", "aria-label": `${kept.includes(dataset.models[model]) ? "Drop" : "Keep"} ${dataset.models[model]}`, onclick: () => go({ kept: toggled(kept, dataset.models[model]) }) }, kept.includes(dataset.models[model]) ? "drop" : "keep")),
-      element("td", {}, dataset.corpora[model] ?? UNKNOWN),
-      element("td", {}, integer(dataset.num_params[model])),
-      ...[...axes.values()].map((values) => element("td", {}, decimal(values[model], 2))),
-      ...[...clouds.values()].map((cloud) => element("td", {}, part(cloud, model)))));
+  const rows = highlighted.slice(0, MOST_ROWS).map((model, row) => [
+    isNumbered() ? String(row + 1) : "",
+    [dataset.models[model], " ", keepButton(dataset.models[model])],
+    dataset.corpora[model] ?? UNKNOWN,
+    integer(dataset.num_params[model]),
+    ...[...axes.values()].map((values) => decimal(values[model], 2)),
+    ...[...clouds.values()].map((cloud) => part(cloud, model)),
+  ]);
+  const more = highlighted.length > MOST_ROWS ? `, of which the first ${MOST_ROWS}` : "";
+  byId("highlighted").hidden = highlighted.length === 0;
   byId("highlighted").replaceChildren(element("table", {},
-    element("caption", {}, `${family.title}: ${highlighted.length} highlighted models${highlighted.length > MOST_ROWS ? `, of which the first ${MOST_ROWS}` : ""}`),
+    element("caption", {}, `${family.title}: ${highlighted.length} highlighted models${more}`),
     element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", { scope: "col" }, head)))),
-    element("tbody", {}, ...rows)));
+    element("tbody", {}, ...rows.map((row) =>
+      element("tr", {}, ...row.map((cell) => element("td", {}, ...[cell].flat())))))));
+}
+
+function keepButton(model) {
+  const word = state.kept.includes(model) ? "drop" : "keep";
+  const attributes = { type: "button", "data-toggles": model, "aria-label": `${word} ${model}` };
+  return element("button", { ...attributes, onclick: () => go({ kept: toggled(state.kept, model) }) }, word);
 }
 
 const groupTitle = (group) => state.dataset.groups.find((one) => one.name === group).title;
@@ -187,9 +203,12 @@ function part(cloud, model) {
 
 function showStatus() {
   const { dataset, query, matching, highlighted } = state;
+  const asked = query.trim();
   const all = `${dataset.models.length.toLocaleString("en-US")} models of ${dataset.title}`;
-  const found = matching.length ? `${matching.length} match “${query}”. Enter keeps them, Esc clears.` : `none matches “${query}”.`;
-  byId("status").textContent = query ? `${all}; ${found}` : highlighted.length ? `${all}; ${highlighted.length} highlighted. Esc clears.` : `${all}. Click a point, or search, to highlight models in all panels.`;
+  const hint = "Click a point, or search, to highlight models in all panels.";
+  let told = highlighted.length ? `; ${highlighted.length} highlighted. Esc clears.` : `. ${hint}`;
+  if (asked) told = matching.length ? `; ${matching.length} match “${asked}”. Enter keeps them, Esc clears.` : `; none matches “${asked}”.`;
+  byId("status").textContent = all + told;
 }
 
 // ---- panels
@@ -250,8 +269,13 @@ function pointTraces(figure, cloud) {
 
 function lineTraces(line) {
   const color = shade(line.color);
-  const band = { x: [...line.x, ...line.x.toReversed()], y: [...line.high, ...line.low.toReversed()], fill: "toself", fillcolor: color, opacity: 0.25, line: { width: 0 }, mode: "lines", hoverinfo: "skip" };
-  return [band, { x: line.x, y: line.y, mode: "lines", line: { color, width: 2 }, hoverinfo: "text", text: line.x.map(() => line.text) }];
+  const around = { x: [...line.x, ...line.x.toReversed()], y: [...line.high, ...line.low.toReversed()] };
+  const filled = { fill: "toself", fillcolor: color, opacity: 0.25, line: { width: 0 }, hoverinfo: "skip" };
+  const text = line.x.map(() => line.text);
+  return [
+    { mode: "lines", ...around, ...filled },
+    { mode: "lines", x: line.x, y: line.y, line: { color, width: 2 }, hoverinfo: "text", text },
+  ];
 }
 
 // Highlighted models are drawn over plotly's points, which stay as they are: highlighting takes no time that is felt.
@@ -270,7 +294,8 @@ function mark(panel) {
     });
   }
   if (isNumbered())
-    for (const { x, y, number } of placeNumbers(circles)) rings.append(svg("text", { x, y: y + 4, fill: style("--text") }, String(number)));
+    for (const { x, y, number } of placeNumbers(circles))
+      rings.append(svg("text", { x, y: y + 4, fill: style("--text") }, String(number)));
   panel.querySelector(".rings")?.remove();
   panel.querySelector(".scatterlayer")?.parentNode.append(rings); // no such layer where all is hidden
   panel.classList.toggle("dimmed", state.highlighted.length > 0);
@@ -298,11 +323,13 @@ function draw(panel) {
     ...shownClouds(figure).flatMap((cloud) => pointTraces(figure, cloud)),
     ...figure.lines.filter((line) => !state.hidden.has(line.group)).flatMap(lineTraces),
   ];
-  const axis = { gridcolor: style("--edge"), zeroline: false, linecolor: style("--quiet"), ticks: "outside", tickcolor: style("--quiet"), automargin: true };
+  const [text, quiet, edge, raised] = ["--text", "--quiet", "--edge", "--raised"].map(style);
+  const axis = { gridcolor: edge, zeroline: false, linecolor: quiet, ticks: "outside", tickcolor: quiet, automargin: true };
   const layout = {
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: style("--text"), family: "system-ui, sans-serif", size: 12 }, showlegend: false,
-    margin: { l: 45, r: 12, t: 12, b: 45 }, hovermode: "closest", dragmode: touch.matches ? false : "zoom", uirevision: figure.stem,
-    hoverlabel: { bgcolor: style("--raised"), bordercolor: style("--edge"), font: { color: style("--text") }, align: "left" },
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false,
+    font: { color: text, family: "system-ui, sans-serif", size: 12 }, margin: { l: 45, r: 12, t: 12, b: 45 },
+    hovermode: "closest", dragmode: touch.matches ? false : "zoom", uirevision: figure.stem,
+    hoverlabel: { bgcolor: raised, bordercolor: edge, font: { color: text }, align: "left" },
     xaxis: { ...axis, title: { text: figure.x_label, standoff: 8 }, range: figure.x_range },
     yaxis: { ...axis, range: figure.y_range },
   };
@@ -332,7 +359,8 @@ function type(event) {
   } else if (event.key === "Escape") {
     clear();
   } else if (event.key === "Enter" && event.target === byId("search") && state.matching.length) {
-    if (state.matching.length > MOST_KEPT) byId("status").textContent = `${state.matching.length} match: narrow the search to ${MOST_KEPT} or fewer to keep them.`;
+    if (state.matching.length > MOST_KEPT)
+      byId("status").textContent = `${state.matching.length} match: narrow the search to ${MOST_KEPT} or fewer to keep them.`;
     else go({ kept: [...new Set([...state.kept, ...state.matching])], query: "" });
   }
 }
@@ -343,7 +371,8 @@ function clear() {
 }
 
 function start() {
-  showTabs("datasets", data.datasets, (dataset) => ({ dataset, family: dataset.families.find((one) => one.name === state.family.name) || dataset.families[0] }));
+  const sameFamily = ({ families }) => families.find((one) => one.name === state.family.name) || families[0];
+  showTabs("datasets", data.datasets, (dataset) => ({ dataset, family: sameFamily(dataset) }));
   for (const id of ["datasets", "families"]) byId(id).addEventListener("keydown", moveTab);
   byId("search").addEventListener("input", () => go({ query: byId("search").value }, true));
   byId("clear").addEventListener("click", clear);
@@ -351,7 +380,7 @@ function start() {
   addEventListener("hashchange", show);
   dark.addEventListener("change", () => { show(); drawn.forEach(draw); });
   addEventListener("beforeprint", () => { printing = true; drawAll(); });
-  addEventListener("afterprint", () => { printing = false; drawAll(); });
+  addEventListener("afterprint", () => { printing = false; drawn.forEach(draw); });
   show();
 }
 
