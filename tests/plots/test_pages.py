@@ -160,6 +160,17 @@ def test_lines_are_least_squares_within_their_bands(data, folder):
     assert seen == 26
 
 
+def test_points_left_out_are_told(data, folder):
+    told = set()
+    for dataset, figure, row in described(data):
+        points = plain_points(row, read_tables(folder, dataset["name"]))
+        omitted = len(row["groups"].split()) * COUNT - len(points)
+        expected = [f"{omitted} of the points left out: empty cells or zero denominators"] if omitted else []
+        assert figure["notes"] == expected
+        told.add(omitted)
+    assert told == {0, 1}
+
+
 def test_axes_contain_all_points(data):
     for dataset, figure, _ in described(data):
         for axis in "xy":

@@ -81,10 +81,7 @@ def draw_figures(figures: list[Figure], frames: Frames, options: DrawingOptions,
 def draw_figure(figure: Figure, frames: Frames, options: DrawingOptions) -> list[str]:
     """Draw a figure and write its numbers; returns notes on points left out and segments without a line."""
     points = compute_points(figure, frames)
-    omitted = sum(len(frames[group]) for group in figure.groups) - len(points)
-    notes = [f"{omitted} of the points left out: empty cells or zero denominators"] if omitted else []
     lines, unfitted = fit_figure(figure, points, options.fit_by)
-    notes += [f"no line for {name}: fewer than 3 models, or all of one accuracy" for name in unfitted]
     behind = None if options.behind is None else compute_points(figure, options.behind)
     marker, color = options.shown_columns(figure)
     in_rows = has_rows(figure, points)
@@ -108,7 +105,14 @@ def draw_figure(figure: Figure, frames: Frames, options: DrawingOptions) -> list
         write_csv(base.with_name(f"{base.name}_fit.csv"), FIT_COLUMNS, rows)
     if options.save_data:
         write_csv(base.with_name(f"{base.name}.csv"), POINT_COLUMNS, points[POINT_COLUMNS].to_dict("records"))
-    return [f"{figure.file_stem}: {note}" for note in notes]
+    return [f"{figure.file_stem}: {note}" for note in describe_omissions(figure, frames, points, unfitted)]
+
+
+def describe_omissions(figure: Figure, frames: Frames, points: pd.DataFrame, unfitted: list[str]) -> list[str]:
+    """Notes on points left out and segments without a line, from `compute_points` and `fit_figure`."""
+    omitted = sum(len(frames[group]) for group in figure.groups) - len(points)
+    notes = [f"{omitted} of the points left out: empty cells or zero denominators"] if omitted else []
+    return notes + [f"no line for {name}: fewer than 3 models, or all of one accuracy" for name in unfitted]
 
 
 def draw_legends(figures: list[Figure], frames: Frames, options: DrawingOptions) -> None:

@@ -229,12 +229,13 @@ function layPanels() {
   byId("panels").replaceChildren(...state.family.figures.map((figure, place) => {
     const panel = element("div", { class: "plot", "data-place": place });
     observer.observe(panel);
+    const notes = [...figure.lines.map((line) => line.text), ...figure.notes];
     return element("figure", { id: figure.stem },
       element("figcaption", {},
         element("h2", {}, `${figure.heading} · ${figure.clouds.map((cloud) => groupTitle(cloud.group)).join(", ")}`),
         element("p", { class: "y" }, figure.y_label)),
       panel,
-      ...(figure.lines.length ? [element("ul", {}, ...figure.lines.map((line) => element("li", {}, line.text)))] : []));
+      ...(notes.length ? [element("ul", {}, ...notes.map((note) => element("li", {}, note)))] : []));
   }));
 }
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from imagenet_errors.plots import markers
-from imagenet_errors.plots.drawing import DrawingOptions
+from imagenet_errors.plots.drawing import DrawingOptions, describe_omissions
 from imagenet_errors.plots.figure_table import COLUMN_TITLES, DATASET_TITLES, DENOMINATORS, Figure
 from imagenet_errors.plots.fits import GroupLine, fit_figure
 from imagenet_errors.plots.model_frames import Frames
@@ -105,7 +105,7 @@ def describe_dataset(dataset: str, figures: list[Figure], frames: Frames, option
 
 def _describe_figure(figure: Figure, frames: Frames, options: DrawingOptions, columns: Columns) -> dict[str, Any]:
     points = compute_points(figure, frames)
-    lines, _ = fit_figure(figure, points, options.fit_by)
+    lines, unfitted = fit_figure(figure, points, options.fit_by)
     ends = [line.fit.predict(np.array([line.fit.start, line.fit.end])) for line in lines]
     marker, color = options.shown_columns(figure)
     computation, basis = describe_basis(figure)
@@ -127,6 +127,7 @@ def _describe_figure(figure: Figure, frames: Frames, options: DrawingOptions, co
         "color": color,
         "clouds": clouds,
         "lines": [_describe_line(line, options.fit_band) for line in lines],
+        "notes": describe_omissions(figure, frames, points, unfitted),
     }
 
 
