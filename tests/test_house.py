@@ -127,12 +127,12 @@ def test_functions_are_short():
 
 
 def test_package_holds_python_files_and_what_pages_are_made_of():
-    """A style sheet or a script lies beside the module of its name, which inlines it."""
+    """A style sheet or a script lies beside the module that names and inlines it."""
     files = [path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     others = [path for path in files if path.suffix != ".py" and path.name != "py.typed"]
     assert {path.suffix for path in others} <= {".css", ".js"}
-    modules = {path: path.with_suffix(".py") for path in others}
-    assert not [name_of(path) for path, module in modules.items() if path.name not in module.read_text()]
+    modules = {path: "".join(module.read_text() for module in path.parent.glob("*.py")) for path in others}
+    assert not [name_of(path) for path, beside in modules.items() if path.name not in beside]
 
 
 def test_no_leftovers_are_tracked():
