@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 def parse_args() -> argparse.Namespace:
     parser = cli.Parser(__doc__ or "")
     files = parser.add_argument_group("public files")
-    what = (
-        "archive: the paper's, which is also unpacked | annotations | mistakes: lists of them by experts |"
-        " logits: of the reference models | tables: the paper's | all; or a single file by its name in --list"
-    )
+    what = "archive (is also unpacked) | annotations | mistakes | logits | tables | all, or one file's name in --list"
     files.add_argument("--what", nargs="+", metavar="NAME", help=what)
     files.add_argument("--list", action="store_true", help="print what is present, missing, damaged or incomplete")
     files.add_argument("--from_file", type=Path, metavar="FILE", help="copy a file that you downloaded by other means")
@@ -32,26 +29,27 @@ def parse_args() -> argparse.Namespace:
     folder.add_argument("--results_dir", type=Path, help="--verify also checks the tables and lists in this folder")
     folder.add_argument("--convert_archives", action="store_true", help="convert the paper's analyses")
     folder.add_argument("--export_archive", type=Path, metavar="FILE", help="write your analyses in the paper's format")
-    parser.add_dataset()
+    parser.add_datasets()
     folder.add_argument("--without_neighbours", action="store_true", help="convert without nearest training images")
     folder.add_argument("--jobs", type=cli.positive, help="processes; default: as many as processors")
     args = parser.parse_args()
     steps = ("what", "list", "from_file", "verify", "convert_archives", "export_archive")
     if not any(getattr(args, step) for step in steps):
         parser.error(f"nothing to do: give one of --{', --'.join(steps)}")
+    if args.export_archive and len(set(args.dataset)) > 1:
+        parser.error("--export_archive writes the archive of one dataset: give one name to --dataset")
     return args
 
 
 def main() -> None:
     args = parse_args()
-    artefacts = Artefacts(args.artefacts_dir)
     steps = {
         handle_public_files: args.what or args.list or args.from_file,
         convert_archives: args.convert_archives,
         export_archive: args.export_archive,
         verify_folder: args.verify,
     }
-    if False in [step(artefacts, args) for step, is_wanted in steps.items() if is_wanted]:
+    if False in [step(Artefacts(args.artefacts_dir), args) for step, is_wanted in steps.items() if is_wanted]:
         sys.exit(1)
 
 
@@ -83,19 +81,19 @@ def download_files(artefacts: Artefacts, files: "list[PublicFile]", overwrite: b
     from imagenet_errors import public_files
     from imagenet_errors.download import RetryPolicy
 
-    failures, is_complete = {}, True
+    failures, is_complete = [], True
     for file in files:
         try:
             cli.log.info(public_files.fetch_file(artefacts, file, overwrite, RetryPolicy(attempts)))
             if file.what == "archive":
                 is_complete &= unpack_archive(artefacts.root / file.path, file, artefacts, overwrite)
         except InputError as error:
-            failures[file.name] = str(error)
-            if len(files) > 1:
-                cli.log.info(f"{file.name}: {error}")
+            if len(files) == 1:
+                raise
+            failures.append(file.name)
+            cli.log.info(f"{file.name}: {error}")
     if failures:
-        summary = f"{len(failures)} of {len(files)} files were not downloaded: {', '.join(failures)}"
-        raise InputError(summary if len(files) > 1 else failures[files[0].name])
+        raise InputError(f"{len(failures)} of {len(files)} files were not downloaded: {', '.join(failures)}")
     return is_complete
 
 
@@ -116,10 +114,12 @@ def convert_archives(artefacts: Artefacts, args: argparse.Namespace) -> bool:
     """Convert, and record open-world outcomes. Returns False if an analysis is damaged or refused; it was named."""
     from imagenet_errors.paper_archive import archived_outcomes, convert
 
-    found = convert.find(artefacts, args.dataset)
-    faults = convert.convert(artefacts, args.dataset, args.jobs, not args.without_neighbours) if found else {}
-    if not archived_outcomes.update(artefacts, args.dataset):
-        archived_outcomes.explain_absence(artefacts, args.dataset, bool(found))
+    faults: dict[str, str] = {}
+    for dataset in dict.fromkeys(args.dataset):
+        if found := convert.find(artefacts, dataset):
+            faults |= convert.convert(artefacts, dataset, args.jobs, not args.without_neighbours)
+        if not archived_outcomes.update(artefacts, dataset):
+            archived_outcomes.explain_absence(artefacts, dataset, bool(found))
     return not faults
 
 
@@ -128,8 +128,8 @@ def export_archive(artefacts: Artefacts, args: argparse.Namespace) -> bool:
     from imagenet_errors.paper_archive import export
 
     export.check_name(args.export_archive)
-    analyses, _ = study.select_finished(study.load_models(context.load_context(artefacts, args.dataset)), True)
-    export.export(artefacts, args.dataset, [one.model for one in analyses], args.export_archive, args.jobs)
+    analyses, _ = study.select_finished(study.load_models(context.load_context(artefacts, args.dataset[0])), True)
+    export.export(artefacts, args.dataset[0], [one.model for one in analyses], args.export_archive, args.jobs)
     return True
 
 

@@ -42,3 +42,15 @@ def test_file_named_like_an_archive_that_is_none_is_refused(tmp_path, call):
     assert refused(call("download_artefacts", "--from_file", path), path, "is missing or not a file")
     path.write_text("<html>not found</html>")
     assert refused(call("download_artefacts", "--from_file", path, "--artefacts_dir", tmp_path), "not a gzip archive")
+
+
+def test_several_datasets_are_converted_in_one_run(tmp_path, call, contents):
+    name, content = next(iter(contents.items()))
+    pack(tmp_path / "models-imagenet.tar.gz", {name: content})
+    pack(tmp_path / "models-imagenet-a.tar.gz", {name.replace("imagenet/", "imagenet-a/"): content})
+    flags = ("--dataset", "imagenet", "imagenet-a", "--artefacts_dir", tmp_path)
+    done = call("download_artefacts", "--convert_archives", *flags)
+    assert "imagenet: 1 archived analyses converted" in done.stderr
+    assert "imagenet-a: 1 archived analyses" in done.stderr, done.stderr
+    export = call("download_artefacts", "--export_archive", tmp_path / "all.tar.gz", *flags)
+    assert refused(export, "the archive of one dataset", "give one name to --dataset")
