@@ -1,13 +1,14 @@
 """Type every top-1 error of every predicted model, collect the paper's tables, list the most common errors."""
 
 import argparse
+import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
 from imagenet_errors import cli, terminal
 from imagenet_errors.error_types import CODES_BY_FLAG
 from imagenet_errors.errors import InputError
-from imagenet_errors.paths import Artefacts
+from imagenet_errors.paths import Artefacts, error_types_picture
 
 if TYPE_CHECKING:
     from imagenet_errors.analysis.context import DatasetContext
@@ -71,36 +72,37 @@ def check(parser: cli.Parser, args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    for args in cli.split_datasets(parse_args()):
-        evaluate(args)
+    if False in [evaluate(args) for args in cli.split_datasets(parse_args())]:
+        sys.exit(1)
 
 
-def evaluate(args: argparse.Namespace) -> None:
+def evaluate(args: argparse.Namespace) -> bool:
+    """Do the steps asked for on one dataset; returns whether all models are counted, or the others were named."""
     from imagenet_errors.analysis import experts, explain, study
     from imagenet_errors.analysis.context import load_context
 
-    artefacts = Artefacts(args.artefacts_dir)
+    artefacts, left_out = Artefacts(args.artefacts_dir), []
     unreadable = convert_archives(artefacts, args)
     sources = (args.dataset, args.multi_label_source, args.open_world)
     context = load_context(artefacts, *sources, args.list_most_common_errors, args.force)
     models = study.load_models(context)
     if not models and not args.compare_with_experts:
-        folder, advice = artefacts.dataset_dir(args.dataset), "run collect_predictions.py or import_predictions.py"
-        raise InputError(f"{folder} has no predictions: {advice}")
+        raise InputError(artefacts.describe_no_models(args.dataset))
     context.report()
     if args.perform_error_analysis:
         study.perform_error_analysis(models, not args.without_neighbours, args.jobs)
         for remark in experts.check_imagenet_m(models):
             cli.log.info(remark)
     if any(getattr(args, step) for step in STEPS):
-        analyses, faults = study.select_finished(models, args.with_reference_models, unreadable)
+        analyses, left_out = study.select_finished(models, args.with_reference_models, unreadable)
         use_analyses(context, models, analyses, args)
-        if faults:
-            raise InputError(f"{len(faults)} of {len(models)} models are left out: {faults[0]}")
     if args.compare_with_experts:
         experts.compare_and_write(context, args.results_dir)
     if args.explain:
         print("\n".join(explain.explain(context, args.explain, args.model)))
+    if left_out:
+        cli.log.info(f"{args.dataset}: {len(left_out)} of {len(models)} models are left out: {left_out[0]}")
+    return not left_out
 
 
 def convert_archives(artefacts: Artefacts, args: argparse.Namespace) -> dict[str, str]:
@@ -124,7 +126,6 @@ def use_analyses(
     """Count, list and print what the finished analyses found; draw it where tables are written."""
     from imagenet_errors.analysis import collecting, common_errors, summary_table
     from imagenet_errors.models.architectures import read_architectures
-    from imagenet_errors.paths import error_types_picture
     from imagenet_errors.plots import error_bars
 
     arch_groups = {name: arch.group for name, arch in read_architectures(context.artefacts).items()}

@@ -1,6 +1,7 @@
 """Import predictions that other tools wrote: tables (CSV, TSV, JSON, Parquet) or arrays (npz, npy, pt, safetensors)."""
 
 import argparse
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,10 +65,11 @@ def main() -> None:
             failures.append(error)
             if len(models) > 1:
                 cli.log.info(f"{record.model_id}: not imported, {error}")
+    if len(failures) == len(models) == 1:
+        raise failures[0]
     if failures:
-        raise (
-            failures[0] if len(models) == 1 else InputError(f"{len(failures)} of {len(models)} models are not imported")
-        )
+        cli.log.info(f"{len(failures)} of {len(models)} models are not imported")
+        sys.exit(1)
 
 
 def list_models(artefacts: Artefacts, args: argparse.Namespace) -> Iterator[tuple[ModelRecord, list[Path]]]:

@@ -48,9 +48,7 @@ def summarise_models(artefacts: Artefacts, collected: bool) -> list[dict]:
         return summary.summarise_records(model_table.load_records(artefacts, MODELS), read_architectures(artefacts))
     rows = summary.summarise_collected(artefacts)
     if not rows:
-        raise InputError(
-            f"{artefacts.dataset_dir('imagenet')} has no models: run collect_predictions.py or import_predictions.py"
-        )
+        raise InputError(artefacts.describe_no_models("imagenet"))
     return rows
 
 

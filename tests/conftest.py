@@ -77,6 +77,15 @@ def refused(outcome, *words) -> bool:
     return True
 
 
+def left_out(outcome, *words) -> bool:
+    """Status 1: the run is over, and its last line, which holds all `words`, says which models are left out."""
+    assert outcome.status == 1, outcome
+    assert "Traceback" not in outcome.stderr
+    for word in words:
+        assert str(word) in outcome.stderr.splitlines()[-1]
+    return True
+
+
 @pytest.fixture
 def small(tmp_path):
     """An artefacts folder with two annotated images and one model's predictions."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+AGAIN = "try again, or download it by other means"
 CHUNK = 1 << 20
 
 
@@ -134,7 +135,7 @@ def download_file(
         for is_last in (False, True):
             is_joined = _complete(part, max_bytes, retries)
             try:
-                found = check_file(part.path, sha256, check, f"the download from {url}")
+                found = check_file(part.path, sha256, check, f"the download from {url}", AGAIN)
                 break
             except DownloadError:
                 part.file.truncate(0)
@@ -240,7 +241,7 @@ def _request(url: str, headers: dict[str, str], seconds_to_answer: float) -> "Re
 def _refuse_unencrypted_redirect(response: "Response", **_: Any) -> None:
     target = urljoin(response.url, response.headers.get("Location", ""))
     if response.is_redirect and response.url.startswith("https:") and not target.startswith("https:"):
-        raise DownloadError(f"{response.url} redirects to {target}, which is not encrypted: not downloaded")
+        raise DownloadError(f"{response.url} redirects to {target}, which is not encrypted: download it by other means")
 
 
 def _find_cause(error: BaseException) -> BaseException:
@@ -288,7 +289,9 @@ def _receive(response: "Response", part: PartialFile, start: int, max_bytes: int
     total, name = start + int(length) if length.isdecimal() else None, part.path.stem
     if total is not None:
         if total > max_bytes:
-            raise DownloadError(f"{part.url} announces {total:,} bytes, more than {max_bytes:,}: not downloaded")
+            raise DownloadError(
+                f"{part.url} announces {total:,} bytes, more than {max_bytes:,}: download it by other means"
+            )
         check_room(part.path.parent, total - start)
     is_page = response.headers.get("Content-Type", "").startswith("text/html")
     with open_progress(name, total, start, in_bytes=True) as advance:
@@ -299,7 +302,7 @@ def _receive(response: "Response", part: PartialFile, start: int, max_bytes: int
             advance(len(chunk))
             if part.size > max_bytes:
                 part.restart()
-                raise DownloadError(f"{part.url} does not end after {max_bytes:,} bytes: not downloaded")
+                raise DownloadError(f"{part.url} does not end after {max_bytes:,} bytes: download it by other means")
     os.fsync(part.file.fileno())
     if total is not None and part.size != total:
         raise TemporaryError(f"{name} broke off after {part.size:,} of {total:,} bytes")
@@ -314,15 +317,15 @@ def _read_chunk(response: "Response", url: str) -> bytes:
         raise TemporaryError(f"{url} broke off ({describe_exception(_find_cause(error))})") from None
 
 
-def check_file(path: Path, sha256: str, check: Callable[[Path], None], what: str) -> str:
+def check_file(path: Path, sha256: str, check: Callable[[Path], None], what: str, advice: str) -> str:
     """The sha256 of a file. Raises `DownloadError` if it does not begin with `sha256`, or the file fails `check`."""
     found = file_sha256(path)
     if not found.startswith(sha256):
-        raise DownloadError(f"{what} does not have the sha256 {sha256[:16]}...: try again, or get it elsewhere")
+        raise DownloadError(f"{what} does not have the sha256 {sha256[:16]}...: {advice}")
     try:
         check(path)
     except InputError as error:
-        raise DownloadError(f"{what} is not what it should be ({error}): try again, or get it elsewhere") from None
+        raise DownloadError(f"{what} is not what it should be ({error}): {advice}") from None
     return found
 
 

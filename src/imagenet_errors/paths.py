@@ -38,6 +38,7 @@ TEXT_EMBEDDINGS = "clip_text_embeddings.npz"
 PUBLISHED_MODELS = "published/models.csv"
 ANNOTATIONS = "annotations/human_accuracy_v3.0.0.json"
 MISTAKE_LISTS = ("annotations/vit3b_mistakes.json", "annotations/greedy_soups_mistakes.json")
+ARCHIVED_DATASETS = ("imagenet", "imagenet-a")  # of the paper's archive
 DOWNLOADS = "downloads.csv"  # says from where
 DOWNLOAD_COLUMNS = ["name", "what", "url", "path", "sha256", "description"]
 DOWNLOADED_COLUMNS = ["file", "url", "sha256", "bytes"]  # of downloads_done.csv
@@ -66,6 +67,13 @@ class Artefacts:
             if row["path"] == name:
                 return f"get it with download_artefacts.py --what {row['what']}, or from {row['url']}"
         return "restore it from the repository"
+
+    def describe_no_models(self, dataset: str) -> str:
+        """What is missing where no model has files in a dataset's folder, and what to do."""
+        scripts = "run import_predictions.py or collect_predictions.py"
+        if dataset in ARCHIVED_DATASETS:
+            scripts += ", or download_artefacts.py --what archive, or --from_file FILE if you have the archive"
+        return f"{self.dataset_dir(dataset)} has no predictions and no archived analyses: {scripts}"
 
     def dataset_dir(self, dataset: str) -> Path:
         return self.root / dataset

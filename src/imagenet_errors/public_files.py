@@ -35,7 +35,7 @@ def check_archive(path: Path) -> None:
     """Its first bytes alone; unpacking checks all of it."""
     with open(path, "rb") as file:
         if file.read(2) != b"\x1f\x8b":
-            raise InputError(f"{path} is not a gzip archive")
+            raise InputError(f"{path} is not a gzip archive, or a browser decompressed it (gzip compresses it again)")
 
 
 def check_annotations(path: Path) -> None:
@@ -267,7 +267,8 @@ def check_source(file: PublicFile, source: Path) -> str:
     """The sha256 of a file that was downloaded by other means. Raises `InputError` if it is not `file`."""
     if not source.is_file():
         raise InputError(f"{source} is missing or not a file: name the file that you downloaded")
-    return check_file(source, file.sha256, file.group.check, f"{source}, taken for {file.name},")
+    advice = "give another file, or say with --what which one it is"
+    return check_file(source, file.sha256, file.group.check, f"{source}, taken for {file.name},", advice)
 
 
 def read_downloaded(artefacts: Artefacts) -> dict[str, dict[str, str]]:

@@ -196,7 +196,7 @@ def test_another_table_makes_analyses_stale(here, run, archives):
     run(ANALYSE, *ARCHIVE)
     assert "2 kept" in run(ANALYSE, *ARCHIVE).stderr
     shutil.copy(archives[SWING] / TABLE, here / TABLE)
-    assert "its analysis is of other inputs" in run(COLLECT, *ARCHIVE).stderr
+    assert "was made from other predictions, labels, superclasses or CLIP files" in run(COLLECT, *ARCHIVE).stderr
     assert "me--mine: analysed again" in run(ANALYSE, *ARCHIVE).stderr
     assert stored(here, "error_type", "provisional")[UNKNOWN] == ("out_of_vocabulary", False)
 

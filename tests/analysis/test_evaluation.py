@@ -60,7 +60,9 @@ def test_stale_analysis_is_made_again(analyse, small, stored, changed):
         annotate(small, {FILES[0]: {"correct": ["n01440764"]}, FILES[1]: {"correct": ["n01443537"]}})
     else:
         (small / "superclasses.json").write_text('{"fish": [["fish"]]}')
-    assert "skipped me--mine: its analysis is of other inputs" in analyse("--collect_results").stderr
+    assert refused(
+        analyse("--collect_results"), stored, "was made from other predictions, labels, superclasses or CLIP files"
+    )
     assert "me--mine: analysed again because its inputs have changed" in analyse().stderr
     assert stored.read_bytes() != before
 

@@ -84,7 +84,7 @@ def test_outcome_of_changed_embeddings_is_made_again(here, analyse, made, change
         indices = made.indices.copy()
         indices[0, 9] = TRIPOD
         replace(made, indices=indices).write(here)
-    assert "its analysis is of other inputs" in analyse("--collect_results").stderr
+    assert "was made from other predictions, labels, superclasses or CLIP files" in analyse("--collect_results").stderr
     assert "me--mine: analysed again because its inputs have changed" in analyse(ANALYSE).stderr
     error_type, number = stored(here, "error_type", "num_prompts")[0]
     assert number == (0 if changed == "tenth neighbour" else 136)

@@ -28,7 +28,7 @@ from imagenet_errors.formats import error_analyses, sealed_parquet
 from imagenet_errors.formats.error_analyses import OWN_COLUMNS
 from imagenet_errors.formats.predictions import NO_PREDICTION
 from imagenet_errors.paths import Artefacts
-from tests.conftest import COMMITTED, refused
+from tests.conftest import COMMITTED, left_out, refused
 from tests.helpers.analyses import make_analysis, make_images, read_joined
 from tests.helpers.part_folders import COMPLETE, NUM_IMAGES, PART, PartWorld
 from tests.helpers.plain_decision import decide as decide_plainly
@@ -264,7 +264,7 @@ def test_model_without_an_image_that_counts_is_named(made, evaluate, tmp_path, i
     folder = made.write(tmp_path / "a", {COMPLETE[0]: None, PART: np.array(chosen)})
     done = evaluate(folder, ANALYSE, COLLECT)
     path = folder / "imagenet" / PART / "preds.npz"
-    assert refused(done, "1 of 2 models are left out", f"{path}: none of its {len(chosen)} images is annotated")
+    assert left_out(done, "1 of 2 models are left out", f"{path}: none of its {len(chosen)} images is annotated")
     assert {model for _, model in read_rows(folder)} == {COMPLETE[0]}
 
 

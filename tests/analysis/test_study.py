@@ -12,7 +12,7 @@ from imagenet_errors.analysis import pairs
 from imagenet_errors.formats import sealed_parquet
 from imagenet_errors.formats.error_analyses import OWN_COLUMNS
 from imagenet_errors.formats.image_tables import COLUMNS
-from tests.conftest import FILES, annotate, refused
+from tests.conftest import FILES, annotate, left_out
 from tests.helpers.analyses import read_joined
 from tests.helpers.opened_files import count_reads
 
@@ -180,7 +180,7 @@ def test_image_tables_of_different_content_stand_side_by_side(analyse, small, pa
     first, joined = image_table_of(path), read_joined(path.parents[1] / "me--other" / path.name)
     annotate(small, {FILES[0]: {"correct": ["n01440764"]}, FILES[1]: {"correct": ["n01443537"]}})
     (small / "imagenet/me--other/preds.npz").write_bytes(b"damaged")
-    assert refused(analyse(ANALYSE), "me--other/preds.npz")
+    assert left_out(analyse(ANALYSE), "me--other/preds.npz")
     second = image_table_of(path)
     assert {file.name for file in small.glob("imagenet/images-*")} == {first, second}
     assert len({first, second}) == 2

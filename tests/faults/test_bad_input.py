@@ -11,7 +11,7 @@ from imagenet_errors.errors import InputError
 from imagenet_errors.files import read_npz
 from imagenet_errors.formats.metadata import read_metadata
 from imagenet_errors.paths import Artefacts
-from tests.conftest import FILES, annotate, refused
+from tests.conftest import FILES, annotate, left_out, refused
 from tests.helpers.kinds_of_files import KINDS
 from tests.helpers.one_of_each import OWN_MODEL
 
@@ -92,7 +92,7 @@ class TestPredictions:
 
 
 class TestModels:
-    """One model with bad files is left out by name; the others have their tables; the status is 2."""
+    """One model with bad files is left out by name; the others have their tables; the status is 1."""
 
     @pytest.fixture
     def mine(self, small):
@@ -102,14 +102,14 @@ class TestModels:
     def test_model_with_bad_predictions_is_left_out(self, analyse, small, mine):
         np.savez(mine / "preds.npz", top1=np.array([0]))
         outcome = analyse()
-        assert refused(outcome, "1 of 2 models")
+        assert left_out(outcome, "1 of 2 models")
         assert "1 not analysed" in outcome.stderr
         assert "skipped me--mine" in outcome.stderr
         assert analysed_models(small) == ["me--good"]
 
     def test_model_with_bad_metadata_is_left_out(self, analyse, small, mine):
         (mine / "metadata.json").write_text('{"num_params": "many"}')
-        assert refused(analyse(), "1 of 2 models", mine / "metadata.json")
+        assert left_out(analyse(), "1 of 2 models", mine / "metadata.json")
         assert analysed_models(small) == ["me--good"]
 
     @pytest.mark.parametrize(

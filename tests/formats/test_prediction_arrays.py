@@ -154,7 +154,7 @@ def test_tensors_and_lists_are_read_from_files_of_pytorch(tmp_path):
         torch.save(content, path)
         assert_holds(read(path, read_tensors=read_tensors), ids=TOP5, names=names)
     torch.save({"preds": TOP5}, path)
-    assert refuses(path, "never unpickled", "npz", read_tensors=read_tensors)
+    assert refuses(path, "never loaded", "npz", read_tensors=read_tensors)
     torch.save({f"layer{i}": torch.zeros(3, 3) for i in range(50)}, path)
     assert refuses(path, "no predictions", "50 arrays in all", read_tensors=read_tensors)
 

@@ -259,7 +259,7 @@ REFUSED_TABLES = {
     "split.json": ('{"columns": ["file", "pred"], "data": [["a", 1], ["b"]]}', "2 columns"),
     "broken.jsonl": ('{"file": "a", "pred": 1}\n{"file": "b", "pr', "line 2"),
     "broken.parquet": (b"PAR1" + bytes(50), "not a readable parquet"),
-    "a.txt": ("file,pred\na,1\n", "unknown format", ".csv"),
+    "a.txt": ("file,pred\na,1\n", "not in a known format", ".csv"),
 }
 
 

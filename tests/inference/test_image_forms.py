@@ -166,7 +166,7 @@ class TestArchives:
         place = FORMS[form](few_images, tmp_path / "images")
         file = max(path for path in place.rglob("*") if path.is_file())
         os.truncate(file, int(kept * file.stat().st_size))
-        assert refused(collect(place), file, "get it again")
+        assert refused(collect(place), file, "copy it again")
         assert not (collect.artefacts / "imagenet" / "copied_images.tar").exists()
 
     def test_tar_with_a_damaged_header_is_refused(self, few_images, collect, tmp_path):
@@ -174,7 +174,7 @@ class TestArchives:
         content = bytearray((place / "ILSVRC2012_img_val.tar").read_bytes())
         content[content.index(few_images[5].name.encode()) + 20] ^= 1
         (place / "ILSVRC2012_img_val.tar").write_bytes(content)
-        assert refused(collect(place), "breaks off after 5 members", "get it again")
+        assert refused(collect(place), "breaks off after 5 members", "copy it again")
 
     @pytest.mark.parametrize("form", COPIED)
     def test_compressed_images_are_copied_once(self, few_images, collect, tmp_path, form):
@@ -259,4 +259,4 @@ class TestDamagedImages:
         damaged.write_bytes(few_images[0].file.read_bytes()[:-400])
         images = [few_images[0]._replace(file=damaged), *few_images[1:]]
         done = collect(FORMS["tar"](images, tmp_path / "images"))
-        assert refused(done, f"ILSVRC2012_img_val.tar: {few_images[0].name} cannot be read", "get it again")
+        assert refused(done, f"ILSVRC2012_img_val.tar: {few_images[0].name} cannot be read", "copy it again")

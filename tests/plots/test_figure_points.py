@@ -213,7 +213,10 @@ def test_single_model_is_drawn(draw, tmp_path):
     assert done.status == 0, done.stderr
     assert len(shown(tmp_path)) == 1
     assert len(read(tmp_path / f"out/figures/imagenet/{FAILURES}.csv")) == 2
-    assert all(f"no line for {group}" in done.stderr for group in ("organism", "artifact"))
+    (line,) = [line for line in done.stderr.splitlines() if "without a line" in line]
+    assert line.startswith("imagenet: segments without a line: 4 (fewer than 3 models, or all of one accuracy): ")
+    assert line.count(FAILURES) == 3
+    assert line.endswith(" and 1 more")
 
 
 def test_tables_without_models_are_refused(draw, tmp_path):
@@ -234,7 +237,8 @@ def test_model_without_errors_is_left_out_and_counted(draw, tmp_path):
     write_tables(tmp_path, tables)
     done = draw("--save_data", figure=SHARES)
     assert done.status == 0
-    assert "1 of the points left out" in done.stderr or "1 point left out" in done.stderr
+    assert "figures without some points: 1 (empty cells or zero denominators)" in done.stderr
+    assert "(1 of 10)" in done.stderr
     (path,) = (tmp_path / "out/figures/imagenet").glob("*organism_artifact.csv")
     assert Counter(row["group"] for row in read(path)) == {"organism": 5, "artifact": 4}
 
@@ -242,7 +246,7 @@ def test_model_without_errors_is_left_out_and_counted(draw, tmp_path):
 def test_missing_table_is_refused_by_name(draw, tmp_path):
     write_tables(tmp_path, made_tables(3))
     (tmp_path / "stats-imagenet/non_problematic_stats_other.csv").unlink()
-    assert refused(draw(), "non_problematic_stats_other.csv is missing", "--stats_dir")
+    assert refused(draw(), "non_problematic_stats_other.csv is missing", "or give another folder of tables")
 
 
 def test_zero_denominator_gives_no_point(tmp_path):

@@ -164,8 +164,9 @@ def test_points_left_out_are_told(data, folder):
     told = set()
     for dataset, figure, row in described(data):
         points = plain_points(row, read_tables(folder, dataset["name"]))
-        omitted = len(row["groups"].split()) * COUNT - len(points)
-        expected = [f"{omitted} of the points left out: empty cells or zero denominators"] if omitted else []
+        total = len(row["groups"].split()) * COUNT
+        omitted = total - len(points)
+        expected = [f"{omitted} of {total} points left out: empty cells or zero denominators"] if omitted else []
         assert figure["notes"] == expected
         told.add(omitted)
     assert told == {0, 1}

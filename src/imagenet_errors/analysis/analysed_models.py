@@ -55,9 +55,7 @@ def analyse_files(models: list[ModelFiles]) -> list[AnalysedModel]:
 
 
 def _read_analysed(files: ModelFiles) -> AnalysedModel:
-    analyses, faults = study.select_finished([files], with_reference=True)
-    if faults:
-        raise InputError(faults[0])
+    analyses, _ = study.select_finished([files], with_reference=True)
     context = files.context
     path = context.artefacts.predictions(context.dataset, files.model)
     return AnalysedModel(

@@ -242,7 +242,10 @@ def _load_images(
     rows = {file: row for row, file in enumerate(samples.files.tolist())}
     known = np.array([row for row, file in enumerate(archived.files.tolist()) if file in rows], int)
     if not len(known):
-        raise InputError(f"{path} lists no image of the archive's analyses: use another folder for them")
+        raise InputError(
+            f"{path} lists no image of the archive's analyses: use another --artefacts_dir for the archive or for your"
+            " own predictions"
+        )
     images = archived[known]
     return samples, replace(images, rows=np.array([rows[file] for file in images.files.tolist()])), notes
 

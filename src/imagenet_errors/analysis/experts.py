@@ -175,7 +175,9 @@ def _read(context: DatasetContext, name: str) -> dict[str, tuple[int, str]]:
         raise InputError(f"{path} is not a list of mistakes: download it again") from None
     for file, (prediction, category) in read.items():
         if not isinstance(category, str) or category not in CATEGORIES or not 0 <= prediction < NUM_CLASSES:
-            raise InputError(f"{path}: {file} has category {category!r} and prediction {prediction}: fetch it again")
+            raise InputError(
+                f"{path}: {file} has category {category!r} and prediction {prediction}: correct or download it again"
+            )
     return read
 
 

@@ -99,7 +99,11 @@ class ModelFiles:
         analysis = context.analyses.read(self.model)
         if analysis.fingerprints["images"] != context.inputs.images:
             path = context.artefacts.analysis(context.dataset, self.model)
-            raise InputError(f"{path} is an archive's analysis of other images or labels: use another folder for it")
+            raise InputError(
+                f"{path} is an archive's analysis of other images or labels than the {len(context.images):,} annotated"
+                f" images of {context.artefacts.dataset_dir(context.dataset)}: to have both, use another"
+                " --artefacts_dir for the archive or for your own predictions"
+            )
         return analysis.top1
 
     @cached_property

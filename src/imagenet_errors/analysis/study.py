@@ -252,48 +252,48 @@ def select_finished(
         unreadable: {model: message} of archived analyses that could not be read, and were named.
 
     Returns:
-        The analyses, and a message for every model that is left out because a file of it is damaged.
+        The analyses, and a message for every other model that is left out.
 
     Raises:
         InputError: where no analysis is left.
     """
     unreadable = unreadable or {}
-    analyses, faults = [], list(unreadable.values())
-    left_out = [] if with_reference else [files.model for files in models if files.model in REFERENCE_MODELS]
-    if left_out:
-        log.info(f"left out {', '.join(left_out)}: give --with_reference_models to count them")
+    analyses, left_out = [], list(unreadable.values())
+    reference = [] if with_reference else [files.model for files in models if files.model in REFERENCE_MODELS]
+    if reference:
+        log.info(f"left out {', '.join(reference)}: give --with_reference_models to count them")
     for files in models:
-        if files.model in left_out or (files.model in unreadable and not files.has_analysis):
+        if files.model in reference or (files.model in unreadable and not files.has_analysis):
             continue
         try:
-            analysis = _current_analysis(files)
-            if isinstance(analysis, str):
-                log.info(f"skipped {files.model}: {analysis}, run --perform_error_analysis")
-            else:
-                analyses.append(analysis)
+            analyses.append(_current_analysis(files))
         except InputError as error:
-            faults.append(str(error))
+            left_out.append(str(error))
             log.info(f"skipped {files.model}: {error}")
     if not analyses:
-        if left_out and not faults and len(left_out) == len(models):
+        if len(reference) == len(models):
             raise InputError(f"only reference models are in {models[0].context.dataset}: give --with_reference_models")
-        context = models[0].context
-        folder = context.artefacts.dataset_dir(context.dataset)
-        raise InputError(faults[0] if faults else f"no model in {folder} is analysed: run --perform_error_analysis")
+        raise InputError(left_out[0])
     chosen = {analysis.model for analysis in analyses}
     partial = [files.title for files in models if files.model in chosen and files.is_partial]
     if partial:
         log.info(
             f"{len(partial)} of {len(analyses)} models have predictions for some images only: {', '.join(partial)}"
         )
-    return analyses, faults
+    return analyses, left_out
 
 
-def _current_analysis(files: ModelFiles) -> ErrorAnalysis | str:
-    """The analysis, or why there is no current one. Raises `InputError` where a file of the model is damaged."""
+def _current_analysis(files: ModelFiles) -> ErrorAnalysis:
+    """The analysis. Raises `InputError` where there is no current one, or a file of the model is damaged."""
     files.metadata  # noqa: B018 - a damaged one is named here
     files.fingerprints  # noqa: B018 - so are its predictions
+    path = files.context.artefacts.analysis(files.context.dataset, files.model)
     if not files.has_analysis:
-        return "it is not analysed"
+        raise InputError(f"{path} is missing: run evaluation.py --perform_error_analysis")
     analysis = files.context.analyses.read(files.model)
-    return analysis if files.is_current(analysis) else "its analysis is of other inputs"
+    if not files.is_current(analysis):
+        raise InputError(
+            f"{path} was made from other predictions, labels, superclasses or CLIP files than those here: run"
+            " evaluation.py --perform_error_analysis"
+        )
+    return analysis

@@ -1,6 +1,7 @@
 """Arrays of predictions that other tools wrote: which hold classes or scores, and which image names."""
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ SAFETENSORS = {
     **{"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "BOOL": "?"},
     **{f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)},
 }
+WEIGHTS = (".weight", ".bias")  # ends of names in a state dict
+SAVE = "save class ids, or scores in the order of the classes"
 MOST_ARRAYS = 20  # that a message lists
 OBJECTS = "Python objects, which are never unpickled: save plain numbers and texts (numpy.savez)"
 
@@ -48,8 +51,8 @@ def load(path: Path) -> dict[str, np.ndarray]:
         raise
     except Exception as error:  # NumPy, zipfile, zlib and safetensors raise a dozen different types for damaged bytes
         refuse_unreadable(error, path)
-        if "pickle" in str(error):
-            raise InputError(f"{path} is damaged, or holds {OBJECTS}") from None
+        if "pickle" in str(error):  # what NumPy calls any file that is not its own; it advises to allow them
+            raise InputError(f"{path} is damaged, or not a file of NumPy, or holds {OBJECTS}") from None
         text = escape_name(describe_exception(error))
         raise InputError(f"{path} is not a readable {path.suffix[1:]} file ({text}): write it again") from None
 
@@ -95,6 +98,7 @@ def read(path: Path, arrays: dict[str, np.ndarray], file_array: str | None, clas
         class_array: The name of the array of predictions, or None.
     """
     arrays = {escape_name(name): array for name, array in arrays.items() if array.ndim}
+    refuse_weights(arrays, path)
     file_array = _find_file_array(arrays, file_array, path)
     others = {name: array for name, array in arrays.items() if name != file_array}
     if class_array is not None:
@@ -103,10 +107,12 @@ def read(path: Path, arrays: dict[str, np.ndarray], file_array: str | None, clas
         chosen = _find_class_arrays(others)
     found = {name: _to_predictions(others[name], _label(name), path) for name in chosen}
     candidates = [candidate for candidate in found.values() if candidate is not None]
+    if not arrays:
+        raise InputError(f"{path} holds no array of predictions: {SAVE}")
     if not candidates:
         why = "only sorted scores, which do not say their classes," if chosen else "no predictions known by their name"
         name_it = "name the array with --class_column"
-        advice = name_it if len(others) > 1 else "save class ids, or scores in the order of the classes"
+        advice = name_it if len(others) > 1 else SAVE
         raise InputError(f"{path} has {why} among {_describe(arrays)}: {advice}")
     if len({len(candidate) for candidate in candidates}) > 1:
         raise InputError(
@@ -117,6 +123,15 @@ def read(path: Path, arrays: dict[str, np.ndarray], file_array: str | None, clas
         _to_rows(array) for name, array in others.items() if found.get(name) is None and _may_be_probs(name, array)
     ]
     return PredictionFile(path, names, sort_candidates(attach_probs(candidates, probs)))
+
+
+def refuse_weights(names: Iterable[object], path: Path) -> None:
+    """Raises `InputError` where names of arrays are those of a network's weights."""
+    if any(str(name).endswith(WEIGHTS) for name in names):
+        raise InputError(
+            f"{path} holds the weights of a network, not predictions: collect_predictions.py --model timm/NAME"
+            f" --checkpoint {path} predicts with them"
+        )
 
 
 def _label(name: str) -> str:

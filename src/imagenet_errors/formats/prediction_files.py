@@ -46,10 +46,19 @@ def read(
         return prediction_arrays.read(path, prediction_arrays.load(path), file_column, class_column)
     if name.endswith(TENSORS):
         return prediction_arrays.read(path, _load_tensors(path, read_tensors), file_column, class_column)
-    raise InputError(
-        f"{path} is of an unknown format, its name must end in one of {', '.join((*TABLES, *ARRAYS, *TENSORS))}:"
-        " rename it or write it in one of them"
-    )
+    raise InputError(f"{path} is not in a known format of predictions: {_advise_format(name)}")
+
+
+def _advise_format(name: str) -> str:
+    """What to do with a file whose name has another suffix."""
+    if name == "errors_analysis.pkl":
+        return (
+            "it is an archive's analysis, put it into a folder imagenet/MODEL/ of the artefacts folder and run"
+            " evaluation.py --collect_results"
+        )
+    if name.endswith((".tar.gz", ".tgz", ".tar")):
+        return "if it is an archive of analyses, download_artefacts.py --from_file reads it"
+    return f"save it as {', '.join((*TABLES, *ARRAYS, *TENSORS))}, or rename it if it is one of these"
 
 
 def _load_tensors(path: Path, read_tensors: Callable[[Path], dict[str, np.ndarray]] | None) -> dict[str, np.ndarray]:

@@ -89,7 +89,7 @@ def _read_table(path: Path) -> "pd.DataFrame":
         table = pd.read_csv(path, keep_default_na=False, na_values={})
     except FileNotFoundError:
         raise InputError(
-            f"{path} is missing: run evaluation.py --collect_results, or give the folder of its tables with --stats_dir"
+            f"{path} is missing: run evaluation.py --collect_results, or give another folder of tables"
         ) from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not a CSV table ({error}): {ADVICE}") from None

@@ -66,6 +66,6 @@ def check_num_rows(num_rows: int, samples: Samples, path: Path) -> None:
     """Raises `InputError` where an array without names does not have a row for each sample."""
     if num_rows != len(samples.files):
         raise InputError(
-            f"{path} has {num_rows:,} rows without image names, and the dataset {len(samples.files):,} images: add an"
-            " array of image names, called files"
+            f"{path} has {num_rows:,} rows without image names, and the dataset {len(samples.files):,} images: add"
+            " their names, as an array or list called files"
         )

@@ -56,7 +56,7 @@ def _find_reading(part: Part, samples: Samples, numberings: list[ClassNumbering]
     tried = "; ".join(f"{reading.flags}: {reading.accuracy:.2f} %" for reading in readings)
     raise InputError(
         f"{part.path} has no image names, and no reading of it is clearly right by its top-1 accuracy ({tried}): give"
-        " --order, or add an array of image names, called files"
+        " --order, or add the images' names, as an array or list called files"
     )
 
 

@@ -22,7 +22,7 @@ from imagenet_errors.progress import show_progress
 
 log = logging.getLogger(__name__)
 
-AGAIN = "get it again"
+AGAIN = "download or copy it again"
 ReadImages = Callable[[Sequence[Path]], Iterator[tuple[str, bytes]]]
 
 
@@ -115,8 +115,12 @@ def read_parquet(files: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
                 for row in batch.to_pylist():
                     name = f"{row['label']:05d}/{Path(row['image']['path']).name}"
                     if not is_validation_image(name):
-                        raise ValueError(f"an image is named {name}, not ILSVRC2012_val_<number>")
+                        raise InputError(
+                            f"{path} has an image named {name}, not ILSVRC2012_val_<number>: use the validation shards"
+                        )
                     yield name, row["image"]["bytes"]
+        except InputError:
+            raise
         except Exception as error:  # pyarrow raises many for damaged bytes; others for other columns
             raise InputError(
                 f"{path} is not a whole Parquet table with the columns image (bytes, path) and label"

@@ -55,14 +55,17 @@ def list_folder(root: Path, classes: Classes) -> list[tuple[str, StoredImage]]:
             names += [entry.name] if is_validation_image(entry.name) else []
             continue
         if find_class(entry.name, classes) is None:
-            raise InputError(f"{entry.path} is not an ImageNet class: name class folders by WordNet id, e.g. n01440764")
+            raise InputError(
+                f"{entry.path} is not an ImageNet class: give the folder that has the class folders, which are named by"
+                " WordNet id, e.g. n01440764"
+            )
         files = [file for file in sorted(os.listdir(entry.path)) if not file.startswith(".")]
         other = next((file for file in files if not file.lower().endswith(IMG_EXTENSIONS)), None)
         if other:
-            raise InputError(f"{entry.path}/{other} is not an image ({', '.join(IMG_EXTENSIONS)}): remove it")
+            raise InputError(f"{entry.path}/{other} is not an image ({', '.join(IMG_EXTENSIONS)}): move it elsewhere")
         names += [f"{entry.name}/{file}" for file in files]
     if not names:
-        raise InputError(f"{root} has no images in class folders (such as n01440764/): put them there")
+        raise InputError(f"{root} has no images in class folders (such as n01440764/): give the folder that has these")
     undecodable = next((name for name in names if not _is_utf8(name)), None)
     if undecodable:
         raise InputError(f"{root / undecodable!r} has a name that is not UTF-8: rename it")

@@ -47,7 +47,10 @@ def find_source(artefacts: Artefacts, dataset: Dataset) -> ImageSource:
     source = read_folder(artefacts, place)
     others = {file[:9] for file in source.samples.files.tolist()} - load_imagenet_a_wnids(artefacts)
     if others:
-        raise InputError(f"{place / min(others)} is not a class of ImageNet-A: remove it")
+        raise InputError(
+            f"{place / min(others)} is not a class of ImageNet-A: set ${dataset.variable} to the folder of its 200"
+            " class folders"
+        )
     return source
 
 
@@ -122,7 +125,9 @@ def _find_targets(artefacts: Artefacts, names: list[str], classes: Classes, root
     numbers, folders = read_numbers(names), [os.path.basename(os.path.dirname(name)) for name in names]
     foreign = np.flatnonzero(numbers > len(labels))
     if len(foreign):
-        raise InputError(f"{root}: {names[foreign[0]]} is not one of the {len(labels):,} validation images: remove it")
+        raise InputError(
+            f"{root}: {names[foreign[0]]} is not one of the {len(labels):,} validation images: move it elsewhere"
+        )
     ids = {folder: find_class(folder, classes) for folder in set(folders)}
     by_folder = np.array([NO_CLASS if ids[folder] is None else ids[folder] for folder in folders], np.int16)
     by_suffix = np.array([classes.ids.get(read_wnid(name) or "", NO_CLASS) for name in names], np.int16)

@@ -54,7 +54,7 @@ class StoredImage(NamedTuple):
                     image.draft(None, (1, 1))
                 return image.convert("RGB")
         except Exception as error:  # Pillow raises many for damaged bytes
-            advice = "the archive is damaged, get it again" if self.member else "replace it or remove it"
+            advice = "the archive is damaged, download or copy it again" if self.member else "replace it or remove it"
             raise InputError(f"{self} cannot be read ({_describe(error)}): {advice}") from None
 
 

@@ -9,8 +9,11 @@ import numpy as np
 
 from imagenet_errors.errors import InputError, describe_exception, escape_name
 from imagenet_errors.files import refuse_unreadable
+from imagenet_errors.formats import prediction_arrays
 
-CONTENT = "save a tensor, or a dictionary of tensors and lists (torch.save), or npz (numpy.savez)"
+CONTENT = (
+    "save a tensor of class ids or scores, or a dictionary of tensors and lists (torch.save), or npz (numpy.savez)"
+)
 
 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
@@ -32,14 +35,19 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path} is missing: name a file of predictions") from None
     except pickle.UnpicklingError:  # its message advises to unpickle what others pickled
         raise InputError(
-            f"{path} is damaged, or holds more than tensors, which is never unpickled: {CONTENT}"
+            f"{path} is damaged, or holds other objects than tensors, which are never loaded: {CONTENT}"
         ) from None
     except Exception as error:  # torch, zipfile and pickle raise a dozen different types for damaged bytes
         refuse_unreadable(error, path)
-        text = escape_name(describe_exception(error))
-        raise InputError(f"{path} is not a readable file of PyTorch ({text}): write it again") from None
+        raise InputError(f"{path} is damaged, or not a file that torch.save wrote: {CONTENT}") from None
     named = content if isinstance(content, dict) else {"": content}
-    return {str(name): _to_array(value, str(name), path) for name, value in named.items()}
+    for value in named.values():
+        if isinstance(value, dict):  # e.g. a state dict beside the number of epochs
+            prediction_arrays.refuse_weights(value, path)
+    arrays = {str(name): _to_array(value, str(name), path) for name, value in named.items()}
+    if not any(array.ndim for array in arrays.values()):
+        raise InputError(f"{path} holds no tensor with a row for each image: {CONTENT}")
+    return arrays
 
 
 def _to_array(value: Any, name: str, path: Path) -> np.ndarray:
@@ -54,4 +62,5 @@ def _to_array(value: Any, name: str, path: Path) -> np.ndarray:
         return np.array(value)
     except (ValueError, TypeError, RuntimeError) as error:
         text = escape_name(describe_exception(error))
-        raise InputError(f"{path}: {escape_name(name) or 'its value'} is not an array ({text}): {CONTENT}") from None
+        label = escape_name(name) or "its content"
+        raise InputError(f"{path}: {label} cannot be read as numbers or texts ({text}): {CONTENT}") from None

@@ -69,7 +69,8 @@ class FigurePage:
             picture = join_pictures(paths)
         show_picture(picture, f"{heading}, a mark for each model: {shown}. {plain}", PICTURE_WIDTH * len(figures))
         marked = " ".join(f"*{place}:* {sentence}." for place, sentence in sentences)
-        remarks = "".join(f"\n\n{note.partition(': ')[2]}" for note in dict.fromkeys(notes))
+        lacking = dict.fromkeys((*note.what, note.where) for note in notes)
+        remarks = "".join(f"\n\n{what} ({why}): {where}" for what, why, where in lacking)
         show_markdown(f"**{heading}.** {marked}{remarks}")
 
     def show_trends(self) -> None:

@@ -109,7 +109,7 @@ class Reader:
         except Exception as error:  # a damaged or hostile one raises nearly anything
             raise InputError(
                 f"{where} is not an error analysis in the archive's form ({describe_exception(error)}):"
-                " get it from its source again"
+                " download or copy it again, or write it in that form"
             ) from None
 
     def _images(self, rows: _Rows, where: Path) -> tuple[AnnotatedImages, str]:

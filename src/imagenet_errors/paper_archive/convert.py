@@ -230,7 +230,9 @@ class _Work:
                 return pool.submit(_convert, self.conversion, model, content, is_replaced).result()
         except BrokenProcessPool:
             path = self.conversion.artefacts.archived(self.conversion.dataset, model)
-            return f"{path} is refused because reading it exceeds the limits of time or memory: get it from its source"
+            return (
+                f"{path} is refused because reading it exceeds the limits of time or memory: download or copy it again"
+            )
 
 
 def _convert(conversion: Conversion, model: str, content: bytes | None, is_replaced: bool) -> str | None:
@@ -268,7 +270,7 @@ def _prepare_worker() -> None:
 
 def _read(path: Path) -> bytes:
     if path.stat().st_size > LARGEST:
-        raise InputError(f"{path} has {path.stat().st_size:,} bytes, more than any analysis: get it from its source")
+        raise InputError(f"{path} has {path.stat().st_size:,} bytes, more than any analysis: download or copy it again")
     return path.read_bytes()
 
 

@@ -33,6 +33,11 @@ NUMPY = {
     ),
 }
 ALLOWED = PANDAS | NUMPY | {("builtins", "slice")}
+LIBRARIES = ("pandas", "numpy", "pyarrow", "datetime", "_codecs")  # what frames of other columns name
+OTHER_COLUMNS = (
+    "an archive's table has columns of integers and booleans, and texts and lists as objects: save it so (pandas 3:"
+    " astype(object) of the frame and of frame.columns), or download the archive again"
+)
 DTYPES = {
     "b1": np.dtype(bool),
     **{f"{kind}{size}": np.dtype(f"{kind}{size}") for kind in "iu" for size in (1, 2, 4, 8)},
@@ -73,11 +78,17 @@ class Call:
 _STAND_INS = {key: type(key[1], (Call,), {}) for key in sorted(ALLOWED)}
 
 
+class _OtherTableError(Exception):
+    """A pickle of pandas or NumPy that is not in the form of the archive's tables."""
+
+
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> type[Call]:
         if (module, name) not in ALLOWED:
             full_name = f"{module}.{name}"[:200]
             shown = full_name if full_name.isprintable() else repr(full_name)
+            if module.partition(".")[0] in LIBRARIES:
+                raise _OtherTableError(f"it holds {shown}")
             raise InputError(f"it names {shown}, which no table needs")
         return _STAND_INS[module, name]
 
@@ -95,9 +106,16 @@ def read_frame(content: bytes, where: object) -> Frame:
     try:
         return _read_frame(_Unpickler(io.BytesIO(content)).load())
     except InputError as error:
-        raise InputError(f"{where} is refused: {error}; nothing in it was run, get it from its source") from None
+        raise InputError(
+            f"{where} is refused: {error}; nothing in it was run, open it nowhere else, and get the archive from"
+            " a source that you trust"
+        ) from None
+    except _OtherTableError as error:
+        raise InputError(f"{where} is not in the archive's form: {error}, and {OTHER_COLUMNS}") from None
     except Exception as error:  # a damaged pickle raises nearly anything
-        raise InputError(f"{where} is not a readable table ({describe_exception(error)}): get it again") from None
+        raise InputError(
+            f"{where} is not a readable table ({describe_exception(error)}): download, copy or write it again"
+        ) from None
 
 
 def _is_call(thing: Any, name: str) -> bool:
@@ -106,11 +124,11 @@ def _is_call(thing: Any, name: str) -> bool:
 
 def _expect(is_met: object, what: str) -> None:
     if not is_met:
-        raise ValueError(f"{what} is not as pandas 2.0 writes it")
+        raise _OtherTableError(f"{what} is of another form")
 
 
 def _read_frame(frame: Any) -> Frame:
-    _expect(_is_call(frame, "DataFrame") and type(frame.state) is dict, "the frame")
+    _expect(_is_call(frame, "DataFrame") and type(frame.state) is dict, "its content")
     manager = frame.state["_mgr"]
     _expect(_is_call(manager, "BlockManager") and len(manager.arguments) == 2, "the manager of the frame")
     blocks, axes = manager.arguments
@@ -119,7 +137,7 @@ def _read_frame(frame: Any) -> Frame:
     _expect(type(names) is list and all(type(name) is str for name in names), "the list of columns")
     _expect(len(set(names)) == len(names), "a column's name")
     if not (isinstance(index, np.ndarray) and index.dtype.kind in "iu"):
-        raise ValueError("the index is not as pandas 2.0 writes it")
+        raise _OtherTableError("its index is not of integers")
     columns: dict[str, np.ndarray | list] = {}
     for block in blocks:
         _expect(len(columns) < len(names), "a block")

@@ -23,6 +23,7 @@ from imagenet_errors.progress import open_progress, show_progress
 CHUNK = 1 << 20
 EXTENSIONS = (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE)  # headers for the file after them
 MAX_EXTENSION_BYTES = 1 << 16
+ANOTHER = "download or copy it again"
 REFUSED_TYPES = {
     tarfile.LNKTYPE: "a hard link",
     tarfile.SYMTYPE: "a symbolic link",
@@ -85,7 +86,7 @@ class _Stream:
             raise self.damaged(error) from None
         self.position += len(data)
         if self.position > self.limits.total:
-            raise InputError(f"{self.path} unpacks to more than {self.limits.total:,} bytes: not unpacked")
+            raise InputError(f"{self.path} unpacks to more than {self.limits.total:,} bytes, not unpacked: {ANOTHER}")
         return data
 
     def read(self, size: int) -> bytes:
@@ -105,7 +106,7 @@ class _Stream:
             self.read(min(position - self.position, CHUNK))
 
     def damaged(self, why: object) -> InputError:
-        return InputError(f"{self.path} is damaged or cut off after {self.position:,} bytes ({why}): get it again")
+        return InputError(f"{self.path} is damaged or cut off after {self.position:,} bytes ({why}): {ANOTHER}")
 
     def check_header(self, header: tarfile.TarInfo) -> None:
         if header.type in EXTENSIONS:
@@ -198,13 +199,16 @@ class _Names:
         self.folders |= above
         (self.folders if is_folder else self.files).add(clean)
         if len(self.files) + len(self.folders) > self.limits.members:
-            raise InputError(f"{self.path} holds more than {self.limits.members:,} files: not unpacked")
+            raise InputError(f"{self.path} holds more than {self.limits.members:,} files, not unpacked: {ANOTHER}")
         return clean
 
 
 def refuse(path: Path, name: str, why: str) -> InputError:
     shown = name if len(name) <= 200 else f"{name[:200]}..."
-    return InputError(f"{path}: {shown!r} {why}: the archive is damaged or hostile, get it elsewhere")
+    return InputError(
+        f"{path}: {shown!r} {why}: not unpacked: {ANOTHER}, from a source that you trust; or make it of"
+        " plain files alone"
+    )
 
 
 def read_members(path: Path, limits: Limits = Limits(), description: str | None = None) -> Iterator[Member]:
@@ -229,7 +233,7 @@ def read_members(path: Path, limits: Limits = Limits(), description: str | None 
             archive.members, archive.pax_headers = [], {}  # or they pile up
         while rest := stream.read_some(CHUNK):  # to its end, where gzip's checksum is
             if rest.strip(b"\0"):
-                raise InputError(f"{path}: something follows the archive's end: not unpacked")
+                raise InputError(f"{path}: something follows the archive's end, not unpacked: {ANOTHER}")
 
 
 @contextmanager
@@ -237,7 +241,7 @@ def _open(path: Path, limits: Limits, description: str | None) -> Iterator[_Stre
     from tqdm.utils import CallbackIOWrapper
 
     if not path.is_file():
-        raise InputError(f"{path} is missing or not a file")
+        raise InputError(f"{path} is missing or not a file: give the archive's file")
     size = path.stat().st_size
     progress = open_progress(description, size, in_bytes=True) if description else nullcontext(lambda _: None)
     with open(path, "rb") as raw, progress as advance, gzip.open(CallbackIOWrapper(advance, raw, "read")) as file:
@@ -284,7 +288,7 @@ def unpack(path: Path, folder: Path, overwrite: bool = False, limits: Limits = L
     """
     found = {member.name: (member.size, _sha256(member.file)) for member in read_members(path, limits, "check")}
     if not found:
-        raise InputError(f"{path} holds no files")
+        raise InputError(f"{path} holds no files: {ANOTHER}")
     top = "artefacts/" if all(name.startswith("artefacts/") for name in found) else ""
     targets = {name: _target(folder, name.removeprefix(top)) for name in found}
     existing = {name for name, target in targets.items() if os.path.lexists(target)}

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -23,6 +24,23 @@ from imagenet_errors.progress import show_progress
 
 POINT_COLUMNS = ["group", "model_dir_id", "x", "y"]
 FEW_MODELS = 5  # so many are named without being asked for
+FEW_PLACES = 3  # so many are named in a line about all that lack something
+NO_POINTS = "figures without some points", "empty cells or zero denominators"
+NO_LINE = "segments without a line", "fewer than 3 models, or all of one accuracy"
+
+
+class Note(NamedTuple):
+    """That a figure lacks something.
+
+    Attributes:
+        what: What is lacking, and why: `NO_POINTS` or `NO_LINE`.
+        figure: Its file stem.
+        where: How many points, or which segment.
+    """
+
+    what: tuple[str, str]
+    figure: str
+    where: str
 
 
 @dataclass(frozen=True)
@@ -66,7 +84,11 @@ class DrawingOptions:
 
 
 def draw_figures(figures: list[Figure], frames: Frames, options: DrawingOptions, jobs: int, title: str) -> list[str]:
-    """Draw figures in a pool of processes, with a progress bar, and the legend that they share; returns notes."""
+    """Draw figures in a pool of processes, with a progress bar, and the legend that they share.
+
+    Returns:
+        A line for what some of them lack, points or lines, with the first of them.
+    """
     if jobs == 1 or len(figures) < 3:
         notes = [draw_figure(figure, frames, options) for figure in show_progress(figures, title)]
     else:
@@ -75,10 +97,21 @@ def draw_figures(figures: list[Figure], frames: Frames, options: DrawingOptions,
             notes = [task.result() for task in show_progress(tasks, title)]
     if figures and not STYLES[options.style].has_legend:
         draw_legends(figures, frames, options)
-    return list(chain.from_iterable(notes))
+    return join_notes(list(chain.from_iterable(notes)), title)
 
 
-def draw_figure(figure: Figure, frames: Frames, options: DrawingOptions) -> list[str]:
+def join_notes(notes: list[Note], title: str) -> list[str]:
+    """A line for all notes of one kind: their number, why, and the first few places."""
+    lines = []
+    for what, why in dict.fromkeys(note.what for note in notes):
+        places = [f"{note.figure} ({note.where})" for note in notes if note.what == (what, why)]
+        rest = len(places) - FEW_PLACES
+        named = f"{', '.join(places[:FEW_PLACES])}{f' and {rest:,} more' if rest > 0 else ''}"
+        lines.append(f"{title}: {what}: {len(places):,} ({why}): {named}")
+    return lines
+
+
+def draw_figure(figure: Figure, frames: Frames, options: DrawingOptions) -> list[Note]:
     """Draw a figure and write its numbers; returns notes on points left out and segments without a line."""
     points = compute_points(figure, frames)
     lines, unfitted = fit_figure(figure, points, options.fit_by)
@@ -105,14 +138,14 @@ def draw_figure(figure: Figure, frames: Frames, options: DrawingOptions) -> list
         write_csv(base.with_name(f"{base.name}_fit.csv"), FIT_COLUMNS, rows)
     if options.save_data:
         write_csv(base.with_name(f"{base.name}.csv"), POINT_COLUMNS, points[POINT_COLUMNS].to_dict("records"))
-    return [f"{figure.file_stem}: {note}" for note in describe_omissions(figure, frames, points, unfitted)]
+    return find_omissions(figure, frames, points, unfitted)
 
 
-def describe_omissions(figure: Figure, frames: Frames, points: pd.DataFrame, unfitted: list[str]) -> list[str]:
+def find_omissions(figure: Figure, frames: Frames, points: pd.DataFrame, unfitted: list[str]) -> list[Note]:
     """Notes on points left out and segments without a line, from `compute_points` and `fit_figure`."""
     omitted = sum(len(frames[group]) for group in figure.groups) - len(points)
-    notes = [f"{omitted} of the points left out: empty cells or zero denominators"] if omitted else []
-    return notes + [f"no line for {name}: fewer than 3 models, or all of one accuracy" for name in unfitted]
+    notes = [Note(NO_POINTS, figure.file_stem, f"{omitted} of {omitted + len(points)}")] if omitted else []
+    return notes + [Note(NO_LINE, figure.file_stem, name) for name in unfitted]
 
 
 def draw_legends(figures: list[Figure], frames: Frames, options: DrawingOptions) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from imagenet_errors.plots import markers
-from imagenet_errors.plots.drawing import DrawingOptions, describe_omissions
+from imagenet_errors.plots.drawing import NO_POINTS, DrawingOptions, Note, find_omissions
 from imagenet_errors.plots.figure_table import COLUMN_TITLES, DATASET_TITLES, DENOMINATORS, Figure
 from imagenet_errors.plots.fits import GroupLine, fit_figure
 from imagenet_errors.plots.model_frames import Frames
@@ -127,8 +127,13 @@ def _describe_figure(figure: Figure, frames: Frames, options: DrawingOptions, co
         "color": color,
         "clouds": clouds,
         "lines": [_describe_line(line, options.fit_band) for line in lines],
-        "notes": describe_omissions(figure, frames, points, unfitted),
+        "notes": [_describe_note(note) for note in find_omissions(figure, frames, points, unfitted)],
     }
+
+
+def _describe_note(note: Note) -> str:
+    lack = f"{note.where} points left out" if note.what == NO_POINTS else f"no line for {note.where}"
+    return f"{lack}: {note.what[1]}"
 
 
 def _describe_line(line: GroupLine, band: str) -> dict[str, Any]:
