@@ -133,7 +133,7 @@ def is_current(path: Path, num_images: int, inputs: str, level: int) -> bool:
     except ProtectedFileError:
         raise
     except InputError as error:
-        cli.log.log(level, f"made again, for {error}")
+        cli.log.log(level, f"made again because {error}")
         return False
 
 

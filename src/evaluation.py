@@ -81,7 +81,7 @@ def evaluate(args: argparse.Namespace) -> bool:
     from imagenet_errors.analysis import experts, explain, study
     from imagenet_errors.analysis.context import load_context
 
-    artefacts, left_out = Artefacts(args.artefacts_dir), []
+    artefacts, left_out = Artefacts(args.artefacts_dir), list[str]()
     unreadable = convert_archives(artefacts, args)
     sources = (args.dataset, args.multi_label_source, args.open_world)
     context = load_context(artefacts, *sources, args.list_most_common_errors, args.force)

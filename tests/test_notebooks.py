@@ -132,7 +132,7 @@ def test_images_that_are_not_here_are_named_in_a_box(tmp_path, monkeypatch):
     monkeypatch.delenv("IMAGENET_DIR", raising=False)
     shown = "".join(run_cells("show_images", artefacts_dir=str(tmp_path), dataset="imagenet"))
     assert "$IMAGENET_DIR is not set" in shown
-    assert "No image is like that" in shown
+    assert "No image matches" in shown
     assert "did you mean 'imagenet'" in "".join(run_cells("show_images", dataset="imagnet"))
 
 

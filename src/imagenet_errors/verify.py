@@ -295,11 +295,15 @@ def _find_missing(artefacts: Artefacts, dataset: str) -> Iterator[Finding]:
     models = artefacts.models(dataset)
     predicted = [model for model in models if artefacts.predictions(dataset, model).exists()]
     if predicted and not artefacts.samples(dataset).exists():
-        yield Finding(MISSING, artefacts.samples(dataset), "it lists the images that were predicted: predict again")
+        yield Finding(
+            MISSING, artefacts.samples(dataset), "it lists the images that were predicted: predict or import again"
+        )
     for model in models:
         archived, analysis = artefacts.archived(dataset, model), artefacts.analysis(dataset, model)
         if not (model in predicted or archived.exists() or analysis.exists()):
-            yield Finding(MISSING, artefacts.predictions(dataset, model), "only its metadata is present: predict again")
+            yield Finding(
+                MISSING, artefacts.predictions(dataset, model), "only its metadata is present: predict or import again"
+            )
         if model in predicted and not (analysis.exists() or archived.exists()):
             yield Finding(MISSING, analysis, "run evaluation.py --perform_error_analysis")
     clip = open_world.find_missing(artefacts, dataset)

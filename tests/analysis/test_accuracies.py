@@ -32,7 +32,7 @@ def read_cells(folder, dataset="imagenet") -> dict[str, str]:
 @pytest.mark.parametrize("stored", [50, 50.009, 49.991])
 def test_stored_accuracy_that_is_only_rounded_is_not_named(analyse, small, put, stored):
     put(top1_val_acc=stored, multi_label_val_acc=stored)
-    assert "which counts" not in analyse().stderr
+    assert "that of the predictions is used" not in analyse().stderr
     assert read_cells(small)["top1_val_acc"] == "50.0"
 
 
@@ -40,8 +40,8 @@ def test_wrong_accuracies_are_named_once_and_not_used(analyse, small, put):
     put(top1_val_acc=99.5, multi_label_val_acc=12)
     done = analyse("--perform_error_analysis", "--collect_results", "--list_most_common_errors")
     path = small / "imagenet" / MODEL / "metadata.json"
-    assert [line for line in done.stderr.splitlines() if "which counts" in line] == [
-        f"{path} has {key} {stored}, and the predictions have 50.000, which counts"
+    assert [line for line in done.stderr.splitlines() if "that of the predictions is used" in line] == [
+        f"{path} has {key} {stored}, and the predictions have 50.000; that of the predictions is used"
         for key, stored in (("top1_val_acc", 99.5), ("multi_label_val_acc", 12))
     ]
     names = ("top1_val_acc", "imagenet_top1_val_acc", "imagenet_mla_val_acc", "mla_all")
@@ -49,7 +49,7 @@ def test_wrong_accuracies_are_named_once_and_not_used(analyse, small, put):
 
 
 def test_accuracies_of_twelve_models_print_as_in_their_metadata(twelve, analysed):
-    assert "which counts" not in (analysed / "stderr.txt").read_text()
+    assert "that of the predictions is used" not in (analysed / "stderr.txt").read_text()
     with open(analysed / "results/stats-imagenet/non_problematic_stats_all.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 12
@@ -77,7 +77,7 @@ class TestImageNetA:
     def test_accuracies_on_imagenet_are_those_of_its_predictions(self, collect, small):
         done, *found = collect()
         assert found == ["50.0", "50.0"]
-        assert done.stderr.count("which counts") == 2
+        assert done.stderr.count("that of the predictions is used") == 2
         assert read_cells(small, "imagenet-a")["top1_val_acc_subset_200"] == "70.25"
 
     def test_damaged_predictions_on_imagenet_leave_those_of_the_metadata(self, collect, small):

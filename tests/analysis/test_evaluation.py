@@ -33,7 +33,7 @@ def test_truncated_analysis_is_made_again(analyse, stored, kept):
     whole = stored.read_bytes()
     stored.write_bytes(whole[:kept])
     skipping = analyse("--collect_results")
-    assert refused(skipping, stored, "run --perform_error_analysis")
+    assert refused(skipping, stored, "run evaluation.py --perform_error_analysis")
     assert f"skipped me--mine: {stored} is damaged" in skipping.stderr
     assert "analysed again" in analyse().stderr
     assert stored.read_bytes() == whole

@@ -36,7 +36,7 @@ class TestPredictions:
     def test_predictions_of_other_images_are_refused(self, analyse, small, metadata):
         preds(small).with_name("metadata.json").write_text(json.dumps(metadata))
         np.savez(preds(small), top1=np.array([0, 5, 7]))
-        assert refused(analyse(), preds(small), "2 images", "predict again")
+        assert refused(analyse(), preds(small), "2 images", "predict or import again")
 
     def test_missing_predictions_are_named(self, analyse, small):
         preds(small).unlink()

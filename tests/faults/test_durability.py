@@ -208,7 +208,7 @@ class TestPredictions:
         whole = json.loads(sample.metadata.read_text())
         for changed in (42.5, 12.5):
             sample.metadata.write_text(json.dumps(whole | {"top1_val_acc": changed}))
-            assert f"predicted again, for {sample.metadata} has top1_val_acc {changed}" in sample().stderr
+            assert f"predicted again because {sample.metadata} has top1_val_acc {changed}" in sample().stderr
         sample.metadata.write_text(json.dumps(whole | {"top1_val_acc": round(whole["top1_val_acc"], 3)}))
         assert "kept" in sample().stderr
 

@@ -119,7 +119,7 @@ def test_truncated_predictions_are_recomputed(sample, kept):
     sample.predictions.write_bytes(whole[:kept])
     again = sample("--model", "lite0")
     assert again.status == 0
-    assert "predicted again, for" in again.stderr
+    assert "predicted again because" in again.stderr
     assert str(sample.predictions) in again.stderr
     assert sample.predictions.read_bytes() == whole
 

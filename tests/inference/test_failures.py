@@ -240,13 +240,13 @@ class TestHowItWasMade:
         exact = saved_probs(tmp_path, model)
         saved_models.agree(exact, probabilities(tmp_path, saved, saved_models.timm_transform(saved)))
         assert "amp" not in metadata(tmp_path, model)
-        assert "predicted again, for" in sample("--limit", 2, "--model", self.VIT, "--amp").stderr
+        assert "predicted again because" in sample("--limit", 2, "--model", self.VIT, "--amp").stderr
         assert metadata(tmp_path, model)["amp"] is True
         rounded = saved_probs(tmp_path, model)
         assert not np.array_equal(rounded, exact)
         np.testing.assert_allclose(rounded, exact, rtol=0.3)
         assert "kept" in sample("--limit", 2, "--model", self.VIT, "--amp").stderr
-        assert "predicted again, for" in sample("--limit", 2, "--model", self.VIT).stderr
+        assert "predicted again because" in sample("--limit", 2, "--model", self.VIT).stderr
         assert "amp" not in metadata(tmp_path, model)
         np.testing.assert_array_equal(saved_probs(tmp_path, model), exact)
 
@@ -256,7 +256,7 @@ class TestHowItWasMade:
         put_timm_on_hub(tmp_path, name, saved)
         for flags, test_size in (((), False), (("--use_test_size",), True)):
             outcome = sample("--model", name, "--limit", 2, *flags)
-            assert ("predicted again, for" in outcome.stderr) is test_size
+            assert ("predicted again because" in outcome.stderr) is test_size
             config = timm.data.resolve_model_data_config(saved, use_test_size=test_size)
             expected = probabilities(tmp_path, saved, timm.data.create_transform(**config))
             saved_models.agree(saved_probs(tmp_path, model), expected)

@@ -192,9 +192,9 @@ class TestSources:
         assert sample("--model", "torchvision/resnet18", f"timm/{VIT}").status == 1
         assert failures(caches) == {
             "torchvision/resnet18": f"{TORCHVISION_URL} is not in the local cache, and HF_HUB_OFFLINE is set:"
-            " --download_only gets it",
+            " run --download_only without it",
             f"timm/{VIT}": f"timm/{VIT}/model.safetensors is not in the local cache, and HF_HUB_OFFLINE is set:"
-            " --download_only gets it",
+            " run --download_only without it",
         }
 
 

@@ -79,7 +79,7 @@ class TestCheckpoints:
         self.save(tmp_path / "w.pth")
         assert "me/mine: kept" in sample(*flags).stderr
         saved = self.save(tmp_path / "w.pth", seed=1)
-        assert "predicted again, for" in sample(*flags).stderr
+        assert "predicted again because" in sample(*flags).stderr
         assert not np.allclose(saved_probs(tmp_path, "me--mine"), first)
         expected = probabilities(tmp_path, saved, timm_transform(saved))
         saved_models.agree(saved_probs(tmp_path, "me--mine"), expected)
@@ -89,7 +89,7 @@ class TestCheckpoints:
         self.save(tmp_path / "w.pth", builder="deit_tiny_patch16_224")
         flags = ("--checkpoint", tmp_path / "w.pth", "--model_name", "me/mine")
         assert sample("--model", "timm/deit_tiny_patch16_224", *flags).status == 0
-        assert "predicted again, for" in sample("--model", "timm/vit_tiny_patch16_224", *flags).stderr
+        assert "predicted again because" in sample("--model", "timm/vit_tiny_patch16_224", *flags).stderr
 
     def test_test_size_is_used(self, sample, tmp_path, monkeypatch):
         crops, run = [], predict.predict

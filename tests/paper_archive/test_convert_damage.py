@@ -7,7 +7,7 @@ import pytest
 from imagenet_errors.errors import InputError
 from imagenet_errors.paper_archive import convert
 from imagenet_errors.paths import Artefacts
-from tests.conftest import refused
+from tests.conftest import left_out, refused
 from tests.helpers import hostile_pickles as made
 from tests.helpers.archives import MODELS, assert_tables, from_pandas, heavy, pack, put, read_tables, stored
 
@@ -53,7 +53,7 @@ def test_bad_pickle_is_named_and_left_out(small_archives, collect, few, group_cl
     }[content]
     put(small_archives, "a--bad", bad)
     done = collect()
-    assert refused(done, "1 of 3 models", tmp_path / "imagenet" / "a--bad" / "errors_analysis.pkl")
+    assert left_out(done, "1 of 3 models", tmp_path / "imagenet" / "a--bad" / "errors_analysis.pkl")
     assert "os.system" in done.stderr or content != "hostile"
     assert not (tmp_path / "marker").exists()
     assert_tables(tmp_path / "results", few, group_classes)
@@ -129,7 +129,7 @@ def test_hostile_pickle_in_an_archive_is_named_and_left_out(tmp_path, collect, c
     pack(tmp_path / "models-imagenet.tar.gz", hostile | metadata | contents)
     for _ in range(2):  # the second run knows the archive
         done = collect()
-        assert refused(
+        assert left_out(
             done, "1 of 13 models", "models-imagenet.tar.gz/imagenet/a--bad/errors_analysis.pkl", "os.system"
         )
         assert len(read_tables(tmp_path / "results")["all"]) == 12

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.conftest import left_out, refused
+from tests.conftest import left_out
 from tests.helpers.archives import MODELS, OWN, assert_tables, put, put_predictions, put_samples, read_tables, stored
 from tests.helpers.plain_facts import GROUPS
 
@@ -74,14 +74,14 @@ def test_predictions_that_differ_replace_an_archived_analysis(small_archives, co
 def test_own_predictions_without_samples_info_are_left_out(small_archives, collect, few, group_classes):
     put_predictions(small_archives, OWN, few[MODELS[0]].top1[:-1])
     done = collect("--perform_error_analysis", "--collect_results")
-    assert refused(done, OWN)
+    assert left_out(done, OWN)
     assert set(read_tables(small_archives / "results")["all"]) == set(MODELS)
 
 
 def test_pickle_of_other_images_is_left_out(small_archives, collect, few):
     put(small_archives, "z--other", few[MODELS[0]].iloc[:-5])
     done = collect()
-    assert refused(done, "z--other", "of other images")
+    assert left_out(done, "z--other", "of other images")
     assert set(read_tables(small_archives / "results")["all"]) == set(MODELS)
 
 
@@ -89,7 +89,7 @@ def test_images_of_most_pickles_are_counted(small_archives, collect, few):
     """The first model by name is the one with other images."""
     put(small_archives, "a--other", few[MODELS[0]].iloc[:5])
     done = collect()
-    assert refused(done, "a--other", "of other images")
+    assert left_out(done, "a--other", "of other images")
     assert set(read_tables(small_archives / "results")["all"]) == set(MODELS)
 
 
@@ -98,5 +98,5 @@ def test_pickle_of_other_labels_is_left_out(small_archives, collect, few):
     frame["multi_label"] = [[*labels, 999] if labels and 999 not in labels else labels for labels in frame.multi_label]
     put_samples(small_archives, few[MODELS[0]])
     put(small_archives, "z--other", frame)
-    assert refused(collect(), "z--other", "of other images or labels")
+    assert left_out(collect(), "z--other", "of other images or labels")
     assert set(read_tables(small_archives / "results")["all"]) == set(MODELS)

@@ -157,7 +157,11 @@ def check_imagenet_m(models: list[ModelFiles]) -> list[str]:
         if (top1[images.imagenet_m] == NO_PREDICTION).any():
             continue
         right = int((images.labels == top1[:, None])[images.imagenet_m].any(axis=1).sum())
-        verdict = "as published" if right == published else f"not the published {published}: its logits are others"
+        verdict = (
+            "as published"
+            if right == published
+            else f"not the published {published}: its logits are not the published ones"
+        )
         lines.append(f"{files.model} gets {right} of ImageNet-M's {num_images} right, {verdict}")
     return lines
 

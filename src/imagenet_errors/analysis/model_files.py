@@ -128,5 +128,7 @@ class ModelFiles:
         stored = metadata[key]
         if stored is not None and accuracy is not None and abs(stored - accuracy) > TOLERANCE:
             path = self.context.artefacts.metadata(self.context.dataset, self.model)
-            log.info(f"{path} has {key} {stored}, and the predictions have {accuracy:.3f}, which counts")
+            log.info(
+                f"{path} has {key} {stored}, and the predictions have {accuracy:.3f}; that of the predictions is used"
+            )
         return metadata | {key: accuracy}

@@ -32,7 +32,7 @@ SHORT_TITLES = (
 IS_BOUND = np.isin(OUTCOMES, AFTER_OPEN_WORLD)  # [8] bool: where the test was skipped, counts are upper bounds ...
 IS_UNKNOWN = np.isin(OUTCOMES, CODES["out_of_vocabulary"])  # [8] bool: ... or unknown
 NEED_OPEN_WORLD = IS_BOUND | IS_UNKNOWN
-ADVICE = "run --perform_error_analysis again"
+ADVICE = "run evaluation.py --perform_error_analysis again"
 
 
 @dataclass(frozen=True)

@@ -173,7 +173,7 @@ def from_columns(
     files = samples.files.tolist()
     listed = dict(zip(files, map(Annotation, labels, wrong, problematic), strict=True))
     if len(listed) < len(files):
-        raise InputError(f"{where} lists an image twice: analyse or download it again")
+        raise InputError(f"{where} lists an image twice: download it again, or write it with each image once")
     images = align(Annotations(listed, frozenset(), where), samples, samples.files, frozenset())
     names = [file.rpartition("/")[2] for file in files]
     return replace(images, rows=rows, non_prototypical=_are_in(names, experts))

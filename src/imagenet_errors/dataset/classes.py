@@ -22,7 +22,7 @@ def check_class_ids(values: np.ndarray, where: str) -> np.ndarray:
         wrong = values[(values < 0) | (values >= NUM_CLASSES)] if np.issubdtype(values.dtype, np.number) else values
         example = f" ({wrong.flat[0]})" if wrong.size else ""
         raise InputError(
-            f"{where} has a value that is not a class id from 0 to {NUM_CLASSES - 1}{example}: predict again"
+            f"{where} has a value that is not a class id from 0 to {NUM_CLASSES - 1}{example}: predict or import again"
         )
     return values.astype(np.int16)
 

@@ -166,7 +166,8 @@ def annotations_from_tfds() -> Annotations:
         ) from None
     except AssertionError:
         raise InputError(
-            f"tensorflow-datasets' {name} is not prepared: prepare it, or use --multi_label_source json"
+            f"tensorflow-datasets' {name} is not prepared: prepare it (tfds build {name}), or use --multi_label_source"
+            " json"
         ) from None
 
     by_file = {}

@@ -50,10 +50,12 @@ def read_samples(artefacts: Artefacts, dataset: str) -> Samples:
     arrays = read_npz(path, "sample_files", "targets")
     files, targets = arrays["sample_files"], check_class_ids(arrays["targets"], str(path))
     if files.shape != targets.shape or files.ndim != 1 or not len(files):
-        raise InputError(f"{path} has arrays of {files.shape} files and {targets.shape} targets: predict again")
-    files = canonical_names(as_texts(files, path, "predict again").tolist())
+        raise InputError(
+            f"{path} has arrays of {files.shape} files and {targets.shape} targets: predict or import again"
+        )
+    files = canonical_names(as_texts(files, path, "predict or import again").tolist())
     if len(np.unique(files)) < len(files):
-        raise InputError(f"{path} lists a file twice: predict again")
+        raise InputError(f"{path} lists a file twice: predict or import again")
     return Samples(files, targets)
 
 
@@ -121,5 +123,5 @@ def check_targets(samples: Samples, classes: Classes, path: Path) -> None:
         file, target = samples.files[wrong[0]], samples.targets[wrong[0]]
         raise InputError(
             f"{path}: the target {target} of {file} is not the class id of its folder ({len(wrong):,} such images):"
-            " number the classes by sorted WordNet id, or predict again"
+            " number the classes by sorted WordNet id, then predict or import again"
         )

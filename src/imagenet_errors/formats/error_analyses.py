@@ -23,7 +23,7 @@ from imagenet_errors.formats.sealed_parquet import SealedParquet, open_sealed
 SCHEMA_VERSION = 4  # the newest that is read, of a model with predictions for some of the images ...
 SCHEMA_OF_ALL_IMAGES = 3  # ... and of one with predictions for all
 ALL_IN_ONE_FILE = 2  # the oldest schema that is read: image table and analysis in one file
-ADVICE = "run --perform_error_analysis again"
+ADVICE = "run evaluation.py --perform_error_analysis again"
 SKIPPED = "skipped"  # the fingerprint of the open-world test where it was skipped on request ...
 UNKNOWN = "unknown"  # ... and where its files are missing: then a stored outcome stands
 ARCHIVED = "archived"  # the fingerprint of the relations of an archive's analysis, which stands whoever made it

@@ -19,7 +19,7 @@ from imagenet_errors.formats.sealed_parquet import SealedParquet, open_sealed, w
 SCHEMA_VERSION = 3  # that of errors_analysis.parquet, to which these tables belong
 NUM_NEIGHBOURS = 10  # stored for each image
 COLUMNS = ("row", "img_rel_path", "target", "multi_label", "wrong_multi_label", "is_problematic", "neighbours")
-ADVICE = "run --perform_error_analysis again"
+ADVICE = "run evaluation.py --perform_error_analysis again"
 
 
 def build_columns(images: AnnotatedImages, neighbours: Any = None) -> dict[str, Any]:

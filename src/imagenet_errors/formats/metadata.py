@@ -27,7 +27,7 @@ def read_metadata(path: Path) -> dict:
     """
     metadata = read_json(path) if path.exists() else {}
     if not isinstance(metadata, dict):
-        raise InputError(f"{path} is not a JSON object: predict again")
+        raise InputError(f"{path} is not a JSON object: predict or import again")
     texts = {key: metadata.get(key) or "unknown" for key in ("arch", "arch_family", "training_data")}
     extra = metadata.get("extra_annotations") or []
     if not isinstance(extra, list):
@@ -63,9 +63,13 @@ def check(path: Path, model: str, record: Any, samples: Samples | None, top1: np
     for key in ("arch", "training_data", "num_params") if record is not None else ():
         known = getattr(record, key)
         if known is not None and metadata[key] not in (known, None, "unknown"):
-            raise InputError(f"{path} has {key} {metadata[key]}, and our table of models {known}: predict again")
+            raise InputError(
+                f"{path} has {key} {metadata[key]}, and our table of models {known}: predict or import again"
+            )
     if samples is None or top1 is None or accuracy is None:
         return
     found = compute_accuracy(top1, samples.targets)
     if abs(accuracy - found) * (top1 != NO_PREDICTION).sum() > 50:  # by half an image
-        raise InputError(f"{path} has top1_val_acc {accuracy}, and the predictions have {found:.3f}: predict again")
+        raise InputError(
+            f"{path} has top1_val_acc {accuracy}, and the predictions have {found:.3f}: predict or import again"
+        )

@@ -108,7 +108,7 @@ def read(path: Path, arrays: dict[str, np.ndarray], file_array: str | None, clas
     found = {name: _to_predictions(others[name], _label(name), path) for name in chosen}
     candidates = [candidate for candidate in found.values() if candidate is not None]
     if not arrays:
-        raise InputError(f"{path} holds no array of predictions: {SAVE}")
+        raise InputError(f"{path} has no predictions, nor any array: {SAVE}")
     if not candidates:
         why = "only sorted scores, which do not say their classes," if chosen else "no predictions known by their name"
         name_it = "name the array with --class_column"

@@ -85,14 +85,14 @@ def read_top1(path: Path, samples: Samples) -> np.ndarray:
     """
     arrays = read_npz(path, "top1", optional=("schema_version", "samples", "rows"))
     if "schema_version" in arrays:
-        check_schema(path, arrays["schema_version"].tolist(), SCHEMA_VERSION, "predict again")
+        check_schema(path, arrays["schema_version"].tolist(), SCHEMA_VERSION, "predict or import again")
     top1, of, num_samples = arrays["top1"], arrays.get("samples"), len(samples.files)
     rows = _check_rows(path, arrays["rows"], num_samples) if "rows" in arrays else None
     num_images = num_samples if rows is None else len(rows)
     if top1.shape != (num_images,) or (of is not None and of.tolist() != samples.fingerprint):
         raise InputError(
             f"{path} has {top1.shape} predictions for {num_images:,} images:"
-            " they are of other images than samples_info.npz lists, predict again"
+            " they are of other images than samples_info.npz lists, predict or import again"
         )
     return Predictions(check_class_ids(top1, str(path)), rows=rows).spread_top1(num_samples)
 
@@ -100,10 +100,12 @@ def read_top1(path: Path, samples: Samples) -> np.ndarray:
 def _check_rows(path: Path, rows: np.ndarray, num_samples: int) -> np.ndarray:
     """The positions of predicted images. Raises `InputError` where they are not ascending ones of N images."""
     if not (rows.ndim == 1 and len(rows) and np.issubdtype(rows.dtype, np.integer)):
-        raise InputError(f"{path}: rows is {rows.dtype} of the shape {rows.shape}, not positions: predict again")
+        raise InputError(
+            f"{path}: rows is {rows.dtype} of the shape {rows.shape}, not positions: predict or import again"
+        )
     rows = rows.astype(np.int64)
     if rows[0] < 0 or rows[-1] >= num_samples or (np.diff(rows) <= 0).any():
-        raise InputError(f"{path}: rows is not ascending from 0 to at most {num_samples - 1}: predict again")
+        raise InputError(f"{path}: rows is not ascending from 0 to at most {num_samples - 1}: predict or import again")
     return rows
 
 
@@ -114,9 +116,9 @@ def check_predictions(path: Path, samples: Samples, probs: bool) -> np.ndarray:
     shapes = {"top5": (count, 5), "top5_probs": (count, 5), "probs": (count, NUM_CLASSES)}
     for name, array in read_npz(path, *["probs"] * probs, optional=("top5", "top5_probs")).items():
         if array.shape != shapes[name]:
-            raise InputError(f"{path}: {name} has the shape {array.shape}, not {shapes[name]}: predict again")
+            raise InputError(f"{path}: {name} has the shape {array.shape}, not {shapes[name]}: predict or import again")
         if not (np.issubdtype(array.dtype, np.number) and np.isfinite(array).all()):
-            raise InputError(f"{path}: {name} has values that are not finite numbers: predict again")
+            raise InputError(f"{path}: {name} has values that are not finite numbers: predict or import again")
     return top1
 
 

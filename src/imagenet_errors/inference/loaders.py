@@ -194,7 +194,8 @@ class HuggingFaceLoader(Loader):
         )
         model, report = loaded
         if report["missing_keys"]:
-            raise ModelError(f"its weights lack {', '.join(sorted(report['missing_keys']))}: delete the file")
+            lacking = ", ".join(sorted(report["missing_keys"]))
+            raise ModelError(f"its weights lack {lacking}: delete {paths[0]}, it is downloaded again")
         return model
 
     def get_preprocessing(self, record: ModelRecord, use_test_size: bool = False) -> Preprocessing:

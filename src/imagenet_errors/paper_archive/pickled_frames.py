@@ -33,7 +33,7 @@ NUMPY = {
     ),
 }
 ALLOWED = PANDAS | NUMPY | {("builtins", "slice")}
-LIBRARIES = ("pandas", "numpy", "pyarrow", "datetime", "_codecs")  # what frames of other columns name
+COLUMN_TYPES = ("pandas.arrays", "pandas._libs.arrays", "pandas.core.arrays")  # where columns of other types are from
 OTHER_COLUMNS = (
     "an archive's table has columns of integers and booleans, and texts and lists as objects: save it so (pandas 3:"
     " astype(object) of the frame and of frame.columns), or download the archive again"
@@ -87,7 +87,7 @@ class _Unpickler(pickle.Unpickler):
         if (module, name) not in ALLOWED:
             full_name = f"{module}.{name}"[:200]
             shown = full_name if full_name.isprintable() else repr(full_name)
-            if module.partition(".")[0] in LIBRARIES:
+            if module.startswith(COLUMN_TYPES) or (module, name) == ("pandas", "Series"):
                 raise _OtherTableError(f"it holds {shown}")
             raise InputError(f"it names {shown}, which no table needs")
         return _STAND_INS[module, name]
@@ -111,7 +111,7 @@ def read_frame(content: bytes, where: object) -> Frame:
             " a source that you trust"
         ) from None
     except _OtherTableError as error:
-        raise InputError(f"{where} is not in the archive's form: {error}, and {OTHER_COLUMNS}") from None
+        raise InputError(f"{where} is not in the archive's form: {error}; {OTHER_COLUMNS}") from None
     except Exception as error:  # a damaged pickle raises nearly anything
         raise InputError(
             f"{where} is not a readable table ({describe_exception(error)}): download, copy or write it again"
