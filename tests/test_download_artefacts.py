@@ -285,7 +285,9 @@ class TestFromFile:
         other = elsewhere / "wrong"
         other.write_bytes(b"<html>")
         before = sorted(root.rglob("*"))
-        assert refused(get("--from_file", other, "--what", what), other, f"taken for my_{what},")
+        done = get("--from_file", other, "--what", what)
+        assert refused(done, other, f"taken for my_{what},", "give another file")
+        assert "try again" not in done.stderr
         assert sorted(root.rglob("*")) == before
 
     def test_missing_file_is_refused(self, get, tmp_path):

@@ -231,3 +231,14 @@ def test_lists_have_the_same_made_from_as_the_tables(analyse, small, path):
     assert of_lists == of_tables
     assert of_tables["models"]["me--mine"] == json.loads(pq.read_schema(path).metadata[b"fingerprints"])
     assert set(of_tables["models"]) == {"me--mine", "me--other"}
+
+
+def test_models_that_are_not_analysed_are_left_out_in_one_line(analyse, small, path):
+    analyse(ANALYSE)
+    for number in range(5):
+        add_model(small, f"me--{number}", [0, 5])
+    done = analyse(COLLECT)
+    missing = f"{path.parents[1] / 'me--0' / path.name} is missing: run evaluation.py --perform_error_analysis"
+    assert left_out(done, f"5 of 6 models are left out: {missing}")
+    assert f"skipped me--0, me--1, me--2 and 2 more: {missing}" in done.stderr.splitlines()
+    assert len([line for line in done.stderr.splitlines() if line.startswith("skipped")]) == 1

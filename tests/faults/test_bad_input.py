@@ -88,7 +88,8 @@ class TestPredictions:
 
     def test_folder_without_predictions_names_the_script_that_makes_them(self, call, tmp_path):
         outcome = call("evaluation", "--artefacts_dir", tmp_path, "--collect_results")
-        assert refused(outcome, f"{tmp_path / 'imagenet'} has no predictions", "collect_predictions.py")
+        words = ("import_predictions.py or collect_predictions.py", "download_artefacts.py --what archive")
+        assert refused(outcome, f"{tmp_path / 'imagenet'} has no predictions and no archived analyses", *words)
 
 
 class TestModels:

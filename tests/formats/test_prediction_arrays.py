@@ -159,6 +159,31 @@ def test_tensors_and_lists_are_read_from_files_of_pytorch(tmp_path):
     assert refuses(path, "no predictions", "50 arrays in all", read_tensors=read_tensors)
 
 
+def test_weights_given_as_predictions_are_told_how_they_predict(tmp_path):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    state, path = torch.nn.Linear(3, 2).state_dict(), tmp_path / "a.pt"
+    state = {f"fc.{name}": tensor for name, tensor in state.items()}
+    for content in (state, {"state_dict": state, "epoch": 3}):
+        torch.save(content, path)
+        assert refuses(path, "the weights of a network", f"--checkpoint {path}", read_tensors=read_tensors)
+    save_file(state, tmp_path / "a.safetensors")
+    assert refuses(tmp_path / "a.safetensors", "the weights of a network", "collect_predictions.py --model")
+
+
+def test_files_of_pytorch_without_tensors_are_told_what_to_save(tmp_path):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "a.pt"
+    for content in ({}, {"epoch": 3}, 3, "text"):
+        torch.save(content, path)
+        assert refuses(path, "no tensor with a row for each image", "torch.save", read_tensors=read_tensors)
+    path.write_text("text")
+    assert refuses(path, "not a file that torch.save wrote", read_tensors=read_tensors)
+    torch.save(torch.eye(3).to_sparse(), path)
+    assert refuses(path, "cannot be read as numbers or texts", "to_dense", read_tensors=read_tensors)
+
+
 def test_files_of_pytorch_need_torch(tmp_path):
     def without_torch(path):
         raise ImportError

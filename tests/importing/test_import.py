@@ -142,7 +142,8 @@ def test_images_of_other_datasets_are_found_by_folder_and_name(call, tmp_path):
 
 
 def test_imagenet_a_needs_its_list_of_images(call, store, tmp_path):
-    assert refused(store(rows(0), "--dataset", "imagenet-a"), "imagenet-a/samples_info.npz is missing")
+    done = store(rows(0), "--dataset", "imagenet-a")
+    assert refused(done, "imagenet-a/samples_info.npz is missing", "run collect_predictions.py --dataset imagenet-a")
 
 
 def test_torch_files_are_read(call, tmp_path):
@@ -164,3 +165,16 @@ def test_files_of_timm_say_what_running_the_model_says(call, shared, lite0, tmp_
     done = call("import_predictions", file, "--artefacts_dir", tmp_path, "--model_name", "timm")
     assert done.status == 0, done.stderr
     assert np.array_equal(read_top1(tmp_path / "imagenet/timm/preds.npz", samples), ours)
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("errors_analysis.pkl", "an archive's analysis, put it into a folder imagenet/MODEL/"),
+        ("models-imagenet.tar.gz", "download_artefacts.py --from_file reads it"),
+        ("model.pkl", "save it as .csv"),
+    ],
+)
+def test_archived_analyses_given_as_predictions_are_told_where_they_belong(call, tmp_path, name, advice):
+    (tmp_path / name).write_bytes(b"anything")
+    assert refused(call("import_predictions", tmp_path / name, "--artefacts_dir", tmp_path), name, advice)

@@ -285,4 +285,4 @@ def test_imagenet_a_has_two_accuracies(call, shared, tmp_path, monkeypatch):
     (images / "n01440764" / "tench.JPEG").touch()
     refused = call("collect_predictions", *flags)
     assert refused.status == 2
-    assert "n01440764 is not a class of ImageNet-A" in refused.stderr
+    assert "n01440764 is not a class of ImageNet-A: set $IMAGENET_A_DIR to the folder of its" in refused.stderr

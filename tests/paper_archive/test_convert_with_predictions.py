@@ -100,3 +100,17 @@ def test_pickle_of_other_labels_is_left_out(small_archives, collect, few):
     put(small_archives, "z--other", frame)
     assert left_out(collect(), "z--other", "of other images or labels")
     assert set(read_tables(small_archives / "results")["all"]) == set(MODELS)
+
+
+def test_archived_models_beside_predictions_for_part_of_their_images_are_left_out(small_archives, collect, few):
+    """The own model has its tables; the archived ones are named in one line, with what to do; the status is 1."""
+    assert collect().status == 0
+    put_samples(small_archives, few[MODELS[0]].iloc[:50])
+    put_predictions(small_archives, OWN, few[MODELS[0]].top1[:50])
+    for number in range(3):
+        put(small_archives, f"z--{number}", few[MODELS[0]])
+    done = collect("--perform_error_analysis", "--collect_results")
+    assert left_out(done, "5 of 6 models are left out", stored(small_archives), "use another --artefacts_dir")
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("skipped ")]
+    assert line.startswith(f"skipped {MODELS[0]}, {MODELS[1]}, z--0 and 2 more: ")
+    assert set(read_tables(small_archives / "results")["all"]) == {OWN}

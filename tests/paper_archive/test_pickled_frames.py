@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imagenet_errors.errors import InputError
 from imagenet_errors.paper_archive.pickled_frames import Frame, read_frame, to_python, write_frame
 from tests.helpers import hostile_pickles as made
 from tests.helpers.archives import from_pandas
@@ -294,3 +295,14 @@ def test_pandas_2_0_reads_ours_and_is_read(pickles, tmp_path):
         found = read_frame(content, path)
         assert {name: [*map(to_python, each)] for name, each in as_lists(found).items()} == cells, path
         assert (found.index.tolist(), found.attrs) == (index, attrs), path
+
+
+def test_frame_with_columns_of_other_types_is_told_how_to_save_it():
+    """pandas 3 gives texts a type of their own; what it says to do makes the frame readable."""
+    frame = pd.DataFrame({"text": pd.array(["a", "b"], "string"), "number": [1, 2]})
+    for content in (frame, frame.number, frame.astype({"number": "Int64"})):
+        with pytest.raises(InputError, match=r"is not in the archive's form: .*astype\(object\)"):
+            read_frame(pickle.dumps(content), "a.pkl")
+    plain = frame.astype(object)
+    plain.columns = plain.columns.astype(object)
+    assert read_frame(pickle.dumps(plain), "a.pkl").columns["text"] == ["a", "b"]

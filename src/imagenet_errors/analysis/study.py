@@ -27,6 +27,7 @@ from imagenet_errors.progress import show_progress
 
 log = logging.getLogger(__name__)
 
+MOST_NAMED = 3  # models that a line names
 REFERENCE_MODELS = ("greedysoups", "vit3b")  # of Vasudevan et al. 2022; not among the paper's 962
 
 
@@ -258,7 +259,8 @@ def select_finished(
         InputError: where no analysis is left.
     """
     unreadable = unreadable or {}
-    analyses, left_out = [], list(unreadable.values())
+    analyses: list[ErrorAnalysis] = []
+    skipped: dict[str, str] = {}
     reference = [] if with_reference else [files.model for files in models if files.model in REFERENCE_MODELS]
     if reference:
         log.info(f"left out {', '.join(reference)}: give --with_reference_models to count them")
@@ -268,8 +270,9 @@ def select_finished(
         try:
             analyses.append(_current_analysis(files))
         except InputError as error:
-            left_out.append(str(error))
-            log.info(f"skipped {files.model}: {error}")
+            skipped[files.model] = str(error)
+    _log_skipped(skipped)
+    left_out = [*unreadable.values(), *skipped.values()]
     if not analyses:
         if len(reference) == len(models):
             raise InputError(f"only reference models are in {models[0].context.dataset}: give --with_reference_models")
@@ -281,6 +284,17 @@ def select_finished(
             f"{len(partial)} of {len(analyses)} models have predictions for some images only: {', '.join(partial)}"
         )
     return analyses, left_out
+
+
+def _log_skipped(skipped: dict[str, str]) -> None:
+    """Log {model: why it is left out}, in one line for all models with the same reason."""
+    by_reason: dict[str, list[str]] = {}
+    for model, message in skipped.items():
+        by_reason.setdefault(message.replace(model, ""), []).append(model)
+    for models in by_reason.values():
+        rest = len(models) - MOST_NAMED
+        named = ", ".join(models[:MOST_NAMED]) + (f" and {rest:,} more" if rest > 0 else "")
+        log.info(f"skipped {named}: {skipped[models[0]]}")
 
 
 def _current_analysis(files: ModelFiles) -> ErrorAnalysis:

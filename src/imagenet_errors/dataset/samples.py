@@ -47,6 +47,9 @@ class Samples:
 def read_samples(artefacts: Artefacts, dataset: str) -> Samples:
     """Read the images of a dataset folder. Raises `InputError` if their list is missing or malformed."""
     path = artefacts.samples(dataset)
+    if not path.exists():
+        script = f"collect_predictions.py --dataset {dataset}"
+        raise InputError(f"{path} is missing: it lists the images, restore it, or run {script} where these are")
     arrays = read_npz(path, "sample_files", "targets")
     files, targets = arrays["sample_files"], check_class_ids(arrays["targets"], str(path))
     if files.shape != targets.shape or files.ndim != 1 or not len(files):

@@ -33,7 +33,12 @@ NUMPY = {
     ),
 }
 ALLOWED = PANDAS | NUMPY | {("builtins", "slice")}
-COLUMN_TYPES = ("pandas.arrays", "pandas._libs.arrays", "pandas.core.arrays")  # where columns of other types are from
+COLUMN_TYPES = (
+    "pandas.arrays",
+    "pandas._libs.arrays",
+    "pandas.core.arrays",
+    "pandas.core.series",
+)  # where columns of other types are from
 OTHER_COLUMNS = (
     "an archive's table has columns of integers and booleans, and texts and lists as objects: save it so (pandas 3:"
     " astype(object) of the frame and of frame.columns), or download the archive again"
