@@ -127,7 +127,7 @@ def export_archive(artefacts: Artefacts, args: argparse.Namespace) -> bool:
     from imagenet_errors.analysis import context, study
     from imagenet_errors.paper_archive import export
 
-    export.check_name(args.export_archive)
+    export.check(artefacts, args.dataset[0], args.export_archive)
     analyses, _ = study.select_finished(study.load_models(context.load_context(artefacts, args.dataset[0])), True)
     export.export(artefacts, args.dataset[0], [one.model for one in analyses], args.export_archive, args.jobs)
     return True

@@ -83,11 +83,11 @@ def evaluate(args: argparse.Namespace) -> bool:
 
     artefacts, left_out = Artefacts(args.artefacts_dir), list[str]()
     unreadable = convert_archives(artefacts, args)
+    if not args.compare_with_experts:
+        artefacts.require_models(args.dataset)
     sources = (args.dataset, args.multi_label_source, args.open_world)
     context = load_context(artefacts, *sources, args.list_most_common_errors, args.force)
     models = study.load_models(context)
-    if not models and not args.compare_with_experts:
-        raise InputError(artefacts.describe_no_models(args.dataset))
     context.report()
     if args.perform_error_analysis:
         study.perform_error_analysis(models, not args.without_neighbours, args.jobs)

@@ -39,17 +39,14 @@ def main() -> None:
 
 
 def summarise_models(artefacts: Artefacts, collected: bool) -> list[dict]:
-    from imagenet_errors.errors import InputError
     from imagenet_errors.models import model_table, summary
     from imagenet_errors.models.architectures import read_architectures
     from imagenet_errors.paths import MODELS
 
     if not collected:
         return summary.summarise_records(model_table.load_records(artefacts, MODELS), read_architectures(artefacts))
-    rows = summary.summarise_collected(artefacts)
-    if not rows:
-        raise InputError(artefacts.describe_no_models("imagenet"))
-    return rows
+    artefacts.require_models("imagenet")
+    return summary.summarise_collected(artefacts)
 
 
 def write_csv(rows: list[dict], results_dir: Path) -> None:

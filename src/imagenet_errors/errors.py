@@ -58,8 +58,10 @@ def describe_unknown(what: str, name: str, names: Iterable[str]) -> str:
 
 
 def describe_exception(error: BaseException) -> str:
-    """A library's exception in one line of at most 300 characters, with its type."""
+    """A library's exception in one line of at most 300 characters, with its type, less advice to unpickle unsafely."""
     text = " ".join(str(error).split())
+    if "weights_only" in text or "allow_pickle" in text:
+        text = "a file is damaged, or holds objects that are not loaded"
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
 
 

@@ -68,12 +68,17 @@ class Artefacts:
                 return f"get it with download_artefacts.py --what {row['what']}, or from {row['url']}"
         return "restore it from the repository"
 
-    def describe_no_models(self, dataset: str) -> str:
-        """What is missing where no model has files in a dataset's folder, and what to do."""
+    def require_models(self, dataset: str) -> None:
+        """Raises `InputError` where no model has files in a dataset's folder."""
+        if self.models(dataset):
+            return
+        if self.archive(dataset).is_file():
+            script = f"download_artefacts.py --convert_archives --dataset {dataset}"
+            raise InputError(f"{self.archive(dataset)} is not converted: run {script}")
         scripts = "run import_predictions.py or collect_predictions.py"
         if dataset in ARCHIVED_DATASETS:
             scripts += ", or download_artefacts.py --what archive, or --from_file FILE if you have the archive"
-        return f"{self.dataset_dir(dataset)} has no predictions and no archived analyses: {scripts}"
+        raise InputError(f"{self.dataset_dir(dataset)} has no predictions and no archived analyses: {scripts}")
 
     def dataset_dir(self, dataset: str) -> Path:
         return self.root / dataset

@@ -15,7 +15,7 @@ from imagenet_errors.dataset.classes import NUM_CLASSES
 from imagenet_errors.dataset.dataset_table import DATASETS
 from imagenet_errors.download import RetryPolicy, check_file, download_file, file_sha256, partial_path
 from imagenet_errors.error_types import ERROR_COLUMNS
-from imagenet_errors.errors import InputError, describe_unknown
+from imagenet_errors.errors import InputError, describe_exception, describe_unknown
 from imagenet_errors.files import atomic_write, check_room, read_csv, read_json, read_text, write_csv
 from imagenet_errors.paths import DOWNLOAD_COLUMNS, DOWNLOADED_COLUMNS, DOWNLOADS, Artefacts
 from imagenet_errors.progress import open_progress
@@ -35,7 +35,7 @@ def check_archive(path: Path) -> None:
     """Its first bytes alone; unpacking checks all of it."""
     with open(path, "rb") as file:
         if file.read(2) != b"\x1f\x8b":
-            raise InputError(f"{path} is not a gzip archive, or a browser decompressed it (gzip compresses it again)")
+            raise InputError(f"{path} is not a gzip archive: compress it with gzip if a browser decompressed it")
 
 
 def check_annotations(path: Path) -> None:
@@ -61,7 +61,7 @@ def check_logits(path: Path) -> None:
             if path.stat().st_size != array.offset + array.nbytes:
                 raise ValueError("bytes follow the array")
     except Exception as error:  # NumPy, zipfile and zlib raise a dozen different exceptions for damaged bytes
-        raise InputError(f"{path} is not an array ({error})") from None
+        raise InputError(f"{path} is not an array ({describe_exception(error)})") from None
     if len(shape) != 2 or shape[1] != NUM_CLASSES or not shape[0] or dtype.kind != "f":
         raise InputError(f"{path} has dtype {dtype} and shape {shape}, not [N, {NUM_CLASSES}] logits")
 

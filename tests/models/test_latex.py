@@ -162,7 +162,7 @@ class TestCollected:
         assert refused(
             listing("--models_summary_csv"),
             folder / "a" / "imagenet",
-            "run collect_predictions.py or import_predictions.py",
+            "run import_predictions.py or collect_predictions.py",
         )
         assert not (folder / "r" / "models_summary.csv").exists()
 

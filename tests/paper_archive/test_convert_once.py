@@ -54,3 +54,10 @@ def test_several_datasets_are_converted_in_one_run(tmp_path, call, contents):
     assert "imagenet-a: 1 archived analyses" in done.stderr, done.stderr
     export = call("download_artefacts", "--export_archive", tmp_path / "all.tar.gz", *flags)
     assert refused(export, "the archive of one dataset", "give one name to --dataset")
+
+
+def test_export_without_models_is_refused(tmp_path, call):
+    flags = ("--export_archive", tmp_path / "all.tar.gz", "--artefacts_dir", tmp_path)
+    assert refused(call("download_artefacts", *flags), "no predictions and no archived analyses", "--from_file FILE")
+    (tmp_path / "models-imagenet.tar.gz").touch()
+    assert refused(call("download_artefacts", *flags), "models-imagenet.tar.gz is not converted", "--convert_archives")

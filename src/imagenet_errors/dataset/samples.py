@@ -49,7 +49,7 @@ def read_samples(artefacts: Artefacts, dataset: str) -> Samples:
     path = artefacts.samples(dataset)
     if not path.exists():
         script = f"collect_predictions.py --dataset {dataset}"
-        raise InputError(f"{path} is missing: it lists the images, restore it, or run {script} where these are")
+        raise InputError(f"{path} is missing: it lists the images: restore it, or run {script}, which writes it")
     arrays = read_npz(path, "sample_files", "targets")
     files, targets = arrays["sample_files"], check_class_ids(arrays["targets"], str(path))
     if files.shape != targets.shape or files.ndim != 1 or not len(files):

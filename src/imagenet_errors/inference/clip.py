@@ -75,7 +75,8 @@ class Clip:
             )
         except Exception as error:  # the hub, torch and open_clip raise many exceptions
             raise InputError(
-                f"{model} cannot be loaded with the weights {pretrained} ({describe_exception(error)})"
+                f"{model} cannot be loaded with the weights {pretrained} ({describe_exception(error)}): connect to the"
+                " network, or give a file of these weights with --clip_pretrained"
             ) from error
         finally:
             logging.disable(logging.NOTSET)

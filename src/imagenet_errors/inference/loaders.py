@@ -112,6 +112,8 @@ class CheckpointLoader(TimmLoader):
     def load_model(self, record: ModelRecord, paths: Sequence[Path]) -> Module:
         path = Path(record.weights)
         if path.suffix == JAX_SUFFIX:
+            if not hasattr(timm.create_model(record.builder), "load_pretrained"):
+                raise ModelError(f"{path}: timm reads no {JAX_SUFFIX} files for {record.builder}: give a state dict")
             return super().load_model(record, [path])
         state = read_checkpoint(path, self.use_ema).state
         overlay = {"state_dict": dict(state), "custom_load": False, "num_classes": NUM_CLASSES}

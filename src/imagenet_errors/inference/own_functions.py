@@ -43,7 +43,12 @@ def call_function(builder: str) -> tuple[Module, OwnTransform]:
     """
     file, _, name = builder.rpartition(":")
     try:
-        result = getattr(_load_module(Path(file).resolve()), name)()
+        module = _load_module(Path(file).resolve())
+        if not hasattr(module, name):
+            raise ModelError(f"{file} has no function {name}")
+        result = getattr(module, name)()
+    except ModelError:
+        raise
     except (Exception, SystemExit) as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         raise ModelError(

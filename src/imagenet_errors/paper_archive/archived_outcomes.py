@@ -76,7 +76,8 @@ def update(artefacts: Artefacts, dataset: str, is_stale: bool = False) -> bool:
 def explain_absence(artefacts: Artefacts, dataset: str, has_archive: bool) -> None:
     """Log why there is no table. Raises `InputError` where there is no archive either."""
     if not has_archive:
-        raise InputError(f"{artefacts.root} has no archived analyses of {dataset}: --what archive downloads them")
+        advice = "--what archive downloads them, --from_file FILE takes an archive that you have"
+        raise InputError(f"{artefacts.root} has no archived analyses of {dataset}: {advice}")
     log.info(f"{dataset}: {NONE_TELLS}")
 
 

@@ -55,10 +55,11 @@ def export(artefacts: Artefacts, dataset: str, models: list[str], path: Path, jo
         log.info(f"{count} of them {what}")
 
 
-def check_name(path: Path) -> None:
-    """Raises `InputError` for a file that is not named as an archive is."""
+def check(artefacts: Artefacts, dataset: str, path: Path) -> None:
+    """Raises `InputError` for a file that is not named as an archive is, or where there are no models to export."""
     if not path.name.endswith(".tar.gz"):
         raise InputError(f"--export_archive {path}: name a file that ends in .tar.gz")
+    artefacts.require_models(dataset)
 
 
 def _export(artefacts: Artefacts, dataset: str, model: str) -> tuple[bytes, list[str]]:

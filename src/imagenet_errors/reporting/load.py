@@ -53,8 +53,8 @@ def _find_sources(importer: Importer, named: Sequence[str | list[Path]]) -> dict
     for one in named:
         if isinstance(one, str) and one.replace("/", "--") not in known:
             if not Path(one).is_file():
-                unknown = describe_unknown("model", one, known) if known else f"there are no models, so not {one!r}"
-                raise InputError(f"{folder}: {unknown}; for predictions in a file give its path")
+                unknown = f": {describe_unknown('model', one, known)}" if known else " has no models"
+                raise InputError(f"{folder}{unknown}; for predictions in a file give its path, and {one} is none")
             one = [Path(one)]
         name = one if isinstance(one, str) else own_models.from_predictions(one[0]).model_id
         if name in sources:
