@@ -326,6 +326,12 @@ def function():
             assert word in failures(tmp_path)["own/bad.build"]
         assert saved_probs(tmp_path, "own--mine.build").shape == (2, 1000)
 
+    def test_arrays_for_an_architecture_that_reads_none_are_a_failure(self, sample, tmp_path):
+        np.savez(tmp_path / "arrays.npz", logits=np.zeros((2, 1000)))
+        outcome = sample("--model", "timm/resnet18", "--checkpoint", f"{tmp_path}/arrays.npz")
+        assert outcome.status == 1
+        assert "timm reads no .npz files for resnet18" in failures(tmp_path)["own/arrays"]
+
     @pytest.mark.parametrize(
         ("flags", "words"),
         [

@@ -127,7 +127,8 @@ def _analyse_top1(
     """Analysis and coverage of top-1 predictions on the annotated images ([n], NO_PREDICTION where there is none)."""
     if (top1[~context.images.problematic] == NO_PREDICTION).all():
         raise InputError(
-            f"{name}: none of the images that it has predictions for is annotated and unproblematic: predict others"
+            f"{name}: none of the images that it has predictions for is annotated and unproblematic: predict or import"
+            " others"
         )
     pairs = decide_pairs(context, find_distinct([top1], len(top1)), num_neighbours)
     fingerprints = context.inputs.with_predictions(top1)

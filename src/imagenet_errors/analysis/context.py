@@ -34,7 +34,7 @@ from imagenet_errors.files import fingerprint
 from imagenet_errors.formats import image_tables
 from imagenet_errors.formats.embeddings import RECOMPUTE_ADVICE, Neighbours, read_train_files
 from imagenet_errors.formats.error_analyses import SKIPPED, UNKNOWN, Inputs
-from imagenet_errors.paths import ANNOTATIONS, MULTI_LABELS, REAL_LABELS, TRAIN_EMBEDDINGS, Artefacts
+from imagenet_errors.paths import ANNOTATIONS, ARCHIVED_DATASETS, MULTI_LABELS, REAL_LABELS, TRAIN_EMBEDDINGS, Artefacts
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +137,9 @@ class DatasetContext:
                 command = f"run compute_clip_embeddings.py --dataset {self.dataset}"
                 if self.artefacts.open_world_outcomes(self.dataset).exists():
                     command += ", or give --open_world archive to take what archived analyses tell"
-                missing = f" ({self.missing_clip_files[0]} is missing: {command}; outcomes stored earlier stand)"
+                elif self.dataset in ARCHIVED_DATASETS:
+                    command += ", or download_artefacts.py --what archive --convert_archives for the paper's outcomes"
+                missing = f" ({self.missing_clip_files[0]} is missing: {command}; stored outcomes are kept)"
             counts = "counts of out-of-vocabulary errors are missing and those after it provisional"
             log.info(f"the open-world test is skipped{missing}: {counts}")
 

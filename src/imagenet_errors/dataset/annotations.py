@@ -95,7 +95,7 @@ def _check_complete(annotations: Annotations, names: np.ndarray, path: Path) -> 
     missing = sorted(annotations.by_file.keys() - set(names.tolist()))
     if missing:
         raise InputError(
-            f"{path} lists {len(names):,} images, as many as ImageNet has, but {missing[0]} is not among them, nor are"
+            f"{path} lists {len(names):,} images, as many as ImageNet has, but lacks {missing[0]} and"
             f" {len(missing) - 1:,} others that {annotations.source} annotates: check the files' names"
         )
 
