@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from imagenet_errors.errors import describe_exception
+from imagenet_errors.errors import describe_exception, describe_unknown
 
 LOADED = "a file is damaged, or holds objects that are not loaded"
 
@@ -30,3 +30,10 @@ def test_advice_of_torch_to_load_more_than_weights_is_left_out():
 def test_other_texts_are_shortened_to_one_line():
     assert describe_exception(ValueError("a\n  b")) == "ValueError: a b"
     assert len(describe_exception(ValueError("x" * 999))) == len("ValueError: ") + 300
+
+
+def test_list_of_long_names_is_cut_after_whole_ones():
+    names = [f"{number:0100}" for number in range(30)]
+    text = describe_unknown("figure", "x", names)
+    assert text == f"unknown figure 'x', choose one of {', '.join(names[:6])} ..."
+    assert describe_unknown("figure", "x", "ab") == "unknown figure 'x', choose one of a, b"

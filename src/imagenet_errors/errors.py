@@ -19,6 +19,7 @@ ADVICE = {
     errno.ENOSYS: "its file system has no locks, choose another folder",
     errno.ENOLCK: "its file system has no locks, choose another folder",
 }
+LONGEST_LIST = 700  # characters of names that a message lists
 
 
 class InputError(Exception):
@@ -49,12 +50,14 @@ def describe_os_error(error: OSError, path: Path | str = "") -> str:
 
 
 def describe_unknown(what: str, name: str, names: Iterable[str]) -> str:
-    """`unknown model 'resnet5', did you mean 'resnet50'?`, or the first 20 of `names` where none is similar."""
+    """`unknown model 'resnet5', did you mean 'resnet50'?`, or the first of `names` where none is similar."""
     names = list(names)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if close:
         return f"unknown {what} {name!r}, did you mean {close[0]!r}?"
-    return f"unknown {what} {name!r}, choose one of {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}"
+    listed = ", ".join(names[:20])
+    shown = listed if len(listed) <= LONGEST_LIST else listed[:LONGEST_LIST].rpartition(", ")[0]
+    return f"unknown {what} {name!r}, choose one of {shown}{' ...' if len(shown) < len(', '.join(names)) else ''}"
 
 
 def describe_exception(error: BaseException) -> str:

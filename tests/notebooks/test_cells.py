@@ -19,12 +19,6 @@ def test_box_names_the_first_cell_instead_of_a_flag(shown):
     assert shown == ["other images: use another artefacts_dir in the first cell"]
 
 
-def test_box_says_whose_the_flags_are(shown):
-    with cells.errors_in_boxes():
-        raise InputError("no order is clearly right: give --order")
-    assert shown[0].startswith("no order is clearly right: give --order (flags of import_predictions.py: import")
-
-
 def test_commands_in_boxes_are_as_they_are(shown):
     with cells.errors_in_boxes():
         raise InputError("a.json is missing: get it with download_artefacts.py --what mistakes")

@@ -164,7 +164,9 @@ class Importer:
     def _place(self, file: PredictionFile) -> Part:
         raw = self._resolver.choose(file, self._numbering or self._numberings[0])
         if self.options.needs_scores and raw.scores is None:
-            raise InputError(f"{file.path}: {raw.label} has no logits, a number for each of the classes")
+            raise InputError(
+                f"{file.path}: {raw.label} has no logits, a number for each class: import_predictions.py takes others"
+            )
         return place(file, raw, self._resolver.read_numbers(raw, file.path), self._finder, self.options.order)
 
     def _join(self, parts: list[Part], numbering: ClassNumbering) -> Predictions:

@@ -1,7 +1,6 @@
 """What a cell can show: Markdown, pictures with alternative texts, and boxes that say what is missing."""
 
 import html
-import re
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +8,6 @@ from contextlib import contextmanager
 from imagenet_errors.errors import InputError
 
 BOX = "border: 1px solid #c09000; border-left-width: 6px; padding: 0.5em 1em; max-width: 60em"
-FLAG = re.compile(r"(?<!\w)--(file_column|class_column|order|label_offset|classes|force)\b")  # of the importer
 
 
 def show_box(text: str) -> None:
@@ -21,14 +19,11 @@ def show_box(text: str) -> None:
 
 @contextmanager
 def errors_in_boxes() -> Iterator[None]:
-    """Show the line of an `InputError` in a box, and go on; a flag that a notebook has no place for is explained."""
+    """Show the line of an `InputError` in a box, and go on; the folder that a flag names is in the first cell."""
     try:
         yield
     except InputError as error:
-        text = str(error).replace("another --artefacts_dir", "another artefacts_dir in the first cell")
-        if FLAG.search(text):
-            text += " (flags of import_predictions.py: import the predictions with it, then name the model here)"
-        show_box(text)
+        show_box(str(error).replace("another --artefacts_dir", "another artefacts_dir in the first cell"))
 
 
 def show_markdown(text: str) -> None:

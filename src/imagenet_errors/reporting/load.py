@@ -1,6 +1,7 @@
 """The models that a report is on: of an artefacts folder, or of files of predictions."""
 
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,10 +10,12 @@ from imagenet_errors.analysis.context import DatasetContext, load_context
 from imagenet_errors.analysis.explain import find_model
 from imagenet_errors.analysis.model_files import ModelFiles
 from imagenet_errors.errors import InputError, describe_unknown
-from imagenet_errors.importing.importer import Importer
+from imagenet_errors.importing.importer import Imported, Importer
 from imagenet_errors.models import own_models
 
 log = logging.getLogger(__name__)
+
+FLAG = re.compile(r"(?<!\w)--(file_column|class_column|order|label_offset|classes|force)\b")  # of import_predictions.py
 
 
 def load_models(
@@ -29,7 +32,7 @@ def load_models(
         InputError: where one is neither, or is given twice; as the importer and the analysis do.
     """
     sources = _find_sources(importer, named)
-    imported = {name: importer.read(files) for name, files in sources.items() if files}
+    imported = {name: _read(importer, files) for name, files in sources.items() if files}
     for name, read in imported.items():
         log.info(f"{name}: {importer.describe(read)}")
     samples = importer.samples if imported else None
@@ -41,6 +44,17 @@ def load_models(
     for name, read in imported.items():
         analysed[name] = analyse_predictions(context, name, read.predictions)
     return context, [analysed[name] for name in sources]
+
+
+def _read(importer: Importer, files: list[Path]) -> Imported:
+    """A model's predictions. Raises `InputError` as the importer does, and says whose the flags are that it names."""
+    try:
+        return importer.read(files)
+    except InputError as error:
+        if not FLAG.search(str(error)):
+            raise
+        advice = "these are flags of import_predictions.py: import the predictions with it, then name the model"
+        raise type(error)(f"{error} ({advice})") from None
 
 
 def _find_sources(importer: Importer, named: Sequence[str | list[Path]]) -> dict[str, list[Path]]:
