@@ -51,6 +51,8 @@ def parse_args() -> argparse.Namespace:
         metavar="FILE",
         help="draw one or two models among the reference's, or the error consistency of more: png, pdf or svg",
     )
+    parser.add_argument("--page", type=Path, metavar="FILE.html", help="write a page of the first model's errors too")
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="of the images that the page shows")
     args = parser.parse_args()
     if args.model_name and not args.predictions:
         parser.error("--model_name goes with --predictions")
@@ -58,8 +60,12 @@ def parse_args() -> argparse.Namespace:
         parser.error("--compare goes with --model or --predictions")
     if args.runs and len(args.runs) == 1:
         parser.error("--runs takes at least two models")
-    if (args.sensitivity or args.labels != STANDARD) and (args.runs or args.compare or args.picture):
-        parser.error("--labels and --sensitivity go with one model and no picture")
+    if (args.sensitivity or args.labels != STANDARD) and (args.runs or args.compare or args.picture or args.page):
+        parser.error("--labels and --sensitivity go with one model, no picture and no page")
+    if args.page and args.runs:
+        parser.error("--page goes with --model or --predictions")
+    if args.images and not args.page:
+        parser.error("--images goes with --page")
     return args
 
 
@@ -73,6 +79,8 @@ def main() -> None:
     text = FORMATS[args.format](make_report(context, models, args))
     if args.picture:
         draw_picture(context, models, args)
+    if args.page:
+        write_page(context, models, args)
     if args.output:
         write_text(args.output, text)
         cli.log.info(f"wrote {args.output}")
@@ -97,8 +105,7 @@ def make_report(context: "DatasetContext", models: list["AnalysedModel"], args: 
     from imagenet_errors.analysis.pair_report import report_pair
     from imagenet_errors.analysis.profile import make_profile
     from imagenet_errors.analysis.profile_report import report_profile
-    from imagenet_errors.analysis.reference import DATASETS as REFERENCE_DATASETS
-    from imagenet_errors.analysis.reference import load_reference
+    from imagenet_errors.analysis.reference import find_reference
     from imagenet_errors.analysis.sensitivity import vary_choices
     from imagenet_errors.analysis.sensitivity_report import report_sensitivity
     from imagenet_errors.analysis.several_report import report_runs, report_several
@@ -110,7 +117,7 @@ def make_report(context: "DatasetContext", models: list["AnalysedModel"], args: 
     elif args.sensitivity:
         report = report_sensitivity(vary_choices(context, models[0]))
     else:
-        reference = load_reference(args.dataset, args.reference) if args.dataset in REFERENCE_DATASETS else None
+        reference = find_reference(args.dataset, args.reference)
         label_set = find_label_set(context.artefacts, args.labels)
         report = report_profile(make_profile(context, models[0], reference, label_set))
     return report.with_content(made_from=describe_inputs(models))
@@ -121,6 +128,14 @@ def draw_picture(context: "DatasetContext", models: list["AnalysedModel"], args:
 
     draw(context, models, args.reference, args.picture)
     cli.log.info(f"wrote {args.picture}")
+
+
+def write_page(context: "DatasetContext", models: list["AnalysedModel"], args: argparse.Namespace) -> None:
+    from imagenet_errors.analysis.reference import find_reference
+    from imagenet_errors.pages.error_page import write_error_page
+
+    write_error_page(context, models, find_reference(args.dataset, args.reference), args.page, args.images)
+    cli.log.info(f"wrote {args.page}")
 
 
 def read_tensors(path: Path) -> "dict[str, np.ndarray]":

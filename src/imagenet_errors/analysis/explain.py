@@ -10,7 +10,7 @@ from imagenet_errors.dataset.annotations import NO_LABEL, AnnotatedImages
 from imagenet_errors.dataset.image_names import canonical_name
 from imagenet_errors.error_types import CODES, ERROR_TYPES, NO_NOTE, NOTES
 from imagenet_errors.errors import InputError, describe_unknown, escape_name
-from imagenet_errors.formats.error_analyses import ErrorAnalysis, Outcome, read_outcome
+from imagenet_errors.formats.error_analyses import ErrorAnalysis, Outcome, read_outcome, read_outcomes
 from imagenet_errors.formats.predictions import NO_PREDICTION
 from imagenet_errors.paths import model_dir_id
 
@@ -48,11 +48,59 @@ def explain(context: DatasetContext, file: str, model: str) -> list[str]:
         f"The original label is {context.classes.describe(image.targets[0])}.",
         f"Accepted labels: {_classes(context, accepted) or 'none'}.",
         f"The prediction is {context.classes.describe(top1[0])}.",
+        *_give_reason(context, image, top1, decision, _open_world(outcome, _is_skipped(files))),
+        *_archive_differs(_current_analysis(files), row, decision.error_types[0]),
+    ]
+
+
+def explain_rows(context: DatasetContext, analysis: ErrorAnalysis, rows: np.ndarray) -> list[list[str]]:
+    """Why images have the error types of an analysis, in sentences; labels and prediction are not repeated.
+
+    Args:
+        context: Of the dataset.
+        analysis: Of a model that has predictions for these images.
+        rows: [k] positions among the annotated images.
+    """
+    images, top1 = context.images[rows], analysis.top1[rows]
+    reached = np.flatnonzero(decide(images, top1, context.relations).provisional)
+    outcomes = dict(zip(reached.tolist(), _find_outcomes(context, analysis, rows[reached]), strict=True))
+    is_found = np.zeros(len(rows), bool)
+    is_found[reached] = [one is not None and one.is_out_of_vocabulary for one in outcomes.values()]
+    decisions = decide(images, top1, context.relations, is_found)
+    explained = []
+    for at, row in enumerate(rows.tolist()):
+        one = slice(at, at + 1)
+        decision = Decisions(*(column[one] for column in vars(decisions).values()))
+        open_world = _open_world(outcomes.get(at), analysis.open_world_skipped)
+        explained.append(
+            [
+                *_give_reason(context, images[one], top1[one], decision, open_world),
+                *_archive_differs(analysis, row, decision.error_types[0]),
+            ]
+        )
+    return explained
+
+
+def _find_outcomes(context: DatasetContext, analysis: ErrorAnalysis, rows: np.ndarray) -> list[Outcome | None]:
+    """What the open-world test says of the predictions at these positions; as `find_outcome`."""
+    is_stored = analysis.image_table is not None and not analysis.open_world_skipped
+    if is_stored and not isinstance(context.open_world, OpenWorld):
+        return read_outcomes(context.artefacts.analysis(context.dataset, analysis.model), rows)
+    if context.open_world is None:
+        return [None] * len(rows)
+    verdicts = context.open_world.test(rows, analysis.top1[rows])
+    return [verdicts.outcome(at, context.open_world.names) for at in range(len(rows))]
+
+
+def _give_reason(
+    context: DatasetContext, image: AnnotatedImages, top1: np.ndarray, decision: Decisions, open_world: str
+) -> list[str]:
+    """The sentences on the decision of one image; `open_world` is the one on that test."""
+    return [
         *(["The image is problematic: it is typed, but neither counted nor listed."] if image.problematic[0] else []),
         *([f"Noted before its type: {NOTES[decision.notes[0]].title}."] if decision.notes[0] != NO_NOTE else []),
-        *_tests_before(image, top1, decision, _open_world(outcome, files)),
+        *_tests_before(image, top1, decision, open_world),
         _deciding(context, image, int(top1[0]), decision),
-        *_archive_differs(files, row, decision.error_types[0]),
     ]
 
 
@@ -76,9 +124,8 @@ def _current_analysis(files: ModelFiles) -> ErrorAnalysis | None:
     return analysis if analysis and files.is_current(analysis) else None
 
 
-def _archive_differs(files: ModelFiles, row: int, decided: int) -> list[str]:
+def _archive_differs(analysis: ErrorAnalysis | None, row: int, decided: int) -> list[str]:
     """What to know where an archive's analysis, which tables count, has another error type."""
-    analysis = _current_analysis(files)
     if analysis is None or not analysis.is_archived or analysis.error_types[row] == decided:
         return []
     title = ERROR_TYPES[analysis.error_types[row]].title
@@ -113,9 +160,9 @@ def _classes(context: DatasetContext, class_ids: np.ndarray) -> str:
     return "; ".join(map(context.classes.describe, class_ids))
 
 
-def _open_world(outcome: Outcome | None, files: ModelFiles) -> str:
-    """What the open-world test said, with its best proposals."""
-    if outcome is None and _is_skipped(files):
+def _open_world(outcome: Outcome | None, is_skipped: bool) -> str:
+    """What the open-world test said, with its best proposals; `is_skipped`: nothing is known of it."""
+    if outcome is None and is_skipped:
         return "The open-world test was skipped, so what follows is provisional."
     if outcome is None:
         return "The archive has no outcome of the open-world test for this prediction: what follows is provisional."

@@ -197,6 +197,11 @@ class Calibration:
     num_standing_out: int
 
 
+def find_reference(dataset: str, folder: Path = PUBLISHED_TABLES) -> Reference | None:
+    """The reference of a dataset, as `load_reference`; None for a dataset that the paper has no tables of."""
+    return load_reference(dataset, folder) if dataset in DATASETS else None
+
+
 def load_reference(dataset: str, folder: Path = PUBLISHED_TABLES) -> Reference:
     """Read the stats tables of a dataset as a reference.
 

@@ -295,11 +295,18 @@ def check(path: Path) -> None:
 
 def read_outcome(path: Path, row: int) -> Outcome | None:
     """What the open-world test said of one image; None where that is not known."""
-    table = _open(path).read(("error_type", "provisional", "num_prompts", "top5")).slice(row, 1)
-    if table["provisional"][0].as_py():
-        return None
-    ((num_prompts, proposals),) = _proposals(table)
-    return Outcome(table["error_type"][0].as_py() == "out_of_vocabulary", num_prompts, proposals)
+    return read_outcomes(path, np.array([row]))[0]
+
+
+def read_outcomes(path: Path, rows: np.ndarray) -> list[Outcome | None]:
+    """What the open-world test said of images by position ([k] int); None where that is not known."""
+    table = _open(path).read(("error_type", "provisional", "num_prompts", "top5")).take(rows)
+    return [
+        None if provisional else Outcome(error_type == "out_of_vocabulary", *found)
+        for provisional, error_type, found in zip(
+            table["provisional"].to_pylist(), table["error_type"].to_pylist(), _proposals(table), strict=True
+        )
+    ]
 
 
 def read_gates(path: Path) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Pages of HTML that need no network: what one model gets wrong."""

@@ -1,0 +1,109 @@
+// The data of the page, and which errors a filter keeps.
+const data = JSON.parse(document.getElementById("data").textContent);
+const errors = data.errors, compared = errors.compared, numErrors = errors.file.length;
+const CORRECT = 0, UNKNOWN = -1;
+const typeCodes = new Map(data.types.map((one, code) => [one.name, code]));
+const superclassCodes = new Map(errors.superclass_names.map((name, code) => [name, code]));
+const provisional = new Set(errors.provisional);
+const num = (value) => value.toLocaleString("en");
+const className = (id) => data.classes[id];
+const shortName = (id) => className(id).split(",")[0];
+const typeTitle = (code) => data.types[code].title;
+
+let searched = null; // of each error what the text filter looks at
+function searchText(row) {
+  searched ??= errors.file.map((file, at) =>
+    [file, className(errors.label[at]), ...errors.accepted[at].map(className), className(errors.prediction[at])]
+      .join("\n").toLowerCase());
+  return searched[row];
+}
+
+// A filter is an object of these keys; its texts are those of the address.
+const FILTERS = ["type", "group", "superclass", "label", "prediction", "text", "right", "half", "vs"];
+
+function makeTests(filter) {
+  const tests = [];
+  const add = (key, test) => { if (filter[key]) tests.push(test); };
+  const type = filter.type ? typeCodes.get(filter.type) : null;
+  tests.push(filter.type ? (row) => errors.type[row] === type : (row) => errors.type[row] !== CORRECT);
+  const bit = 1 << data.groups.indexOf(filter.group);
+  add("group", (row) => (errors.groups[row] & bit) !== 0);
+  const superclass = superclassCodes.get(filter.superclass);
+  add("superclass", (row) => errors.superclasses[row].includes(superclass));
+  add("label", (row) => errors.label[row] === Number(filter.label));
+  add("prediction", (row) => errors.prediction[row] === Number(filter.prediction));
+  const text = (filter.text ?? "").toLowerCase();
+  add("text", (row) => searchText(row).includes(text));
+  add("right", (row) => compared[Number(filter.right)]?.type[row] === CORRECT);
+  const [model, name] = (filter.vs ?? "").split(".");
+  const other = typeCodes.get(name);
+  add("vs", (row) => compared[Number(model)]?.type[row] === other);
+  add("half", (row) => errors.num_others[row] > 0 && 2 * errors.num_same[row] >= errors.num_others[row]);
+  return tests;
+}
+
+function selectErrors(filter, without = []) {
+  const kept = { ...filter };
+  for (const key of without) delete kept[key];
+  const tests = makeTests(kept), rows = [];
+  for (let row = 0; row < numErrors; row++) if (tests.every((test) => test(row))) rows.push(row);
+  return rows;
+}
+
+const SORTS = {
+  file: null,
+  confident: (row) => -(errors.probability[row] ?? -1),
+  unsure: (row) => errors.probability[row] ?? 2,
+  common: (row) => -errors.num_same[row],
+  rare: (row) => errors.num_same[row],
+};
+
+function sortErrors(rows, name) {
+  const key = SORTS[name];
+  return key ? rows.slice().sort((a, b) => key(a) - key(b) || a - b) : rows;
+}
+
+// [[key, count], ...], the most frequent first; ties in the order of the errors.
+function countBy(rows, keysOf) {
+  const counts = new Map();
+  for (const row of rows) for (const key of keysOf(row)) counts.set(key, (counts.get(key) ?? 0) + 1);
+  return [...counts].sort((a, b) => b[1] - a[1]);
+}
+
+function toCsv(rows) {
+  const cell = (value) => `"${String(value ?? "").replaceAll('"', '""')}"`;
+  const names = (ids) => (ids ?? []).map(className).join("; ");
+  const head = ["file", "label_id", "label", "accepted", "prediction_id", "prediction", "probability", "error_type",
+    "groups", "superclasses", "num_same", "num_others", "reason", "nearest",
+    ...compared.flatMap((one) => [`prediction of ${one.name}`, `error type of ${one.name}`])];
+  const lines = rows.map((row) => [
+    errors.file[row], errors.label[row], className(errors.label[row]), names(errors.accepted[row]),
+    errors.prediction[row], className(errors.prediction[row]), errors.probability[row],
+    data.types[errors.type[row]].name, groupsOf(row).join("; "),
+    errors.superclasses[row].map((code) => errors.superclass_names[code]).join("; "),
+    errors.num_same[row], errors.num_others[row],
+    errors.reason[row].map((code) => errors.sentences[code]).join(" "), names(errors.nearest?.[row]),
+    ...compared.flatMap((one) => one.type[row] === UNKNOWN ? ["", ""]
+      : [className(one.prediction[row]), data.types[one.type[row]].name]),
+  ]);
+  return [head, ...lines].map((line) => line.map(cell).join(",")).join("\n") + "\n";
+}
+
+function groupsOf(row) {
+  return data.groups.filter((_, position) => errors.groups[row] & (1 << position));
+}
+
+// An element: el("td", {class: "n"}, "text", child); texts are never read as HTML.
+function el(name, attributes = {}, ...children) {
+  const svg = ["svg", "rect", "line", "path"].includes(name);
+  const element = svg ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else if (value === true) element.setAttribute(key, "");
+    else if (value !== false && value != null) element.setAttribute(key, value);
+  }
+  element.append(...children.flat().filter((child) => child != null));
+  return element;
+}
+
+const name = (text) => el("bdi", {}, text);

@@ -1,0 +1,218 @@
+"""One model's errors as one HTML file: its profile, confusions and comparisons, and a gallery with filters."""
+
+import base64
+import hashlib
+import html
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import numpy as np
+
+from imagenet_errors.analysis.analysed_models import AnalysedModel, describe_inputs
+from imagenet_errors.analysis.browse import list_errors, read_others
+from imagenet_errors.analysis.context import DatasetContext
+from imagenet_errors.analysis.outcomes import OUTCOMES
+from imagenet_errors.analysis.pair_report import report_pair
+from imagenet_errors.analysis.profile import make_profile
+from imagenet_errors.analysis.profile_report import report_profile
+from imagenet_errors.analysis.reference import Reference
+from imagenet_errors.dataset.classes import GROUPS, NUM_CLASSES
+from imagenet_errors.error_types import ERROR_TYPES, NO_ERROR_TYPE
+from imagenet_errors.errors import InputError
+from imagenet_errors.files import write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA_VERSION = 1
+FOLDER = Path(__file__).parent
+SCRIPTS = ("error_filters.js", "error_profile.js", "error_gallery.js", "error_page.js")
+TYPE_NAMES = [ERROR_TYPES[code].name for code in OUTCOMES]
+UNKNOWN = -1  # a class id or an error type that is not known
+
+
+def write_error_page(
+    context: DatasetContext,
+    models: Sequence[AnalysedModel],
+    reference: Reference | None,
+    path: Path,
+    images: Path | None = None,
+) -> None:
+    """Write the page of the first model, compared with the others.
+
+    Args:
+        context: Of the dataset.
+        models: With their errors on its images.
+        reference: What the profile is compared with; None for nothing.
+        path: Of the page; an existing file is replaced.
+        images: The folder that has the images, as `<WordNet id>/<file>` or `<file>`; None for cards without pictures.
+
+    Raises:
+        InputError: where `path` is not named .html, or the folder has none of the images.
+    """
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"{path}: a page is a file named .html")
+    write_text(path, render(make_payload(context, models, reference, path, images)))
+
+
+def make_payload(
+    context: DatasetContext,
+    models: Sequence[AnalysedModel],
+    reference: Reference | None,
+    path: Path,
+    images: Path | None = None,
+) -> dict[str, Any]:
+    """What the page holds, as JSON; arguments as for `write_error_page`. The form is in docs/file_formats.md."""
+    model, *compared = models
+    profile = report_profile(make_profile(context, model, reference))
+    others = read_others(context, without=[model.name])
+    local = [one.analysis.top1 for one in compared if one.name not in context.models]
+    errors = list_errors(context, model, compared, [*others, *local])
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "profile": profile.content,
+        "heading": profile.heading,
+        "notes": profile.notes[len(profile.content["sentences"]) :],
+        "comparisons": [_describe_pair(context, model, other) for other in compared],
+        "made_from": describe_inputs(list(models)),
+        "classes": context.classes.descriptions,
+        "wordnet_ids": context.classes.wnids,
+        "types": [{"name": ERROR_TYPES[code].name, "title": ERROR_TYPES[code].title} for code in OUTCOMES],
+        "groups": GROUPS[1:],
+        "class_images": _count_class_images(context, model),
+        "errors": encode_errors(errors, [one.name for one in compared]),
+        "images": None if images is None else locate_images(errors["file"], images, path),
+    }
+
+
+def _describe_pair(context: DatasetContext, first: AnalysedModel, second: AnalysedModel) -> dict[str, Any]:
+    report = report_pair(context, [first, second])
+    return {"name": second.name, "heading": report.heading, "notes": report.notes, **report.content}
+
+
+def _count_class_images(context: DatasetContext, model: AnalysedModel) -> list[int]:
+    """[1000] unproblematic images of each original class that the model has a prediction for."""
+    counted = context.counted_images.counted & (model.analysis.error_types != NO_ERROR_TYPE)
+    return np.bincount(context.images.targets[counted], minlength=NUM_CLASSES).tolist()
+
+
+def encode_errors(errors: "pd.DataFrame", compared: Sequence[str]) -> dict[str, Any]:
+    """The table of `browse.list_errors` as columns of integers that point into lists of distinct values."""
+    superclasses, superclass_lists = _number_lists(errors["superclasses"])
+    sentences, reasons = _number_lists(errors["reason"])
+    types = {name: code for code, name in enumerate(TYPE_NAMES)}
+    bits = {name: 1 << position for position, name in enumerate(GROUPS[1:])}
+    has_top5, has_nearest = errors["top5"].notna().any(), errors["nearest"].notna().any()
+    return {
+        "file": errors["file"].tolist(),
+        "label": errors["label"].tolist(),
+        "accepted": errors["accepted"].tolist(),
+        "prediction": errors["prediction"].tolist(),
+        "probability": [None if np.isnan(one) else round(one, 4) for one in errors["probability"]],
+        "top5": errors["top5"].tolist() if has_top5 else None,
+        "type": [types[name] for name in errors["error_type"]],
+        "provisional": np.flatnonzero(errors["is_provisional"]).tolist(),
+        "groups": [sum(bits[name] for name in names) for names in errors["groups"]],
+        "superclass_names": superclasses,
+        "superclasses": superclass_lists,
+        "sentences": sentences,
+        "reason": reasons,
+        "nearest": errors["nearest"].tolist() if has_nearest else None,
+        "num_same": errors["num_same"].tolist(),
+        "num_others": errors["num_others"].tolist(),
+        "compared": [
+            {
+                "name": name,
+                "prediction": errors[f"prediction of {name}"].fillna(UNKNOWN).tolist(),
+                "type": [types.get(one, UNKNOWN) for one in errors[f"error type of {name}"]],
+            }
+            for name in compared
+        ],
+    }
+
+
+def _number_lists(lists: Iterable[Sequence[str]]) -> tuple[list[str], list[list[int]]]:
+    """Distinct texts in the order of their appearance, and the lists as positions among these."""
+    numbers: dict[str, int] = {}
+    numbered = [[numbers.setdefault(text, len(numbers)) for text in texts] for texts in lists]
+    return list(numbers), numbered
+
+
+def locate_images(files: Iterable[str], folder: Path, path: Path) -> dict[str, Any]:
+    """Where the images of errors are, seen from the page.
+
+    Args:
+        files: `<WordNet id>/<file name>` of each error.
+        folder: Of the images.
+        path: Of the page.
+
+    Returns:
+        `base`, the address of the folder; `is_flat`, whether it has no class folders; `has`, 0 or 1 for each error.
+
+    Raises:
+        InputError: where none of the images is there.
+    """
+    files = list(files)
+    for is_flat in (False, True):
+        has = [int((folder / (file.rpartition("/")[2] if is_flat else file)).is_file()) for file in files]
+        if any(has):
+            base = quote(Path(os.path.relpath(folder.resolve(), path.resolve().parent)).as_posix())
+            return {"base": base, "is_flat": is_flat, "has": has}
+    raise InputError(
+        f"--images {folder}: none of the {len(files):,} images is there, e.g. {files[0] if files else 'none'}: name the"
+        " folder that has the class folders or the files"
+    )
+
+
+def render(payload: dict[str, Any]) -> str:
+    """The page as HTML. The browser runs its script alone, by its hash, and asks no other host for anything."""
+    script = "(() => {\n'use strict';\n" + "".join((FOLDER / name).read_text("utf-8") for name in SCRIPTS) + "})();\n"
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    data = json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    texts = {
+        "title": html.escape(f"Errors of {payload['profile']['model']} on {payload['profile']['dataset']}"),
+        "policy": (
+            f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src 'self' file: data:;"
+            " base-uri 'none'; form-action 'none'"
+        ),
+        "style": (FOLDER / "error_page.css").read_text("utf-8"),
+        "data": data,
+        "script": script,
+        "version": payload["made_from"]["version"],
+    }
+    return PAGE.format_map(texts)
+
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<style>
+{style}</style>
+</head>
+<body>
+<a class="skip" href="#gallery">Skip to the gallery</a>
+<header id="head"></header>
+<main>
+<noscript><p>This page needs JavaScript, which it holds itself.</p></noscript>
+<section id="profile" aria-labelledby="profile-title"></section>
+<section id="comparisons" aria-label="Comparisons"></section>
+<section id="filters" aria-labelledby="gallery-title"></section>
+<section id="confusions" aria-labelledby="confusions-title"></section>
+<section id="gallery" aria-label="Errors" tabindex="-1"></section>
+</main>
+<footer><p>Made by imagenet-errors {version}. Keys: / search, arrows move, Enter opens, Esc closes.</p></footer>
+<dialog id="details" aria-labelledby="details-title"></dialog>
+<script type="application/json" id="data">{data}</script>
+<script>{script}</script>
+</body>
+</html>
+"""

@@ -1,0 +1,196 @@
+// Head, profile, confusions and comparisons; all numbers are those of the profile's JSON, rounded.
+const UNKNOWN_TEXT = "–";
+const round = (value, digits = 1) => value == null ? UNKNOWN_TEXT : value.toFixed(digits);
+const signed = (value) => value == null ? UNKNOWN_TEXT : (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
+const interval = (low, high, digits = 1) =>
+  low == null || high == null ? UNKNOWN_TEXT : `${round(low, digits)}–${round(high, digits)}`;
+const ACCURACIES = { top1: "Top-1", top5: "Top-5", real: "ReaL", multi_label: "MLA", imagenet_m: "ImageNet-M" };
+
+function renderHead() {
+  const profile = data.profile;
+  const cards = profile.accuracies.map((one) => el("div", { class: "accuracy" },
+    el("dt", {}, ACCURACIES[one.name] ?? one.name),
+    el("dd", {}, one.value == null ? UNKNOWN_TEXT : `${round(one.value, 2)} %`,
+      el("small", {}, one.value == null ? one.unknown
+        : `${interval(one.low, one.high, 2)}${one.num_images == null ? "" : `, ${num(one.num_images)} images`}`))));
+  const list = (items) => el("ul", {}, items.map((text) => el("li", {}, text)));
+  document.getElementById("head").append(
+    el("h1", {}, "Errors of ", name(profile.model)),
+    el("p", {}, `${profile.dataset}, ${profile.images}; ${data.heading[1]}.`),
+    el("dl", { class: "accuracies" }, cards),
+    profile.sentences.length
+      ? el("div", {}, el("h2", {}, "What stands out"), list(profile.sentences))
+      : el("p", {}, "Nothing stands out among the models of its accuracy."),
+    el("details", { open: true }, el("summary", {}, "What is not known, and what the numbers mean"), list(data.notes)));
+}
+
+// A bar of a share with its interval, and the expected share with the band of 95 % of models, from 0 to `most` percent.
+function drawBar(line, most) {
+  const x = (value) => (100 * value) / most;
+  const parts = [];
+  const rect = (kind, low, high, y, height) => parts.push(el("rect",
+    { class: kind, x: x(low), width: Math.max(x(high) - x(low), 0.4), y, height }));
+  if (line.expected != null) rect("band", line.expected_low, line.expected_high, 0, 22);
+  if (line.share != null) rect(line.is_upper_bound ? "bar bound" : "bar", 0, line.share, 5, 12);
+  if (line.share == null && line.share_low != null) rect("bar bound", line.share_low, line.share_high, 5, 12);
+  else if (line.share_low != null && !line.is_upper_bound) rect("whisker", line.share_low, line.share_high, 10, 2);
+  if (line.expected != null) rect("expected", line.expected - most / 400, line.expected + most / 400, 0, 22);
+  return el("svg", { viewBox: "0 0 100 22", preserveAspectRatio: "none", "aria-hidden": "true", class: "chart" }, parts);
+}
+
+function formatCount(line) {
+  if (line.count == null && line.low_count != null) return `${num(line.low_count)}–${num(line.high_count)}`;
+  return line.count == null ? UNKNOWN_TEXT : (line.is_upper_bound ? "≤" : "") + num(line.count);
+}
+
+function formatShare(line) {
+  if (line.share != null) return (line.is_upper_bound ? "≤" : "") + round(line.share);
+  if (line.low_count == null || !line.total) return UNKNOWN_TEXT;
+  return interval((100 * line.low_count) / line.total, (100 * line.high_count) / line.total);
+}
+
+function profileRow(line, most) {
+  const title = typeTitle(typeCodes.get(line.error_type));
+  const filter = { type: line.error_type, group: line.group === "all" ? undefined : line.group };
+  const standsOut = line.p_value != null && line.p_value <= 0.05;
+  return el("tr", { "data-type": line.error_type },
+    el("th", { scope: "row" }, filterLink(title, filter)),
+    el("td", { class: "n" }, formatCount(line)),
+    el("td", { class: "n" }, formatShare(line)),
+    el("td", { class: "n" }, line.is_upper_bound ? UNKNOWN_TEXT : interval(line.share_low, line.share_high)),
+    el("td", { class: "wide" }, drawBar(line, most)),
+    el("td", { class: "n" }, round(line.expected)),
+    el("td", { class: "n" }, interval(line.expected_low, line.expected_high)),
+    el("td", { class: "n", title: line.no_place || null },
+      line.percentile == null ? UNKNOWN_TEXT : line.percentile.toFixed(0), standsOut ? el("b", {}, "*") : null));
+}
+
+const HEADINGS = ["error type", "count", "share, %", "95 %", "", "expected, %", "95 % of models", "percentile"];
+
+function profileTable(group) {
+  const lines = data.profile.error_types.filter((line) => line.group === group);
+  const most = Math.max(10, ...lines.flatMap((line) => [line.share_high, line.expected_high, line.share]).map((v) => v ?? 0));
+  const body = [];
+  for (const of of new Set(lines.map((line) => line.denominator))) {
+    const part = lines.filter((line) => line.denominator === of);
+    body.push(el("tr", {}, el("th", { colspan: HEADINGS.length, class: "part", scope: "colgroup" },
+      `percent of ${num(part[0].total)} ${of}`)), ...part.map((line) => profileRow(line, most)));
+  }
+  return el("table", { class: "profile" },
+    el("thead", {}, el("tr", {}, HEADINGS.map((text, column) =>
+      el("th", { scope: "col", class: column === 4 ? "wide" : column ? "n" : "" }, text || el("span", { class: "hidden" }, "chart"))))),
+    el("tbody", {}, body));
+}
+
+function renderProfile() {
+  const section = document.getElementById("profile");
+  const groups = ["all", ...data.groups], panel = el("div", { id: "profile-panel", role: "tabpanel", tabindex: "0" });
+  const show = (group, focus) => {
+    tabs.forEach((tab, at) => {
+      tab.setAttribute("aria-selected", groups[at] === group);
+      tab.tabIndex = groups[at] === group ? 0 : -1;
+      if (groups[at] === group && focus) tab.focus();
+    });
+    panel.setAttribute("aria-labelledby", `tab-${group}`);
+    panel.replaceChildren(profileTable(group));
+  };
+  const move = (event, at) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (step) { event.preventDefault(); show(groups[(at + step + groups.length) % groups.length], true); }
+  };
+  const tabs = groups.map((group, at) => el("button", { role: "tab", id: `tab-${group}`, type: "button",
+    "aria-controls": "profile-panel", onclick: () => show(group), onkeydown: (event) => move(event, at) },
+    group === "all" ? "all images" : group));
+  section.append(el("h2", { id: "profile-title" }, "Profile"),
+    el("div", { role: "tablist", "aria-label": "Groups of images" }, tabs), panel,
+    el("p", { class: "key" }, el("span", { class: "swatch bar" }), " share with its 95 % interval  ",
+      el("span", { class: "swatch band" }), " expected at this MLA: 95 % of models  ",
+      el("span", { class: "swatch bound" }), " upper bound, or between two bounds"));
+  show("all");
+}
+
+const NUM_LISTED = 15;
+
+function facet(title, headings, rows) {
+  return el("div", { class: "facet" }, el("h3", {}, title), rows.length
+    ? el("table", {}, el("thead", {}, el("tr", {}, headings.map((text, at) =>
+      el("th", { scope: "col", class: at ? "n" : "" }, text)))), el("tbody", {}, rows))
+    : el("p", {}, "None."));
+}
+
+function facetRow(label, filter, count, most, ...more) {
+  const bar = el("svg", { viewBox: "0 0 100 4", preserveAspectRatio: "none", class: "small", "aria-hidden": "true" },
+    el("rect", { class: "bar", x: 0, y: 0, height: 4, width: (100 * count) / most }));
+  return el("tr", {}, el("td", {}, filterLink(label, filter), bar), el("td", { class: "n" }, num(count)),
+    more.map((text) => el("td", { class: "n" }, text)));
+}
+
+function renderConfusions() {
+  const of = state.type ? `${typeTitle(typeCodes.get(state.type))} errors` : "errors";
+  const free = selectErrors(state, ["label", "prediction"]);
+  const top = (counts) => [counts.slice(0, NUM_LISTED), counts[0]?.[1]];
+  const [pairs, mostPairs] = top(countBy(free, (row) => [errors.label[row] * 1000 + errors.prediction[row]]));
+  const [classes, mostClasses] = top(countBy(free, (row) => [errors.label[row]]));
+  const others = selectErrors(state, ["superclass"]);
+  const [supers, mostSupers] = top(countBy(others, (row) => errors.superclasses[row]));
+  const numImages = data.class_images.reduce((sum, count) => sum + count, 0);
+  document.getElementById("confusions").replaceChildren(
+    el("h2", { id: "confusions-title" }, "Confusions"),
+    el("p", {}, `Of the ${of} that the filters keep; each is a filter. In other words: label → prediction.`),
+    el("div", { class: "facets" },
+      facet("Pairs", ["label → prediction", "errors"], pairs.map(([key, count]) => {
+        const [label, prediction] = [Math.floor(key / 1000), key % 1000];
+        return facetRow(`${shortName(label)} → ${shortName(prediction)}`, { label, prediction }, count, mostPairs);
+      })),
+      facet("Classes", ["original label", "errors", "images", "at the overall rate"], classes.map(([label, count]) =>
+        facetRow(shortName(label), { label, prediction: undefined }, count, mostClasses,
+          num(data.class_images[label]), round((data.class_images[label] * free.length) / numImages)))),
+      facet("Superclasses", ["of the original label", "errors"], supers.map(([code, count]) =>
+        facetRow(superclassTitle(code), { superclass: errors.superclass_names[code] }, count, mostSupers)))));
+}
+
+function superclassTitle(code) {
+  const text = errors.superclass_names[code], id = data.wordnet_ids.indexOf(text);
+  return id < 0 ? text : `${shortName(id)} (a class of its own)`;
+}
+
+function renderComparisons() {
+  const section = document.getElementById("comparisons");
+  data.comparisons.forEach((pair, at) => section.append(
+    el("h2", {}, "Compared with ", name(pair.name)), el("p", {}, pair.heading[1]),
+    el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Shares compared with ${pair.name}` },
+      differenceTable(pair)),
+    el("h3", {}, "Images by what both models make of them"),
+    el("p", {}, "Each number is a filter. Rows: this model; columns: the other."),
+    el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Transitions to ${pair.name}` },
+      transitionTable(pair, at)),
+    el("p", {}, pair.consistency.map((one) => `Error consistency by ${one.wrong_by === "top1" ? "top-1" : "multi-label"
+    }: kappa ${round(one.kappa, 3)}, ${num(one.both_wrong)} images are wrong by both.`).join(" "))));
+  section.hidden = !data.comparisons.length;
+}
+
+function differenceTable(pair) {
+  const titles = { top1_accuracy: "top-1 accuracy", multi_label_accuracy: "multi-label accuracy" };
+  const bound = (one, value) => (one.is_bound && value != null ? "≤" : "") + round(value, 2);
+  return el("table", {}, el("thead", {}, el("tr", {}, ["percent", "this model", "other", "difference", "95 %"].map(
+    (text, at) => el("th", { scope: "col", class: at ? "n" : "" }, text)))), el("tbody", {}, pair.shares.map((one) =>
+    el("tr", { "data-share": one.share },
+      el("th", { scope: "row" }, titles[one.share] ?? typeTitle(typeCodes.get(one.share)),
+        el("small", {}, ` of ${one.denominator}`)),
+      el("td", { class: "n" }, bound(one, one.first)), el("td", { class: "n" }, bound(one, one.second)),
+      el("td", { class: "n" }, signed(one.difference)),
+      el("td", { class: "n" }, one.low == null ? UNKNOWN_TEXT : `${signed(one.low)} to ${signed(one.high)}`)))));
+}
+
+function transitionTable(pair, at) {
+  return el("table", { class: "transitions" }, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "from \\ to"),
+    data.types.map((one) => el("th", { scope: "col", class: "n" }, one.title)))), el("tbody", {},
+    pair.transitions.map((line) => el("tr", {}, el("th", { scope: "row" }, typeTitle(typeCodes.get(line.first))),
+      data.types.map((other) => {
+        const count = line[other.name], same = line.first === other.name;
+        const right = line.first === "correct" && same;
+        return el("td", { class: same ? "n same" : "n" }, count == null ? UNKNOWN_TEXT : !count || right ? num(count)
+          : filterLink(num(count), { type: line.first, vs: `${at}.${other.name}` }, true,
+            `${num(count)} images: ${typeTitle(typeCodes.get(line.first))} to ${other.title}`));
+      })))));
+}
