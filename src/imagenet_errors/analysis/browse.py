@@ -1,7 +1,7 @@
 """One model's errors as a table, one row an image, and the filters on it: what the page and the notebook show."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 NUM_NEIGHBOURS = 10
 CORRECT = "correct"
+PREDICTION_OF, ERROR_TYPE_OF = "prediction of ", "error type of "  # begin the columns of compared models
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ def describe_images(
         "label": images.targets,
         "label_text": [describe[one] for one in images.targets],
         "accepted": accepted,
-        "accepted_text": ["; ".join(describe[one] for one in labels) for labels in accepted],
+        "accepted_text": [tuple(describe[one] for one in labels) for labels in accepted],
         "prediction": top1,
         "prediction_text": [describe[one] for one in top1],
         **_find_top5(context, model, rows),
@@ -95,9 +96,8 @@ def describe_images(
     for one in compared:
         predicted, codes = one.analysis.top1[rows], one.analysis.error_types[rows]
         known = predicted != NO_PREDICTION
-        columns[f"prediction of {one.name}"] = pd.array(predicted, "Int16")
-        columns[f"prediction of {one.name}"][~known] = pd.NA
-        columns[f"error type of {one.name}"] = [
+        columns[PREDICTION_OF + one.name] = pd.Series(predicted, rows, "Int16").where(known)
+        columns[ERROR_TYPE_OF + one.name] = [
             ERROR_TYPES[code].name if is_known else None for code, is_known in zip(codes, known, strict=True)
         ]
     return pd.DataFrame(columns, index=pd.Index(rows, name="row"))
@@ -163,7 +163,7 @@ def select(
         superclass: Of the original label.
         label: Class id of the original label.
         prediction: Class id.
-        text: A part of the file name or of a description of a class: original, accepted or predicted; in any case.
+        text: A part of the file name or of a description of a class: original, accepted or predicted; in any case of letters.
         right_in: A compared model; errors that it does not make, as its prediction is the original label.
         types_of: {compared model: error type, or `correct`}.
         by_half: Only what at least half of the other models predict as well.
@@ -171,32 +171,42 @@ def select(
     Raises:
         InputError: for an unknown error type, group or compared model.
     """
-    if error_type is not None and error_type not in CODES:
-        raise InputError(describe_unknown("error type", error_type, CODES))
-    if group is not None and group not in GROUPS:
-        raise InputError(describe_unknown("group", group, GROUPS))
+    _check_known("error type", error_type, CODES)
+    _check_known("group", group, GROUPS)
     kept = (errors["error_type"] == error_type) if error_type else (errors["error_type"] != CORRECT)
     if group not in (None, "all"):
         kept &= _contains(errors["groups"], group)
     if superclass is not None:
         kept &= _contains(errors["superclasses"], superclass)
-    if label is not None:
-        kept &= errors["label"] == label
-    if prediction is not None:
-        kept &= errors["prediction"] == prediction
+    for column, class_id in (("label", label), ("prediction", prediction)):
+        if class_id is not None:
+            kept &= errors[column] == class_id
     if text:
-        columns = ("file", "label_text", "accepted_text", "prediction_text")
-        kept &= np.any([errors[name].str.lower().str.contains(text.lower(), regex=False) for name in columns], axis=0)
+        kept &= _has_text(errors, text.lower())
     for model, of_model in ((types_of or {}) | ({right_in: CORRECT} if right_in else {})).items():
-        column = f"error type of {model}"
-        if column not in errors:
-            names = [str(name) for name in errors if str(name).startswith("error type of ")]
-            compared = [name.removeprefix("error type of ") for name in names]
-            raise InputError(describe_unknown("compared model", model, compared or ["none"]))
-        kept &= errors[column] == of_model
+        _check_known("compared model", model, _list_compared(errors))
+        kept &= errors[ERROR_TYPE_OF + model] == of_model
     if by_half:
         kept &= (errors["num_others"] > 0) & (2 * errors["num_same"] >= errors["num_others"])
     return errors[kept]
+
+
+def _check_known(what: str, name: str | None, names: Iterable[str]) -> None:
+    if name is not None and name not in names:
+        raise InputError(describe_unknown(what, name, list(names) or ["none"]))
+
+
+def _list_compared(errors: "pd.DataFrame") -> list[str]:
+    names = map(str, errors.columns)
+    return [name.removeprefix(ERROR_TYPE_OF) for name in names if name.startswith(ERROR_TYPE_OF)]
+
+
+def _has_text(errors: "pd.DataFrame", text: str) -> "np.ndarray":
+    """[k] bool: whether the file or a class of each error has this part; `text` is in lower case."""
+    single = ("file", "label_text", "prediction_text")
+    found = [errors[name].str.lower().str.contains(text, regex=False) for name in single]
+    accepted = errors["accepted_text"].map(lambda names: any(text in name.lower() for name in names))
+    return np.any([*found, accepted], axis=0)
 
 
 def _contains(column: "pd.Series", name: str | None) -> "pd.Series":

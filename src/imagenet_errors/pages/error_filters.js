@@ -7,20 +7,28 @@ const superclassCodes = new Map(errors.superclass_names.map((name, code) => [nam
 const provisional = new Set(errors.provisional);
 const num = (value) => value.toLocaleString("en");
 const className = (id) => data.classes[id];
-const shortName = (id) => className(id).split(",")[0];
 const typeTitle = (code) => data.types[code].title;
 
-let searched = null; // of each error what the text filter looks at
-function searchText(row) {
-  searched ??= errors.file.map((file, at) =>
-    [file, className(errors.label[at]), ...errors.accepted[at].map(className), className(errors.prediction[at])]
-      .join("\n").toLowerCase());
-  return searched[row];
+// The first of a class's names; more of it where other classes share that.
+const countNames = (names) => names.reduce((counts, one) => counts.set(one, (counts.get(one) ?? 0) + 1), new Map());
+const firstName = (id) => className(id).split(",")[0];
+const ids = data.classes.map((_, id) => id);
+const numFirst = countNames(ids.map(firstName)), numFull = countNames(data.classes);
+const shortNames = ids.map((id) => numFirst.get(firstName(id)) === 1 ? firstName(id)
+  : numFull.get(className(id)) === 1 ? className(id) : `${className(id)} (${id})`);
+const shortName = (id) => shortNames[id];
+
+const lowerFiles = errors.file.map((file) => file.toLowerCase());
+const lowerClasses = data.classes.map((text) => text.toLowerCase());
+
+// Whether the file or a class of an error has this text, which is in lower case.
+function makeSearch(text) {
+  const hasText = lowerClasses.map((description) => description.includes(text));
+  return (row) => hasText[errors.label[row]] || hasText[errors.prediction[row]] ||
+    errors.accepted[row].some((id) => hasText[id]) || lowerFiles[row].includes(text);
 }
 
-// A filter is an object of these keys; its texts are those of the address.
-const FILTERS = ["type", "group", "superclass", "label", "prediction", "text", "right", "half", "vs"];
-
+// Tests of a row, all of which an error has to pass; the keys of a filter are those of VALID, its values are texts.
 function makeTests(filter) {
   const tests = [];
   const add = (key, test) => { if (filter[key]) tests.push(test); };
@@ -32,8 +40,7 @@ function makeTests(filter) {
   add("superclass", (row) => errors.superclasses[row].includes(superclass));
   add("label", (row) => errors.label[row] === Number(filter.label));
   add("prediction", (row) => errors.prediction[row] === Number(filter.prediction));
-  const text = (filter.text ?? "").toLowerCase();
-  add("text", (row) => searchText(row).includes(text));
+  if (filter.text) tests.push(makeSearch(filter.text.toLowerCase()));
   add("right", (row) => compared[Number(filter.right)]?.type[row] === CORRECT);
   const [model, name] = (filter.vs ?? "").split(".");
   const other = typeCodes.get(name);
@@ -102,7 +109,7 @@ function el(name, attributes = {}, ...children) {
     else if (value === true) element.setAttribute(key, "");
     else if (value !== false && value != null) element.setAttribute(key, value);
   }
-  element.append(...children.flat().filter((child) => child != null));
+  element.append(...children.flat(Infinity).filter((child) => child != null));
   return element;
 }
 

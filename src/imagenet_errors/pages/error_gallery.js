@@ -1,5 +1,5 @@
 // The gallery: only the cards in sight exist, and each opens a dialog with all that is known of the error.
-const CARD_WIDTH = 230, GAP = 12, CARD_REMS = data.images ? 19.5 : 9.5, PRINTED = 24;
+const CARD_WIDTH = 230, GAP = 12, CARD_REMS = data.images ? 18 : 8.5, PRINTED = 24;
 let shown = []; // rows of the errors that the filter keeps, in their order
 let current = 0; // position among `shown` of the card that the keyboard is on
 const cards = new Map(); // {position among `shown`: element}
@@ -130,6 +130,7 @@ function describeError(row) {
 function renderDetails(row) {
   const at = shown.indexOf(row);
   const button = (text, onclick, disabled = false) => el("button", { type: "button", onclick, disabled }, text);
+  const focused = dialog.contains(document.activeElement) ? document.activeElement.textContent : null;
   dialog.replaceChildren(
     el("div", { class: "bar-of-dialog" },
       el("h2", { id: "details-title" }, name(shortName(errors.label[row])), " → ", name(shortName(errors.prediction[row]))),
@@ -137,6 +138,9 @@ function renderDetails(row) {
       button("Close", closeDetails)),
     el("div", { class: "facts" }, picture(row), describeError(row)));
   if (!dialog.open) dialog.showModal();
+  const buttons = [...dialog.querySelectorAll("button:enabled")];
+  (buttons.find((one) => one.textContent === focused) ?? buttons.at(-1)).focus();
+  dialog.scrollTop = 0;
 }
 
 function stepDetails(step) {

@@ -44,16 +44,20 @@ function update() {
   if (address !== drawn) {
     drawn = address;
     syncFilters();
-    const rows = sortErrors(selectErrors(state), state.sort);
-    renderConfusions();
-    showCards(rows);
+    const rows = selectErrors(state);
+    renderConfusions(rows);
+    showCards(sortErrors(rows, state.sort));
     const total = errors.type.filter((type) => type !== CORRECT).length;
     count.textContent = `${num(rows.length)} ${state.type === "correct" ? "images that another model gets wrong"
       : `of ${num(total)} errors`}`;
     empty.hidden = rows.length > 0;
   }
   if (state.open) renderDetails(rowOfFile.get(state.open));
-  else if (dialog.open) { dialog.close(); focusCard(current); }
+  else if (dialog.open) {
+    const at = current; // closing gives the focus back to the card that was opened first
+    dialog.close();
+    focusCard(at);
+  }
 }
 
 function openDetails(row) { navigate({ ...state, open: errors.file[row] }, { opened: true }); }
@@ -88,7 +92,7 @@ function addCheck(key, value, label) {
   const box = el("input", { type: "checkbox", id: `filter-${key}-${value}`,
     onchange: () => navigate({ ...state, [key]: box.checked ? value : null, open: null }) });
   (controls[key] ??= []).push([box, value]);
-  return el("label", { class: "check" }, box, " ", label);
+  return el("label", { class: "check" }, box, el("span", {}, label));
 }
 
 function renderFilters() {

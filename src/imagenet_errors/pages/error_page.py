@@ -13,7 +13,7 @@ from urllib.parse import quote
 import numpy as np
 
 from imagenet_errors.analysis.analysed_models import AnalysedModel, describe_inputs
-from imagenet_errors.analysis.browse import list_errors, read_others
+from imagenet_errors.analysis.browse import ERROR_TYPE_OF, PREDICTION_OF, list_errors, read_others
 from imagenet_errors.analysis.context import DatasetContext
 from imagenet_errors.analysis.outcomes import OUTCOMES
 from imagenet_errors.analysis.pair_report import report_pair
@@ -127,8 +127,8 @@ def encode_errors(errors: "pd.DataFrame", compared: Sequence[str]) -> dict[str, 
         "compared": [
             {
                 "name": name,
-                "prediction": errors[f"prediction of {name}"].fillna(UNKNOWN).tolist(),
-                "type": [types.get(one, UNKNOWN) for one in errors[f"error type of {name}"]],
+                "prediction": errors[PREDICTION_OF + name].fillna(UNKNOWN).tolist(),
+                "type": [types.get(one, UNKNOWN) for one in errors[ERROR_TYPE_OF + name]],
             }
             for name in compared
         ],
@@ -205,8 +205,8 @@ PAGE = """<!doctype html>
 <noscript><p>This page needs JavaScript, which it holds itself.</p></noscript>
 <section id="profile" aria-labelledby="profile-title"></section>
 <section id="comparisons" aria-label="Comparisons"></section>
-<section id="filters" aria-labelledby="gallery-title"></section>
 <section id="confusions" aria-labelledby="confusions-title"></section>
+<section id="filters" aria-labelledby="gallery-title"></section>
 <section id="gallery" aria-label="Errors" tabindex="-1"></section>
 </main>
 <footer><p>Made by imagenet-errors {version}. Keys: / search, arrows move, Enter opens, Esc closes.</p></footer>

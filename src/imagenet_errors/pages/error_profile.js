@@ -20,7 +20,8 @@ function renderHead() {
     el("dl", { class: "accuracies" }, cards),
     profile.sentences.length
       ? el("div", {}, el("h2", {}, "What stands out"), list(profile.sentences))
-      : el("p", {}, "Nothing stands out among the models of its accuracy."),
+      : el("p", {}, profile.reference ? "Nothing stands out among the models of its accuracy."
+        : "There are no published models to compare with."),
     el("details", { open: true }, el("summary", {}, "What is not known, and what the numbers mean"), list(data.notes)));
 }
 
@@ -125,24 +126,24 @@ function facetRow(label, filter, count, most, ...more) {
     more.map((text) => el("td", { class: "n" }, text)));
 }
 
-function renderConfusions() {
+function renderConfusions(rows) {
   const of = state.type ? `${typeTitle(typeCodes.get(state.type))} errors` : "errors";
-  const free = selectErrors(state, ["label", "prediction"]);
+  const free = state.label || state.prediction ? selectErrors(state, ["label", "prediction"]) : rows;
   const top = (counts) => [counts.slice(0, NUM_LISTED), counts[0]?.[1]];
   const [pairs, mostPairs] = top(countBy(free, (row) => [errors.label[row] * 1000 + errors.prediction[row]]));
   const [classes, mostClasses] = top(countBy(free, (row) => [errors.label[row]]));
-  const others = selectErrors(state, ["superclass"]);
+  const others = state.superclass ? selectErrors(state, ["superclass"]) : rows;
   const [supers, mostSupers] = top(countBy(others, (row) => errors.superclasses[row]));
   const numImages = data.class_images.reduce((sum, count) => sum + count, 0);
   document.getElementById("confusions").replaceChildren(
     el("h2", { id: "confusions-title" }, "Confusions"),
-    el("p", {}, `Of the ${of} that the filters keep; each is a filter. In other words: label → prediction.`),
+    el("p", {}, `Of the ${of} that the filters below keep; each name is a filter. At the mean rate: how many errors a class would have if all classes were alike.`),
     el("div", { class: "facets" },
       facet("Pairs", ["label → prediction", "errors"], pairs.map(([key, count]) => {
         const [label, prediction] = [Math.floor(key / 1000), key % 1000];
         return facetRow(`${shortName(label)} → ${shortName(prediction)}`, { label, prediction }, count, mostPairs);
       })),
-      facet("Classes", ["original label", "errors", "images", "at the overall rate"], classes.map(([label, count]) =>
+      facet("Classes", ["original label", "errors", "images", "at the mean rate"], classes.map(([label, count]) =>
         facetRow(shortName(label), { label, prediction: undefined }, count, mostClasses,
           num(data.class_images[label]), round((data.class_images[label] * free.length) / numImages)))),
       facet("Superclasses", ["of the original label", "errors"], supers.map(([code, count]) =>
@@ -172,7 +173,7 @@ function renderComparisons() {
 function differenceTable(pair) {
   const titles = { top1_accuracy: "top-1 accuracy", multi_label_accuracy: "multi-label accuracy" };
   const bound = (one, value) => (one.is_bound && value != null ? "≤" : "") + round(value, 2);
-  return el("table", {}, el("thead", {}, el("tr", {}, ["percent", "this model", "other", "difference", "95 %"].map(
+  return el("table", { class: "differences" }, el("thead", {}, el("tr", {}, ["percent", "this model", "other", "difference", "95 %"].map(
     (text, at) => el("th", { scope: "col", class: at ? "n" : "" }, text)))), el("tbody", {}, pair.shares.map((one) =>
     el("tr", { "data-share": one.share },
       el("th", { scope: "row" }, titles[one.share] ?? typeTitle(typeCodes.get(one.share)),

@@ -1,0 +1,338 @@
+"""The page of errors as a reader uses it, in a headless Chromium, with all errors of one model against another."""
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+from imagenet_errors.analysis.analysed_models import analyse_files
+from imagenet_errors.analysis.browse import list_errors, read_others, select
+from imagenet_errors.analysis.context import load_context
+from imagenet_errors.analysis.model_files import ModelFiles
+from imagenet_errors.analysis.reference import load_reference
+from imagenet_errors.pages.error_page import make_payload, render, write_error_page
+from imagenet_errors.paths import Artefacts
+from tests.helpers.browser import console_errors, open_browser
+
+FIRST, OTHER = "pytorch--resnet50", "imagenetx--ViT"
+AXE = "axe-core@4.14.1"
+SECONDS = 10
+
+pytestmark = pytest.mark.heavy
+
+
+@pytest.fixture(scope="module")
+def context(analysed):
+    return load_context(Artefacts(analysed / "artefacts"), "imagenet")
+
+
+@pytest.fixture(scope="module")
+def models(context):
+    return analyse_files([ModelFiles(context, name) for name in (FIRST, OTHER)])
+
+
+@pytest.fixture(scope="module")
+def path(context, models, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    write_error_page(context, models, load_reference("imagenet"), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def errors(context, models):
+    return list_errors(context, models[0], models[1:], read_others(context, [FIRST]))
+
+
+@pytest.fixture(scope="module")
+def driver():
+    with open_browser() as driver:
+        yield driver
+
+
+@pytest.fixture
+def page(driver, path):
+    """The page, freshly opened; at the end nothing may be in the console."""
+    open_page(driver, path)
+    yield driver
+    assert console_errors(driver) == []
+
+
+def open_page(driver, path, address: str = "") -> None:
+    driver.get("about:blank")
+    driver.get(f"{path.as_uri()}{address}")
+
+
+def show(driver, width: int, scheme: str = "light") -> None:
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    media = [{"name": "prefers-color-scheme", "value": scheme}]
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
+
+
+def find(driver, selector: str):
+    return driver.find_element("css selector", selector)
+
+
+def read_count(driver) -> int:
+    return int(find(driver, ".count").text.split()[0].replace(",", ""))
+
+
+def read_cells(driver, row: str) -> list[str]:
+    return [cell.text for cell in find(driver, row).find_elements("css selector", "td")]
+
+
+def choose(driver, key: str, value) -> None:
+    from selenium.webdriver.support.ui import Select
+
+    Select(find(driver, f"#filter-{key}")).select_by_value(str(value))
+
+
+def press(driver, *keys) -> None:
+    from selenium.webdriver import ActionChains
+
+    ActionChains(driver).send_keys(*keys).perform()
+
+
+def focused(driver) -> str:
+    return driver.execute_script("return document.activeElement.dataset.row ?? document.activeElement.id")
+
+
+def wait_until(condition) -> None:
+    end = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def export(driver, folder) -> list[dict[str, str]]:
+    """The rows of the file that the button saves."""
+    folder.mkdir()
+    behaviour = {"behavior": "allow", "downloadPath": str(folder)}
+    driver.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
+    find(driver, "#export").click()
+    wait_until((folder / "errors.csv").exists)
+    return list(csv.DictReader(io.StringIO((folder / "errors.csv").read_text(), newline="")))
+
+
+CHOICES = {
+    "type": ([("type", "fine_grained")], {"error_type": "fine_grained"}),
+    "correct": ([("type", "correct")], {"error_type": "correct"}),
+    "group": ([("group", "artifact")], {"group": "artifact"}),
+    "superclass": ([("superclass", "snakes")], {"superclass": "snakes"}),
+    "label": ([("label", 664)], {"label": 664}),
+    "prediction": ([("prediction", 782)], {"prediction": 782}),
+    "right": ([("right-0", None)], {"right_in": OTHER}),
+    "half": ([("half-1", None)], {"by_half": True}),
+    "several": (
+        [("type", "missing_multi_label"), ("group", "organism"), ("right-0", None), ("half-1", None)],
+        {"error_type": "missing_multi_label", "group": "organism", "right_in": OTHER, "by_half": True},
+    ),
+}
+
+
+@pytest.mark.parametrize(("choices", "filters"), CHOICES.values(), ids=CHOICES)
+def test_filter_keeps_and_exports_the_rows_of_the_table(page, errors, tmp_path, choices, filters):
+    for key, value in choices:
+        if value is None:
+            find(page, f"#filter-{key}").click()
+        else:
+            choose(page, key, value)
+    expected = select(errors, **filters)
+    assert read_count(page) == len(expected) > 0
+    rows = export(page, tmp_path / "saved")
+    assert [row["file"] for row in rows] == expected.file.tolist()
+    assert [row["error_type"] for row in rows] == expected.error_type.tolist()
+    assert [int(row["prediction_id"]) for row in rows] == expected.prediction.tolist()
+    assert [row["reason"] for row in rows] == [" ".join(sentences) for sentences in expected.reason]
+    assert [int(row["num_same"]) for row in rows] == expected.num_same.tolist()
+
+
+def test_numbers_shown_are_those_of_the_profile(page, context, models, path):
+    payload = make_payload(context, models, load_reference("imagenet"), path)
+    for group in ("all", *payload["groups"]):
+        find(page, f"#tab-{group}").click()
+        for line in payload["profile"]["error_types"]:
+            if line["group"] == group:
+                shown = [
+                    cell.text
+                    for cell in find(page, f"tr[data-type={line['error_type']}]").find_elements("css selector", "td")
+                ]
+                bound = "≤" if line["is_upper_bound"] else ""
+                assert shown[0] == ("–" if line["count"] is None else f"{bound}{line['count']:,}")
+                assert shown[1] == ("–" if line["share"] is None else f"{bound}{line['share']:.1f}")
+                assert shown[4] == ("–" if line["expected"] is None else f"{line['expected']:.1f}")
+    for one in payload["comparisons"][0]["shares"]:
+        shown = read_cells(page, f"tr[data-share={one['share']}]")
+        expected = "–" if one["difference"] is None else f"{one['difference']:+.2f}".replace("-", "−")
+        assert shown[2] == expected
+
+
+def test_cells_pairs_and_classes_filter_the_gallery(page, errors):
+    number = len(select(errors, error_type="model_failure", types_of={OTHER: "correct"}))
+    cell = find(page, f'.transitions [aria-label="{number:,} images: model failure to correct"]')
+    cell.click()
+    assert read_count(page) == number
+    find(page, "#clear").click()
+    for column, title in enumerate(("Pairs", "Classes", "Superclasses")):
+        row = page.find_elements("css selector", ".facet")[column].find_element("css selector", "tbody tr")
+        count = int(row.find_elements("css selector", "td")[1].text)
+        row.find_element("css selector", "button").click()
+        assert read_count(page) == count, title
+        find(page, "#clear").click()
+    assert read_count(page) == len(select(errors))
+
+
+def test_search_keyboard_and_details(page, errors):
+    from selenium.webdriver.common.keys import Keys
+
+    press(page, "/", "shark")
+    assert focused(page) == "filter-text"
+    expected = select(errors, text="shark")
+    assert read_count(page) == len(expected) > 3
+    positions = errors.index.get_indexer(expected.index).astype(str).tolist()
+    press(page, Keys.ESCAPE)
+    assert read_count(page) == len(select(errors))
+    press(page, "/", "shark")
+    page.execute_script("document.querySelector('.card').focus()")
+    press(page, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_LEFT)
+    assert focused(page) == positions[1]
+    press(page, Keys.END)
+    assert focused(page) == positions[-1]
+    press(page, Keys.HOME, Keys.ARROW_RIGHT, Keys.ENTER)
+    wait_until(lambda: find(page, "#details").is_displayed())
+    text = find(page, "#details").text
+    one = expected.iloc[1]
+    for word in (one.file, one.label_text, one.prediction_text, *one.reason, f"{one.num_same} of {one.num_others}"):
+        assert word in text
+    press(page, Keys.ARROW_RIGHT)
+    wait_until(lambda: expected.iloc[2].file in find(page, "#details").text)
+    press(page, Keys.ESCAPE)
+    wait_until(lambda: not find(page, "#details").is_displayed())
+    wait_until(lambda: focused(page) == positions[2])
+
+
+def test_address_keeps_the_filter_and_back_undoes_it(page, path, errors):
+    choose(page, "group", "organism")
+    choose(page, "type", "fine_grained")
+    number = len(select(errors, error_type="fine_grained", group="organism"))
+    assert read_count(page) == number
+    address = page.current_url.partition("#")[2]
+    find(page, ".card").click()
+    opened = page.current_url.partition("#")[2]
+    page.back()
+    wait_until(lambda: not find(page, "#details").is_displayed())
+    page.back()
+    wait_until(lambda: read_count(page) == len(select(errors, group="organism")))
+    page.forward()
+    wait_until(lambda: read_count(page) == number)
+    open_page(page, path, f"#{address}")
+    assert read_count(page) == number
+    open_page(page, path, f"#{opened}")
+    assert select(errors, error_type="fine_grained", group="organism").file.iloc[0] in find(page, "#details").text
+    open_page(page, path, "#type=<b>&label=9999&right=7&vs=a.b&open=none&half=yes&__proto__=1")
+    assert read_count(page) == len(select(errors))
+
+
+def test_order_is_by_confidence(shared, page, errors, tmp_path):
+    choose(page, "sort", "confident")
+    rows = export(page, tmp_path / "saved")
+    probabilities = [float(row["probability"]) for row in rows]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert len(rows) == len(select(errors))
+
+
+@pytest.mark.parametrize("width", [420, 800, 1400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_fits_and_axe_finds_no_violation(page, axe, width, scheme):
+    show(page, width, scheme)
+    assert page.execute_script("return document.documentElement.scrollWidth") <= width
+    background = page.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert (background == "rgb(255, 255, 255)") == (scheme == "light")
+    run_axe(page, axe)
+    find(page, ".card").click()
+    assert page.execute_script("return document.getElementById('details').scrollWidth <= innerWidth")
+    run_axe(page, axe)
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory):
+    """The script of axe-core, which finds faults of accessibility, from the npm registry."""
+    folder = tmp_path_factory.mktemp("axe")
+    if shutil.which("npm") is None:
+        pytest.skip("npm, which fetches axe-core, is not installed")
+    command = ["npm", "pack", AXE, "--silent"]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+    except subprocess.TimeoutExpired:
+        pytest.skip("no npm registry answers")
+    if done.returncode:
+        pytest.skip(f"npm cannot fetch {AXE}: {done.stderr[-200:]}")
+    shutil.unpack_archive(folder / done.stdout.strip(), folder)
+    return (folder / "package" / "axe.min.js").read_text()
+
+
+def run_axe(driver, axe: str) -> None:
+    """Raises where axe-core finds a violation of WCAG 2.2 AA."""
+    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+    driver.execute_cdp_cmd("Runtime.evaluate", {"expression": axe})
+    done = driver.execute_async_script(
+        "const done = arguments[1]; axe.run({runOnly: arguments[0]}).then((found) => done(JSON.stringify("
+        "found.violations.map((one) => [one.id, one.nodes.map((node) => node.html).slice(0, 3)]))))",
+        tags,
+    )
+    assert json.loads(done) == []
+
+
+def repeat(columns: dict, times: int) -> dict:
+    """The columns of errors with every row several times, under other names of files."""
+    names = ("sentences", "superclass_names")
+    repeated = {
+        name: column if column is None or name in names else [copy for copy in column for _ in range(times)]
+        for name, column in columns.items()
+    }
+    repeated["file"] = [f"{file}.{number}" for number, file in enumerate(repeated["file"])]
+    repeated["compared"] = [
+        {"name": one["name"], **{key: np.repeat(one[key], times).tolist() for key in ("prediction", "type")}}
+        for one in columns["compared"]
+    ]
+    return repeated
+
+
+def test_filters_of_20000_errors_take_less_than_100_ms(driver, context, models, tmp_path, capsys):
+    payload = make_payload(context, models, load_reference("imagenet"), tmp_path / "page.html")
+    payload["errors"] = repeat(payload["errors"], -(-20_000 // len(payload["errors"]["file"])))
+    assert len(payload["errors"]["file"]) >= 20_000
+    (tmp_path / "page.html").write_text(render(payload))
+    show(driver, 1400)
+    open_page(driver, tmp_path / "page.html")
+    script = """
+    const [key, value, done] = arguments, start = performance.now();
+    const control = document.getElementById(`filter-${key}`);
+    control.value = value;
+    control.dispatchEvent(new Event(key === "text" ? "input" : "change"));
+    control.getBoundingClientRect();
+    const spent = performance.now() - start;
+    requestAnimationFrame(() => requestAnimationFrame(() => done(spent)));
+    """
+    texts, types = (("text", text) for text in ("s", "sh", "")), (("type", one) for one in ("model_failure", ""))
+    choices = [*texts, *types, ("group", "artifact"), ("sort", "common"), ("group", "")]
+    spent = {f"{key} {value}": driver.execute_async_script(script, key, value) for key, value in choices}
+    with capsys.disabled():
+        print({key: round(value, 1) for key, value in spent.items()})
+    assert max(spent.values()) < 100
+    assert console_errors(driver) == []
+
+
+def test_only_cards_in_sight_exist(page):
+    from selenium.webdriver.common.keys import Keys
+
+    assert len(page.find_elements("css selector", ".card")) < 100
+    page.execute_script("document.querySelector('.card').focus()")
+    press(page, Keys.END)
+    assert len(page.find_elements("css selector", ".card")) < 100
+    assert page.execute_script("return performance.getEntriesByType('resource').length") == 0
