@@ -319,9 +319,12 @@ def test_filters_of_20000_errors_take_less_than_100_ms(driver, context, models, 
     const spent = performance.now() - start;
     requestAnimationFrame(() => requestAnimationFrame(() => done(spent)));
     """
-    texts, types = (("text", text) for text in ("s", "sh", "")), (("type", one) for one in ("model_failure", ""))
-    choices = [*texts, *types, ("group", "artifact"), ("sort", "common"), ("group", "")]
-    spent = {f"{key} {value}": driver.execute_async_script(script, key, value) for key, value in choices}
+    texts, types = [("text", text) for text in ("s", "sh", "")], [("type", one) for one in ("model_failure", "")]
+    choices = [*texts, *types, ("group", "artifact"), ("sort", "common"), ("group", ""), ("sort", "file")]
+    runs = [
+        {f"{key} {value}": driver.execute_async_script(script, key, value) for key, value in choices} for _ in range(5)
+    ]
+    spent = {name: min(run[name] for run in runs) for name in runs[0]}  # other work on the machine takes turns
     with capsys.disabled():
         print({key: round(value, 1) for key, value in spent.items()})
     assert max(spent.values()) < 100

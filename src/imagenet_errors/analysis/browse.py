@@ -45,7 +45,7 @@ def list_errors(
         or NA:
 
         - `file`: `<WordNet id>/<file name>`
-        - `label`, `prediction`: class ids; `accepted`: a tuple of them; with `_text` their descriptions
+        - `label`, `prediction`: class ids; `accepted`: a tuple of them; with `_text` the descriptions of these
         - `probability`: of the prediction, 0 to 1
         - `top5`: a tuple of class ids
         - `error_type`: its name; `correct` where a compared model alone is wrong
@@ -163,7 +163,7 @@ def select(
         superclass: Of the original label.
         label: Class id of the original label.
         prediction: Class id.
-        text: A part of the file name or of a description of a class: original, accepted or predicted; in any case of letters.
+        text: A part of the file name or of the description of an original, accepted or predicted class, in any case.
         right_in: A compared model; errors that it does not make, as its prediction is the original label.
         types_of: {compared model: error type, or `correct`}.
         by_half: Only what at least half of the other models predict as well.
