@@ -10,30 +10,16 @@ import time
 import numpy as np
 import pytest
 
-from imagenet_errors.analysis.analysed_models import analyse_files
 from imagenet_errors.analysis.browse import list_errors, read_others, select
-from imagenet_errors.analysis.context import load_context
-from imagenet_errors.analysis.model_files import ModelFiles
 from imagenet_errors.analysis.reference import load_reference
-from imagenet_errors.pages.error_page import make_payload, render, write_error_page
-from imagenet_errors.paths import Artefacts
+from imagenet_errors.pages.error_page import render, write_error_page
 from tests.helpers.browser import console_errors, open_browser
+from tests.pages.conftest import FIRST, HOSTILE, OTHER
 
-FIRST, OTHER = "pytorch--resnet50", "imagenetx--ViT"
 AXE = "axe-core@4.14.1"
 SECONDS = 10
 
 pytestmark = pytest.mark.heavy
-
-
-@pytest.fixture(scope="module")
-def context(analysed):
-    return load_context(Artefacts(analysed / "artefacts"), "imagenet")
-
-
-@pytest.fixture(scope="module")
-def models(context):
-    return analyse_files([ModelFiles(context, name) for name in (FIRST, OTHER)])
 
 
 @pytest.fixture(scope="module")
@@ -152,8 +138,7 @@ def test_filter_keeps_and_exports_the_rows_of_the_table(page, errors, tmp_path, 
     assert [int(row["num_same"]) for row in rows] == expected.num_same.tolist()
 
 
-def test_numbers_shown_are_those_of_the_profile(page, context, models, path):
-    payload = make_payload(context, models, load_reference("imagenet"), path)
+def test_numbers_shown_are_those_of_the_profile(page, payload):
     for group in ("all", *payload["groups"]):
         find(page, f"#tab-{group}").click()
         for line in payload["profile"]["error_types"]:
@@ -303,11 +288,10 @@ def repeat(columns: dict, times: int) -> dict:
     return repeated
 
 
-def test_filters_of_20000_errors_take_less_than_100_ms(driver, context, models, tmp_path, capsys):
-    payload = make_payload(context, models, load_reference("imagenet"), tmp_path / "page.html")
-    payload["errors"] = repeat(payload["errors"], -(-20_000 // len(payload["errors"]["file"])))
-    assert len(payload["errors"]["file"]) >= 20_000
-    (tmp_path / "page.html").write_text(render(payload))
+def test_filters_of_20000_errors_take_less_than_100_ms(driver, payload, tmp_path, capsys):
+    errors = repeat(payload["errors"], -(-20_000 // len(payload["errors"]["file"])))
+    assert len(errors["file"]) >= 20_000
+    (tmp_path / "page.html").write_text(render(payload | {"errors": errors}))
     show(driver, 1400)
     open_page(driver, tmp_path / "page.html")
     script = """
@@ -339,3 +323,14 @@ def test_only_cards_in_sight_exist(page):
     press(page, Keys.END)
     assert len(page.find_elements("css selector", ".card")) < 100
     assert page.execute_script("return performance.getEntriesByType('resource').length") == 0
+
+
+def test_hostile_names_are_shown_as_text(driver, hostile, tmp_path):
+    (tmp_path / "page.html").write_text(render(hostile))
+    open_page(driver, tmp_path / "page.html")
+    find(driver, ".card").click()
+    for selector in ("h1", ".facet", ".card", "#filters", "#comparisons", "#details"):
+        assert HOSTILE in find(driver, selector).get_property("textContent"), selector
+    assert driver.title != "run"
+    assert not driver.find_elements("css selector", "img")
+    assert console_errors(driver) == []

@@ -68,6 +68,15 @@ def _read_analysed(files: ModelFiles) -> AnalysedModel:
     )
 
 
+def read_analysed(files: ModelFiles) -> AnalysedModel:
+    """A model of a folder with its stored analysis where that is current, else analysed anew; nothing is written."""
+    context = files.context
+    if files.has_analysis and files.is_current(context.analyses.read(files.model)):
+        return _read_analysed(files)
+    path = context.artefacts.predictions(context.dataset, files.model)
+    return analyse_predictions(context, files.model, read(path, context.samples))
+
+
 def _read_coverage(files: ModelFiles, analysis: ErrorAnalysis) -> Coverage | None:
     if not analysis.takes_recorded:
         return None

@@ -5,26 +5,30 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imagenet_errors.analysis.analysed_models import read_analysed
+from imagenet_errors.analysis.browse import NUM_NEIGHBOURS, describe_images, select
 from imagenet_errors.analysis.context import DatasetContext, load_context
 from imagenet_errors.analysis.explain import explain
 from imagenet_errors.analysis.model_files import ModelFiles
 from imagenet_errors.analysis.open_world import OpenWorld
-from imagenet_errors.analysis.pairs import decide_pairs, find_distinct
 from imagenet_errors.dataset.annotations import NO_LABEL
 from imagenet_errors.dataset.dataset_table import DATASETS, Dataset
 from imagenet_errors.dataset.samples import Samples
-from imagenet_errors.error_types import CODES, ERROR_CODES, ERROR_TYPES, NO_ERROR_TYPE
+from imagenet_errors.error_types import ERROR_CODES, ERROR_TYPES, NO_ERROR_TYPE
 from imagenet_errors.errors import InputError, describe_unknown
 from imagenet_errors.formats.predictions import NO_PREDICTION
 from imagenet_errors.notebooks.cells import errors_in_boxes, show_box, show_markdown, show_picture
 from imagenet_errors.notebooks.contexts import find_artefacts
 from imagenet_errors.paths import REPOSITORY, Artefacts, model_dir_id
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 PICTURE_SIZE = 160  # pixels, of the longer side
-NUM_NEIGHBOURS = 10
 
 ReadPicture = Callable[[str], tuple[bytes, int]]
 
@@ -44,15 +48,12 @@ class ImagePage:
     read_picture: ReadPicture | None
 
     @cached_property
-    def error_types(self) -> np.ndarray:
-        """[n] positions in ERROR_TYPES of the model's predictions; NO_ERROR_TYPE where it has none."""
+    def table(self) -> "pd.DataFrame":
+        """What is known of each image that the model has a prediction for, as `browse.list_errors` has it."""
         if self.model is None:
-            return np.full(len(self.context.images), NO_ERROR_TYPE)
-        files = ModelFiles(self.context, self.model)
-        if files.has_analysis and self.context.analyses.read(self.model).is_current(files.fingerprints):
-            return self.context.analyses.read(self.model).error_types
-        pairs = decide_pairs(self.context, find_distinct([files.top1], len(self.context.images)))
-        return pairs.error_types_at(pairs.find(files.top1))
+            raise InputError("there are no predictions, so no image has an error type")
+        model = read_analysed(ModelFiles(self.context, self.model))
+        return describe_images(self.context, np.flatnonzero(model.analysis.error_types != NO_ERROR_TYPE), model)
 
     def by_name(self, part: str) -> np.ndarray:
         """Positions of the images with this part in their file name."""
@@ -66,9 +67,11 @@ class ImagePage:
 
     def by_type(self, name: str) -> np.ndarray:
         """Positions of the images on which the model makes an error of this type, e.g. `fine_grained`."""
-        if name not in CODES:
-            raise InputError(describe_unknown("error type", name, CODES))
-        return np.flatnonzero(self.error_types == CODES[name])
+        return self.select(error_type=name).index.to_numpy()
+
+    def select(self, **filters: Any) -> "pd.DataFrame":
+        """The rows of `table` that filters of `browse.select` keep; `show` takes their index."""
+        return select(self.table, **filters)
 
     def show(self, rows: Iterable[int], limit: int = 4) -> None:
         """Show images by position, each with its labels and what the model's prediction is."""
@@ -89,7 +92,7 @@ class ImagePage:
             show_box("Without predictions there are no errors.")
             return
         for code in ERROR_CODES:
-            rows = np.flatnonzero(self.error_types == code)
+            rows = self.by_type(ERROR_TYPES[code].name)
             show_markdown(f"**{ERROR_TYPES[code].title}:** {len(rows):,} errors of {self.model}")
             if len(rows):
                 self.show(rows, limit=1)

@@ -1,5 +1,5 @@
 // The gallery: only the cards in sight exist, and each opens a dialog with all that is known of the error.
-const CARD_WIDTH = 230, GAP = 12, CARD_REMS = data.images ? 18 : 8.5, PRINTED = 24;
+const CARD_WIDTH = 230, GAP = 12, CARD_REMS = data.images ? 19.5 : 9.6, PRINTED = 24;
 let shown = []; // rows of the errors that the filter keeps, in their order
 let current = 0; // position among `shown` of the card that the keyboard is on
 const cards = new Map(); // {position among `shown`: element}
@@ -58,7 +58,7 @@ function makeCard(at) {
       el("span", { class: "tag" }, typeTitle(errors.type[row]), provisional.has(row) ? "?" : ""),
       el("span", { class: "line" }, el("span", { class: "what" }, "label "), name(shortName(errors.label[row]))),
       el("span", { class: "line wrong" }, el("span", { class: "what" }, "predicted "),
-        name(shortName(errors.prediction[row])), probability == null ? "" : ` ${(100 * probability).toFixed(0)} %`),
+        name(shortName(errors.prediction[row])), probability == null ? "" : ` ${(100 * probability).toFixed(0)}\u00a0%`),
       el("span", { class: "line" }, el("span", { class: "what" }, "accepted "),
         name(errors.accepted[row].map(shortName).join(", ") || "none"))));
 }
@@ -112,7 +112,7 @@ function describeError(row) {
     ["File", name(errors.file[row])],
     ["Original label", full(errors.label[row])],
     ["Accepted labels", list(errors.accepted[row])],
-    ["Prediction", [full(errors.prediction[row]), probability == null ? "" : `, ${(100 * probability).toFixed(1)} %`]],
+    ["Prediction", [full(errors.prediction[row]), probability == null ? "" : `, ${(100 * probability).toFixed(1)}\u00a0%`]],
     ["Error type", typeTitle(errors.type[row]) + (provisional.has(row) ? " (the open-world test could change it)" : "")],
     ["Groups", groupsOf(row).join(", ") || "none"],
     ["Superclasses of the original label", errors.superclasses[row].map(superclassTitle).join(", ") || "none"],

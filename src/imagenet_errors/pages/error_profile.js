@@ -10,7 +10,7 @@ function renderHead() {
   const profile = data.profile;
   const cards = profile.accuracies.map((one) => el("div", { class: "accuracy" },
     el("dt", {}, ACCURACIES[one.name] ?? one.name),
-    el("dd", {}, one.value == null ? UNKNOWN_TEXT : `${round(one.value, 2)} %`,
+    el("dd", {}, one.value == null ? UNKNOWN_TEXT : `${round(one.value, 2)}\u00a0%`,
       el("small", {}, one.value == null ? one.unknown
         : `${interval(one.low, one.high, 2)}${one.num_images == null ? "" : `, ${num(one.num_images)} images`}`))));
   const list = (items) => el("ul", {}, items.map((text) => el("li", {}, text)));
@@ -173,7 +173,7 @@ function renderComparisons() {
 function differenceTable(pair) {
   const titles = { top1_accuracy: "top-1 accuracy", multi_label_accuracy: "multi-label accuracy" };
   const bound = (one, value) => (one.is_bound && value != null ? "≤" : "") + round(value, 2);
-  return el("table", { class: "differences" }, el("thead", {}, el("tr", {}, ["percent", "this model", "other", "difference", "95 %"].map(
+  return el("table", { class: "differences" }, el("thead", {}, el("tr", {}, ["percent", "this model (first)", "other (second)", "difference", "95 %"].map(
     (text, at) => el("th", { scope: "col", class: at ? "n" : "" }, text)))), el("tbody", {}, pair.shares.map((one) =>
     el("tr", { "data-share": one.share },
       el("th", { scope: "row" }, titles[one.share] ?? typeTitle(typeCodes.get(one.share)),
