@@ -102,7 +102,7 @@ function groupsOf(row) {
 
 // An element: el("td", {class: "n"}, "text", child); texts are never read as HTML.
 function el(name, attributes = {}, ...children) {
-  const svg = ["svg", "rect", "line", "path"].includes(name);
+  const svg = ["svg", "rect", "path", "text"].includes(name);
   const element = svg ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
     if (key.startsWith("on")) element.addEventListener(key.slice(2), value);

@@ -20,6 +20,7 @@ from imagenet_errors.analysis.pair_report import report_pair
 from imagenet_errors.analysis.profile import make_profile
 from imagenet_errors.analysis.profile_report import report_profile
 from imagenet_errors.analysis.reference import Reference
+from imagenet_errors.analysis.shares import ERROR_NAMES
 from imagenet_errors.dataset.classes import GROUPS, NUM_CLASSES
 from imagenet_errors.error_types import ERROR_TYPES, NO_ERROR_TYPE
 from imagenet_errors.errors import InputError
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 FOLDER = Path(__file__).parent
-SCRIPTS = ("error_filters.js", "error_profile.js", "error_gallery.js", "error_page.js")
+SCRIPTS = ("error_filters.js", "error_profile.js", "error_places.js", "error_gallery.js", "error_page.js")
 TYPE_NAMES = [ERROR_TYPES[code].name for code in OUTCOMES]
 UNKNOWN = -1  # a class id or an error type that is not known
 
@@ -77,6 +78,7 @@ def make_payload(
         "profile": profile.content,
         "heading": profile.heading,
         "notes": profile.notes[len(profile.content["sentences"]) :],
+        "reference": reference and _describe_reference(reference),
         "comparisons": [_describe_pair(context, model, other) for other in compared],
         "made_from": describe_inputs(list(models)),
         "classes": context.classes.descriptions,
@@ -87,6 +89,26 @@ def make_payload(
         "errors": encode_errors(errors, [one.name for one in compared]),
         "images": None if images is None else locate_images(errors["file"], images, path),
     }
+
+
+def _describe_reference(reference: Reference) -> dict[str, Any]:
+    """The points and curves that are drawn behind the model, in percent with two digits; None where unknown."""
+    shares = {
+        group: {name: _round(of_group[:, column]) for column, name in enumerate(ERROR_NAMES)}
+        for group, of_group in zip(GROUPS, reference.shares.transpose(1, 0, 2), strict=True)
+    }
+    curves = {
+        group: {
+            name: None if np.isnan(curve.expected).all() else {key: _round(of) for key, of in vars(curve).items()}
+            for name, curve in zip(ERROR_NAMES, reference.compute_curves(group), strict=True)
+        }
+        for group in GROUPS
+    }
+    return {"mla": _round(reference.mla), "shares": shares, "curves": curves}
+
+
+def _round(values: np.ndarray) -> list[float | None]:
+    return [None if np.isnan(value) else round(value, 2) for value in values.tolist()]
 
 
 def _describe_pair(context: DatasetContext, first: AnalysedModel, second: AnalysedModel) -> dict[str, Any]:

@@ -68,8 +68,7 @@ function profileRow(line, most) {
 
 const HEADINGS = ["error type", "count", "share, %", "95 %", "", "expected, %", "95 % of models", "percentile"];
 
-function profileTable(group) {
-  const lines = data.profile.error_types.filter((line) => line.group === group);
+function profileTable(lines) {
   const most = Math.max(10, ...lines.flatMap((line) => [line.share_high, line.expected_high, line.share]).map((v) => v ?? 0));
   const body = [];
   for (const of of new Set(lines.map((line) => line.denominator))) {
@@ -93,7 +92,8 @@ function renderProfile() {
       if (groups[at] === group && focus) tab.focus();
     });
     panel.setAttribute("aria-labelledby", `tab-${group}`);
-    panel.replaceChildren(profileTable(group));
+    const lines = data.profile.error_types.filter((line) => line.group === group);
+    panel.replaceChildren(profileTable(lines), ...[drawPlaces(lines, group) ?? []].flat());
   };
   const move = (event, at) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
@@ -106,7 +106,9 @@ function renderProfile() {
     el("div", { role: "tablist", "aria-label": "Groups of images" }, tabs), panel,
     el("p", { class: "key" }, el("span", { class: "swatch bar" }), " share with its 95 % interval  ",
       el("span", { class: "swatch band" }), " expected at this MLA: 95 % of models  ",
-      el("span", { class: "swatch bound" }), " upper bound, or between two bounds"));
+      el("span", { class: "swatch bound" }), " upper bound, or between two bounds"),
+    data.reference ? el("p", { class: "key" }, "Panels: grey points are the published models, the line and its band what is expected,"
+      + " the diamond with its interval this model; an arrow: at most.") : "");
   show("all");
 }
 
