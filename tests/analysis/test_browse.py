@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from imagenet_errors.analysis.analysed_models import analyse_files
+from imagenet_errors.analysis.analysed_models import analyse_files, analyse_predictions
 from imagenet_errors.analysis.browse import list_errors, read_others, select
 from imagenet_errors.analysis.context import load_context
 from imagenet_errors.analysis.explain import explain
 from imagenet_errors.analysis.model_files import ModelFiles
 from imagenet_errors.error_types import ERROR_TYPES
 from imagenet_errors.errors import InputError
-from imagenet_errors.formats.predictions import read
+from imagenet_errors.formats.predictions import Predictions, read
 from imagenet_errors.paths import Artefacts
 
 FIRST, OTHER = "pytorch--resnet50", "imagenetx--ViT"
@@ -131,3 +131,12 @@ def test_unknown_filters_are_refused(errors):
         select(errors, group="organ")
     with pytest.raises(InputError, match="unknown compared model 'me'"):
         select(errors, right_in="me")
+
+
+def test_model_without_errors_has_an_empty_table(context):
+    rows = np.flatnonzero((context.images.labels == context.images.targets[:, None]).any(axis=1))
+    right = Predictions(context.images.targets[rows], rows=context.images.rows[rows].astype(np.int32))
+    empty = list_errors(context, analyse_predictions(context, "right", right))
+    assert len(empty) == 0
+    for filters in ({}, {"error_type": "correct"}, {"group": "other", "text": "a", "superclass": "snakes"}):
+        assert len(select(empty, **filters, label=3, by_half=True)) == 0

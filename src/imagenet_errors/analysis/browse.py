@@ -174,7 +174,7 @@ def select(
     _check_known("error type", error_type, CODES)
     _check_known("group", group, GROUPS)
     kept = (errors["error_type"] == error_type) if error_type else (errors["error_type"] != CORRECT)
-    if group not in (None, "all"):
+    if group is not None and group != "all":
         kept &= _contains(errors["groups"], group)
     if superclass is not None:
         kept &= _contains(errors["superclasses"], superclass)
@@ -201,13 +201,12 @@ def _list_compared(errors: "pd.DataFrame") -> list[str]:
     return [name.removeprefix(ERROR_TYPE_OF) for name in names if name.startswith(ERROR_TYPE_OF)]
 
 
-def _has_text(errors: "pd.DataFrame", text: str) -> "np.ndarray":
+def _has_text(errors: "pd.DataFrame", text: str) -> np.ndarray:
     """[k] bool: whether the file or a class of each error has this part; `text` is in lower case."""
-    single = ("file", "label_text", "prediction_text")
-    found = [errors[name].str.lower().str.contains(text, regex=False) for name in single]
-    accepted = errors["accepted_text"].map(lambda names: any(text in name.lower() for name in names))
-    return np.any([*found, accepted], axis=0)
+    names = zip(errors["file"], errors["label_text"], errors["prediction_text"], errors["accepted_text"], strict=True)
+    return np.array([any(text in one.lower() for one in (*single, *accepted)) for *single, accepted in names], bool)
 
 
-def _contains(column: "pd.Series", name: str | None) -> "pd.Series":
-    return column.map(lambda names: name in names)
+def _contains(column: "pd.Series", name: str) -> np.ndarray:
+    """[k] bool: whether the tuples of a column hold a name."""
+    return np.array([name in names for names in column], bool)
