@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import time
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -323,6 +324,21 @@ def test_only_cards_in_sight_exist(page):
     press(page, Keys.END)
     assert len(page.find_elements("css selector", ".card")) < 100
     assert page.execute_script("return performance.getEntriesByType('resource').length") == 0
+
+
+def test_images_of_a_folder_are_shown_where_they_are(shared, driver, context, models, errors, tmp_path):
+    folder, path = shared / "images" / "val", tmp_path / "page.html"
+    write_error_page(context, models, None, path, folder)
+    there = [file for file in select(errors).file if (folder / file).is_file()]
+    assert len(there) > 10
+    for file in there[:3]:
+        open_page(driver, path, f"#open={quote(file, safe='')}")
+        loaded = "const image = document.querySelector('#details img'); return image.complete && image.naturalWidth > 0"
+        wait_until(lambda loaded=loaded: driver.execute_script(loaded))
+    absent = next(file for file in select(errors).file if file not in there)
+    open_page(driver, path, f"#open={quote(absent, safe='')}")
+    assert absent in find(driver, "#details .no-picture").text
+    assert console_errors(driver) == []
 
 
 def test_hostile_names_are_shown_as_text(driver, hostile, tmp_path):

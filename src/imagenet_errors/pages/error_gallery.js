@@ -155,5 +155,10 @@ addEventListener("beforeprint", () => {
   spacer.style.height = "auto";
   spacer.classList.add("printed");
   spacer.replaceChildren(...shown.slice(0, PRINTED).map((_, at) => makeCard(at)));
+  if (shown.length > PRINTED) spacer.after(el("p", { id: "printed-note" }, `The first ${PRINTED} errors are printed.`));
 });
-addEventListener("afterprint", () => { spacer.classList.remove("printed"); redrawCards(); });
+addEventListener("afterprint", () => {
+  spacer.classList.remove("printed");
+  document.getElementById("printed-note")?.remove();
+  redrawCards();
+});
