@@ -137,17 +137,20 @@ function renderConfusions(rows) {
   const others = state.superclass ? selectErrors(state, ["superclass"]) : rows;
   const [supers, mostSupers] = top(countBy(others, (row) => errors.superclasses[row]));
   const numImages = data.class_images.reduce((sum, count) => sum + count, 0);
+  const ofAllImages = !["group", "superclass", "text", "right", "half", "vs"].some((key) => state[key]);
+  const meanRate = (label) => round((data.class_images[label] * free.length) / numImages);
   document.getElementById("confusions").replaceChildren(
     el("h2", { id: "confusions-title" }, "Confusions"),
-    el("p", {}, `Of the ${of} that the filters below keep; each name is a filter. At the mean rate: how many errors a class would have if all classes were alike.`),
+    el("p", {}, `Of the ${of} that the filters below keep; each name is a filter.${ofAllImages
+      ? " At the mean rate: how many errors a class would have if all classes were alike." : ""}`),
     el("div", { class: "facets" },
       facet("Pairs", ["label → prediction", "errors"], pairs.map(([key, count]) => {
         const [label, prediction] = [Math.floor(key / 1000), key % 1000];
         return facetRow(`${shortName(label)} → ${shortName(prediction)}`, { label, prediction }, count, mostPairs);
       })),
-      facet("Classes", ["original label", "errors", "images", "at the mean rate"], classes.map(([label, count]) =>
+      facet("Classes", ["original label", "errors", "images", ...(ofAllImages ? ["at the mean rate"] : [])], classes.map(([label, count]) =>
         facetRow(shortName(label), { label, prediction: undefined }, count, mostClasses,
-          num(data.class_images[label]), round((data.class_images[label] * free.length) / numImages)))),
+          num(data.class_images[label]), ...(ofAllImages ? [meanRate(label)] : [])))),
       facet("Superclasses", ["of the original label", "errors"], supers.map(([code, count]) =>
         facetRow(superclassTitle(code), { superclass: errors.superclass_names[code] }, count, mostSupers)))));
 }
