@@ -50,7 +50,7 @@ function drawCards() {
 }
 
 function makeCard(at) {
-  const row = shown[at], probability = errors.probability[row];
+  const row = shown[at];
   return el("div", { role: "listitem", class: "item", "aria-posinset": at + 1, "aria-setsize": shown.length },
     el("button", { type: "button", class: "card", "data-row": row, tabindex: at === current ? "0" : "-1",
       "aria-haspopup": "dialog", onclick: () => { current = at; openDetails(row); }, onfocus: () => setCurrent(at) },
@@ -58,9 +58,14 @@ function makeCard(at) {
       el("span", { class: "tag" }, typeTitle(errors.type[row]), provisional.has(row) ? "?" : ""),
       el("span", { class: "line" }, el("span", { class: "what" }, "label "), name(shortName(errors.label[row]))),
       el("span", { class: "line wrong" }, el("span", { class: "what" }, "predicted "),
-        name(shortName(errors.prediction[row])), probability == null ? "" : ` ${(100 * probability).toFixed(0)}\u00a0%`),
+        name(shortName(errors.prediction[row])), formatProbability(row, " ", 0)),
       el("span", { class: "line" }, el("span", { class: "what" }, "accepted "),
         name(errors.accepted[row].map(shortName).join(", ") || "none"))));
+}
+
+function formatProbability(row, before, digits) {
+  const value = errors.probability[row];
+  return value == null ? "" : `${before}${(100 * value).toFixed(digits)}\u00a0%`;
 }
 
 function picture(row) {
@@ -81,8 +86,8 @@ function focusCard(at) {
   if (!shown.length) return;
   at = Math.min(Math.max(at, 0), shown.length - 1);
   const { columns, height } = layout(), top = Math.floor(at / columns) * height;
-  if (top < scroller.scrollTop) scroller.scrollTop = top;
-  else if (top + height > scroller.scrollTop + scroller.clientHeight) scroller.scrollTop = top + height - scroller.clientHeight;
+  const highest = top + height - scroller.clientHeight; // the least scroll position that shows all of the card
+  scroller.scrollTop = Math.max(Math.min(scroller.scrollTop, top), highest);
   drawCards();
   cards.get(at).firstChild.focus({ preventScroll: true });
 }
@@ -107,18 +112,19 @@ dialog.addEventListener("keydown", (event) => {
 function describeError(row) {
   const full = (id) => name(`${className(id)} (${id}, ${data.wordnet_ids[id]})`);
   const list = (ids) => ids.length ? el("ul", {}, ids.map((id) => el("li", {}, full(id)))) : "none";
-  const probability = errors.probability[row];
+  const doubt = provisional.has(row) ? " (the open-world test could change it)" : "";
   const facts = [
     ["File", name(errors.file[row])],
     ["Original label", full(errors.label[row])],
     ["Accepted labels", list(errors.accepted[row])],
-    ["Prediction", [full(errors.prediction[row]), probability == null ? "" : `, ${(100 * probability).toFixed(1)}\u00a0%`]],
-    ["Error type", typeTitle(errors.type[row]) + (provisional.has(row) ? " (the open-world test could change it)" : "")],
+    ["Prediction", [full(errors.prediction[row]), formatProbability(row, ", ", 1)]],
+    ["Error type", typeTitle(errors.type[row]) + doubt],
     ["Groups", groupsOf(row).join(", ") || "none"],
     ["Superclasses of the original label", errors.superclasses[row].map(superclassTitle).join(", ") || "none"],
     ["Reason", el("ul", {}, errors.reason[row].map((code) => el("li", {}, name(errors.sentences[code]))))],
   ];
-  if (errors.top5?.[row]) facts.push(["Five most probable classes", el("ol", {}, errors.top5[row].map((id) => el("li", {}, full(id))))]);
+  const ranked = errors.top5?.[row]?.map((id) => el("li", {}, full(id)));
+  if (ranked) facts.push(["Five most probable classes", el("ol", {}, ranked)]);
   if (errors.nearest?.[row]) facts.push(["Nearest training images", list(errors.nearest[row])]);
   if (errors.num_others[row]) facts.push(["Other models that predict the same",
     `${num(errors.num_same[row])} of ${num(errors.num_others[row])}`]);
@@ -133,8 +139,10 @@ function renderDetails(row) {
   const focused = dialog.contains(document.activeElement) ? document.activeElement.textContent : null;
   dialog.replaceChildren(
     el("div", { class: "bar-of-dialog" },
-      el("h2", { id: "details-title" }, name(shortName(errors.label[row])), " → ", name(shortName(errors.prediction[row]))),
-      button("Previous", () => stepDetails(-1), at <= 0), button("Next", () => stepDetails(1), at < 0 || at >= shown.length - 1),
+      el("h2", { id: "details-title" },
+        name(shortName(errors.label[row])), " → ", name(shortName(errors.prediction[row]))),
+      button("Previous", () => stepDetails(-1), at <= 0),
+      button("Next", () => stepDetails(1), at < 0 || at >= shown.length - 1),
       button("Close", closeDetails)),
     el("div", { class: "facts" }, picture(row), describeError(row)));
   if (!dialog.open) dialog.showModal();

@@ -82,7 +82,8 @@ const empty = el("p", { class: "empty" }, "No error is like that.");
 const controls = {};
 
 function addControl(key, label, options) {
-  const control = el("select", { id: `filter-${key}`, onchange: () => navigate({ ...state, [key]: control.value, open: null }) },
+  const onchange = () => navigate({ ...state, [key]: control.value, open: null });
+  const control = el("select", { id: `filter-${key}`, onchange },
     options.map(([value, text]) => el("option", { value }, text)));
   controls[key] = control;
   return el("div", { class: "control" }, el("label", { for: control.id }, label), control);
@@ -98,14 +99,20 @@ function addCheck(key, value, label) {
 function renderFilters() {
   const typed = data.types.map((one) => [one.name, one.title]);
   typed[0][1] = "correct, but wrong by a compared model";
-  const classes = (ids) => [...new Set(ids)].sort((a, b) => (className(a) < className(b) ? -1 : 1)).map((id) => [id, className(id)]);
-  const supers = errors.superclass_names.map((text, code) => [text, superclassTitle(code)]).sort((a, b) => (a[1] < b[1] ? -1 : 1));
+  const byTitle = (options) => options.sort((a, b) => (a[1] < b[1] ? -1 : 1));
+  const classes = (ids) => byTitle([...new Set(ids)].map((id) => [id, className(id)]));
+  const supers = byTitle(errors.superclass_names.map((text, code) => [text, superclassTitle(code)]));
   const any = (text, options) => [["", text], ...options];
   controls.text = el("input", { type: "search", id: "filter-text", autocomplete: "off", placeholder: "file or class",
     oninput: () => navigate({ ...state, text: controls.text.value, open: null }, { replace: true }),
-    onkeydown: (event) => { if (event.key === "Escape") { navigate({ ...state, text: "" }, { replace: true }); controls.text.blur(); } } });
+    onkeydown: (event) => {
+      if (event.key !== "Escape") return;
+      navigate({ ...state, text: "" }, { replace: true });
+      controls.text.blur();
+    } });
   const known = errors.probability.some((value) => value != null), others = errors.num_others.some((value) => value);
-  const sorts = [["file", "file"], ...(known ? [["confident", "most confident first"], ["unsure", "least confident first"]] : []),
+  const sorts = [["file", "file"],
+    ...(known ? [["confident", "most confident first"], ["unsure", "least confident first"]] : []),
     ...(others ? [["common", "most common first"], ["rare", "least common first"]] : [])];
   document.getElementById("filters").append(
     el("h2", { id: "gallery-title", tabindex: "-1" }, "Gallery of errors"),
@@ -129,8 +136,9 @@ function renderFilters() {
 
 function syncFilters() {
   for (const [key, control] of Object.entries(controls)) {
-    if (Array.isArray(control)) control.forEach(([box, value]) => { box.checked = state[key] === value; });
-    else if (control.value !== (state[key] ?? (key === "sort" ? "file" : ""))) control.value = state[key] ?? (key === "sort" ? "file" : "");
+    const chosen = state[key] ?? (key === "sort" ? "file" : "");
+    if (Array.isArray(control)) control.forEach(([box, value]) => { box.checked = chosen === value; });
+    else if (control.value !== chosen) control.value = chosen;
   }
   const [model, type] = (state.vs ?? "").split(".");
   document.getElementById("vs").replaceChildren(...(state.vs

@@ -4,12 +4,14 @@ const modelAccuracy = data.profile.accuracies.find((one) => one.name === "multi_
 
 function drawPlaces(lines, group) {
   if (!data.reference) return null;
-  return el("div", { class: "places" }, lines.map((line) => drawPanel(line, data.reference.shares[group][line.error_type],
-    data.reference.curves[group][line.error_type])));
+  const shares = data.reference.shares[group], curves = data.reference.curves[group];
+  return el("div", { class: "places" },
+    lines.map((line) => drawPanel(line, shares[line.error_type], curves[line.error_type])));
 }
 
 function drawPanel(line, shares, curve) {
-  const { mla } = data.reference, known = shares.map((share, at) => [mla[at], share]).filter((point) => point[1] != null);
+  const { mla } = data.reference;
+  const known = shares.map((share, at) => [mla[at], share]).filter((point) => point[1] != null);
   const values = [...known.map((point) => point[1]), line.share_high ?? 0, line.share ?? 0, 1];
   const [low, high, top] = [Math.min(...mla), Math.max(...mla), Math.max(...values) * 1.05];
   const x = (value) => PANEL.left + ((value - low) / (high - low)) * (PANEL.width - PANEL.left - PANEL.right);
@@ -33,7 +35,8 @@ function drawPanel(line, shares, curve) {
 }
 
 function drawModel(line, x, y, text) {
-  if (modelAccuracy == null || line.share_high == null) return [text(PANEL.left + 6, PANEL.top + 10, "start", "unknown")];
+  const unknown = text(PANEL.left + 6, PANEL.top + 10, "start", "unknown");
+  if (modelAccuracy == null || line.share_high == null) return [unknown];
   const px = x(modelAccuracy);
   const whisker = line.is_upper_bound ? null
     : el("path", { class: "model-interval", d: `M${px} ${y(line.share_low)}L${px} ${y(line.share_high)}` });

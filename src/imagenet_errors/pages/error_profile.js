@@ -36,7 +36,8 @@ function drawBar(line, most) {
   if (line.share == null && line.share_low != null) rect("bar bound", line.share_low, line.share_high, 5, 12);
   else if (line.share_low != null && !line.is_upper_bound) rect("whisker", line.share_low, line.share_high, 10, 2);
   if (line.expected != null) rect("expected", line.expected - most / 400, line.expected + most / 400, 0, 22);
-  return el("svg", { viewBox: "0 0 100 22", preserveAspectRatio: "none", "aria-hidden": "true", class: "chart" }, parts);
+  const attributes = { viewBox: "0 0 100 22", preserveAspectRatio: "none", "aria-hidden": "true", class: "chart" };
+  return el("svg", attributes, parts);
 }
 
 function formatCount(line) {
@@ -66,20 +67,23 @@ function profileRow(line, most) {
       line.percentile == null ? UNKNOWN_TEXT : line.percentile.toFixed(0), standsOut ? el("b", {}, "*") : null));
 }
 
-const HEADINGS = ["error type", "count", "share, %", "95 %", "", "expected, %", "95 % of models", "percentile"];
+const HEADINGS = ["error type", "count", "share, %", "95 %", "chart", "expected, %", "95 % of models", "percentile"];
 
 function profileTable(lines) {
-  const most = Math.max(10, ...lines.flatMap((line) => [line.share_high, line.expected_high, line.share]).map((v) => v ?? 0));
+  const most = Math.max(10, ...lines.flatMap((line) => [line.share_high ?? 0, line.expected_high ?? 0]));
   const body = [];
   for (const of of new Set(lines.map((line) => line.denominator))) {
     const part = lines.filter((line) => line.denominator === of);
     body.push(el("tr", {}, el("th", { colspan: HEADINGS.length, class: "part", scope: "colgroup" },
       `percent of ${num(part[0].total)} ${of}`)), ...part.map((line) => profileRow(line, most)));
   }
-  return el("table", { class: "profile" },
-    el("thead", {}, el("tr", {}, HEADINGS.map((text, column) =>
-      el("th", { scope: "col", class: column === 4 ? "wide" : column ? "n" : "" }, text || el("span", { class: "hidden" }, "chart"))))),
-    el("tbody", {}, body));
+  return makeTable(HEADINGS, body, { class: "profile" });
+}
+
+// The first column is of names, the others of numbers; a heading may be an element.
+function makeTable(headings, rows, attributes = {}) {
+  const head = headings.map((text, column) => el("th", { scope: "col", class: column ? "n" : "" }, text));
+  return el("table", attributes, el("thead", {}, el("tr", {}, head)), el("tbody", {}, rows));
 }
 
 function renderProfile() {
@@ -107,18 +111,16 @@ function renderProfile() {
     el("p", { class: "key" }, el("span", { class: "swatch bar" }), " share with its 95 % interval  ",
       el("span", { class: "swatch band" }), " expected at this MLA: 95 % of models  ",
       el("span", { class: "swatch bound" }), " upper bound, or between two bounds"),
-    data.reference ? el("p", { class: "key" }, "Panels: grey points are the published models, the line and its band what is expected,"
-      + " the diamond with its interval this model; an arrow: at most.") : "");
+    data.reference ? el("p", { class: "key" }, "Panels: grey points are the published models, the line and its band what"
+      + " is expected, the diamond with its interval this model; an arrow: at most.") : "");
   show("all");
 }
 
 const NUM_LISTED = 15;
 
 function facet(title, headings, rows) {
-  return el("div", { class: "facet" }, el("h3", {}, title), rows.length
-    ? el("table", {}, el("thead", {}, el("tr", {}, headings.map((text, at) =>
-      el("th", { scope: "col", class: at ? "n" : "" }, text)))), el("tbody", {}, rows))
-    : el("p", {}, "None."));
+  const listed = rows.length ? makeTable(headings, rows) : el("p", {}, "None.");
+  return el("div", { class: "facet" }, el("h3", {}, title), listed);
 }
 
 function facetRow(label, filter, count, most, ...more) {
@@ -138,6 +140,7 @@ function renderConfusions(rows) {
   const [supers, mostSupers] = top(countBy(others, (row) => errors.superclasses[row]));
   const numImages = data.class_images.reduce((sum, count) => sum + count, 0);
   const ofAllImages = !["group", "superclass", "text", "right", "half", "vs"].some((key) => state[key]);
+  const classHeadings = ["original label", "errors", "images", ...(ofAllImages ? ["at the mean rate"] : [])];
   const meanRate = (label) => round((data.class_images[label] * free.length) / numImages);
   document.getElementById("confusions").replaceChildren(
     el("h2", { id: "confusions-title" }, "Confusions"),
@@ -148,7 +151,7 @@ function renderConfusions(rows) {
         const [label, prediction] = [Math.floor(key / 1000), key % 1000];
         return facetRow(`${shortName(label)} → ${shortName(prediction)}`, { label, prediction }, count, mostPairs);
       })),
-      facet("Classes", ["original label", "errors", "images", ...(ofAllImages ? ["at the mean rate"] : [])], classes.map(([label, count]) =>
+      facet("Classes", classHeadings, classes.map(([label, count]) =>
         facetRow(shortName(label), { label, prediction: undefined }, count, mostClasses,
           num(data.class_images[label]), ...(ofAllImages ? [meanRate(label)] : [])))),
       facet("Superclasses", ["of the original label", "errors"], supers.map(([code, count]) =>
@@ -178,25 +181,26 @@ function renderComparisons() {
 function differenceTable(pair) {
   const titles = { top1_accuracy: "top-1 accuracy", multi_label_accuracy: "multi-label accuracy" };
   const bound = (one, value) => (one.is_bound && value != null ? "≤" : "") + round(value, 2);
-  return el("table", { class: "differences" }, el("thead", {}, el("tr", {}, ["percent", "this model (first)", "other (second)", "difference", "95 %"].map(
-    (text, at) => el("th", { scope: "col", class: at ? "n" : "" }, text)))), el("tbody", {}, pair.shares.map((one) =>
-    el("tr", { "data-share": one.share },
-      el("th", { scope: "row" }, titles[one.share] ?? typeTitle(typeCodes.get(one.share)),
-        el("small", {}, ` of ${one.denominator}`)),
-      el("td", { class: "n" }, bound(one, one.first)), el("td", { class: "n" }, bound(one, one.second)),
-      el("td", { class: "n" }, signed(one.difference)),
-      el("td", { class: "n" }, one.low == null ? UNKNOWN_TEXT : `${signed(one.low)} to ${signed(one.high)}`)))));
+  const rows = pair.shares.map((one) => el("tr", { "data-share": one.share },
+    el("th", { scope: "row" }, titles[one.share] ?? typeTitle(typeCodes.get(one.share)),
+      el("small", {}, ` of ${one.denominator}`)),
+    el("td", { class: "n" }, bound(one, one.first)), el("td", { class: "n" }, bound(one, one.second)),
+    el("td", { class: "n" }, signed(one.difference)),
+    el("td", { class: "n" }, one.low == null ? UNKNOWN_TEXT : `${signed(one.low)} to ${signed(one.high)}`)));
+  return makeTable(["percent", "this model (first)", "other (second)", "difference", "95 %"], rows,
+    { class: "differences" });
 }
 
 function transitionTable(pair, at) {
-  return el("table", { class: "transitions" }, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "from \\ to"),
-    data.types.map((one) => el("th", { scope: "col", class: "n" }, one.title)))), el("tbody", {},
-    pair.transitions.map((line) => el("tr", {}, el("th", { scope: "row" }, typeTitle(typeCodes.get(line.first))),
-      data.types.map((other) => {
-        const count = line[other.name], same = line.first === other.name;
-        const right = line.first === "correct" && same;
-        return el("td", { class: same ? "n same" : "n" }, count == null ? UNKNOWN_TEXT : !count || right ? num(count)
-          : filterLink(num(count), { type: line.first, vs: `${at}.${other.name}` }, true,
-            `${num(count)} images: ${typeTitle(typeCodes.get(line.first))} to ${other.title}`));
-      })))));
+  const rows = pair.transitions.map((line) => el("tr", {},
+    el("th", { scope: "row" }, typeTitle(typeCodes.get(line.first))),
+    data.types.map((other) => transitionCell(line.first, other, line[other.name], at))));
+  return makeTable(["from \\ to", ...data.types.map((one) => one.title)], rows, { class: "transitions" });
+}
+
+function transitionCell(first, other, count, at) {
+  const isSame = first === other.name, isRight = isSame && first === "correct";
+  const label = `${num(count ?? 0)} images: ${typeTitle(typeCodes.get(first))} to ${other.title}`;
+  return el("td", { class: isSame ? "n same" : "n" }, count == null ? UNKNOWN_TEXT : !count || isRight ? num(count)
+    : filterLink(num(count), { type: first, vs: `${at}.${other.name}` }, true, label));
 }
