@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from imagenet_errors import cli
 from imagenet_errors.analysis.reports import FORMATS
 from imagenet_errors.dataset.dataset_table import DATASETS
-from imagenet_errors.dataset.label_sets import STANDARD, find_label_set
+from imagenet_errors.dataset.label_sets import STANDARD
 from imagenet_errors.files import write_text
 from imagenet_errors.models import own_models
 from imagenet_errors.paths import PUBLISHED_TABLES, Artefacts
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from imagenet_errors.analysis.analysed_models import AnalysedModel
     from imagenet_errors.analysis.context import DatasetContext
-    from imagenet_errors.analysis.reports import Report
     from imagenet_errors.importing.importer import Importer
 
 
@@ -52,7 +51,13 @@ def parse_args() -> argparse.Namespace:
         help="draw one or two models among the reference's, or the error consistency of more: png, pdf or svg",
     )
     parser.add_argument("--page", type=Path, metavar="FILE.html", help="write a page of the first model's errors too")
-    parser.add_argument("--images", type=Path, metavar="FOLDER", help="of the images that the page shows")
+    parser.add_argument(
+        "--errors", type=Path, metavar="FILE.csv", help="write the first model's errors, one a row, too"
+    )
+    parser.add_argument(
+        "--fiftyone", type=Path, metavar="FOLDER", help="write them as a dataset that FiftyOne opens too"
+    )
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="of the images, for --page and --fiftyone")
     args = parser.parse_args()
     if args.model_name and not args.predictions:
         parser.error("--model_name goes with --predictions")
@@ -62,25 +67,31 @@ def parse_args() -> argparse.Namespace:
         parser.error("--runs takes at least two models")
     if (args.sensitivity or args.labels != STANDARD) and (args.runs or args.compare or args.picture or args.page):
         parser.error("--labels and --sensitivity go with one model, no picture and no page")
-    if args.page and args.runs:
-        parser.error("--page goes with --model or --predictions")
-    if args.images and not args.page:
-        parser.error("--images goes with --page")
+    if args.runs and (args.page or args.errors or args.fiftyone):
+        parser.error("--page, --errors and --fiftyone go with --model or --predictions")
+    if args.images and not (args.page or args.fiftyone):
+        parser.error("--images goes with --page or --fiftyone")
+    if args.fiftyone and not args.images:
+        parser.error("--fiftyone needs --images, the folder of the images")
     return args
 
 
 def main() -> None:
     args = parse_args()
     from imagenet_errors.importing.importer import Importer, Options
+    from imagenet_errors.reporting.choose_report import make_report
     from imagenet_errors.reporting.load import load_models
 
     importer = Importer(Artefacts(args.artefacts_dir), DATASETS[args.dataset], Options(read_tensors=read_tensors))
     context, models = load_models(importer, list_models(importer, args), args.open_world)
-    text = FORMATS[args.format](make_report(context, models, args))
+    flags = {"are_runs": bool(args.runs), "is_sensitivity": args.sensitivity}
+    text = FORMATS[args.format](make_report(context, models, args.reference, args.labels, **flags))
     if args.picture:
         draw_picture(context, models, args)
     if args.page:
         write_page(context, models, args)
+    if args.errors or args.fiftyone:
+        export_errors(context, models, args)
     if args.output:
         write_text(args.output, text)
         cli.log.info(f"wrote {args.output}")
@@ -100,29 +111,6 @@ def list_models(importer: "Importer", args: argparse.Namespace) -> list[str | li
     return [first, *args.compare]
 
 
-def make_report(context: "DatasetContext", models: list["AnalysedModel"], args: argparse.Namespace) -> "Report":
-    from imagenet_errors.analysis.analysed_models import describe_inputs
-    from imagenet_errors.analysis.pair_report import report_pair
-    from imagenet_errors.analysis.profile import make_profile
-    from imagenet_errors.analysis.profile_report import report_profile
-    from imagenet_errors.analysis.reference import find_reference
-    from imagenet_errors.analysis.sensitivity import vary_choices
-    from imagenet_errors.analysis.sensitivity_report import report_sensitivity
-    from imagenet_errors.analysis.several_report import report_runs, report_several
-
-    if args.runs:
-        report = report_runs(context, models)
-    elif len(models) > 1:
-        report = (report_pair if len(models) == 2 else report_several)(context, models)
-    elif args.sensitivity:
-        report = report_sensitivity(vary_choices(context, models[0]))
-    else:
-        reference = find_reference(args.dataset, args.reference)
-        label_set = find_label_set(context.artefacts, args.labels)
-        report = report_profile(make_profile(context, models[0], reference, label_set))
-    return report.with_content(made_from=describe_inputs(models))
-
-
 def draw_picture(context: "DatasetContext", models: list["AnalysedModel"], args: argparse.Namespace) -> None:
     from imagenet_errors.reporting.pictures import draw
 
@@ -136,6 +124,19 @@ def write_page(context: "DatasetContext", models: list["AnalysedModel"], args: a
 
     write_error_page(context, models, find_reference(args.dataset, args.reference), args.page, args.images)
     cli.log.info(f"wrote {args.page}")
+
+
+def export_errors(context: "DatasetContext", models: list["AnalysedModel"], args: argparse.Namespace) -> None:
+    from imagenet_errors.analysis.browse import find_errors
+    from imagenet_errors.reporting.exports import write_errors_csv, write_fiftyone
+
+    errors = find_errors(context, models)
+    if args.errors:
+        write_errors_csv(errors, args.errors)
+        cli.log.info(f"wrote {args.errors}: {len(errors):,} rows")
+    if args.fiftyone:
+        number = write_fiftyone(errors, context.classes, args.images, args.fiftyone)
+        cli.log.info(f"wrote {args.fiftyone}: {number:,} of {len(errors):,} images, those that are in {args.images}")
 
 
 def read_tensors(path: Path) -> "dict[str, np.ndarray]":

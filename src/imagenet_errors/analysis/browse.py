@@ -62,6 +62,14 @@ def list_errors(
     return describe_images(context, np.flatnonzero(chosen), model, compared, others)
 
 
+def find_errors(context: DatasetContext, models: Sequence[AnalysedModel]) -> "pd.DataFrame":
+    """The `list_errors` of the first model beside the others, counted among the models of the folder and these."""
+    model, *compared = models
+    others = read_others(context, without=[model.name])
+    local = [one.analysis.top1 for one in compared if one.name not in context.models]
+    return list_errors(context, model, compared, [*others, *local])
+
+
 def describe_images(
     context: DatasetContext,
     rows: np.ndarray,

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import numpy as np
 
 from imagenet_errors.analysis.analysed_models import AnalysedModel, describe_inputs
-from imagenet_errors.analysis.browse import ERROR_TYPE_OF, PREDICTION_OF, list_errors, read_others
+from imagenet_errors.analysis.browse import ERROR_TYPE_OF, PREDICTION_OF, find_errors
 from imagenet_errors.analysis.context import DatasetContext
 from imagenet_errors.analysis.outcomes import OUTCOMES
 from imagenet_errors.analysis.pair_report import report_pair
@@ -70,9 +70,7 @@ def make_payload(
     """What the page holds, as JSON; arguments as for `write_error_page`. The form is in docs/file_formats.md."""
     model, *compared = models
     profile = report_profile(make_profile(context, model, reference))
-    others = read_others(context, without=[model.name])
-    local = [one.analysis.top1 for one in compared if one.name not in context.models]
-    errors = list_errors(context, model, compared, [*others, *local])
+    errors = find_errors(context, models)
     return {
         "schema_version": SCHEMA_VERSION,
         "profile": profile.content,
