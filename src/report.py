@@ -28,9 +28,7 @@ def parse_args() -> argparse.Namespace:
     what.add_argument(
         "--predictions", nargs="+", type=Path, metavar="FILE", help="files of one model's predictions, to import"
     )
-    what.add_argument(
-        "--runs", nargs="+", metavar="A", help="runs of one model, e.g. with other seeds: mean and spread"
-    )
+    what.add_argument("--runs", nargs="+", metavar="A", help="runs of one model, e.g. other seeds: mean and spread")
     parser.add_argument("--model_name", help="keep what is imported, under this name; default: only report")
     parser.add_argument(
         "--compare", nargs="+", default=[], metavar="B", help="models to compare with; as in --runs, or their files"
@@ -51,29 +49,29 @@ def parse_args() -> argparse.Namespace:
         help="draw one or two models among the reference's, or the error consistency of more: png, pdf or svg",
     )
     parser.add_argument("--page", type=Path, metavar="FILE.html", help="write a page of the first model's errors too")
-    parser.add_argument(
-        "--errors", type=Path, metavar="FILE.csv", help="write the first model's errors, one a row, too"
-    )
-    parser.add_argument(
-        "--fiftyone", type=Path, metavar="FOLDER", help="write them as a dataset that FiftyOne opens too"
-    )
+    parser.add_argument("--errors", type=Path, metavar="FILE.csv", help="write the first model's errors as rows, too")
+    parser.add_argument("--fiftyone", type=Path, metavar="FOLDER", help="write them as a dataset of FiftyOne, too")
     parser.add_argument("--images", type=Path, metavar="FOLDER", help="of the images, for --page and --fiftyone")
     args = parser.parse_args()
+    refuse_combinations(parser, args)
+    return args
+
+
+def refuse_combinations(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Ends with status 2 where flags do not go together."""
+    lists_errors = args.page or args.errors or args.fiftyone
     if args.model_name and not args.predictions:
         parser.error("--model_name goes with --predictions")
-    if args.runs and args.compare:
-        parser.error("--compare goes with --model or --predictions")
+    if args.runs and (args.compare or lists_errors):
+        parser.error("--compare, --page, --errors and --fiftyone go with --model or --predictions")
     if args.runs and len(args.runs) == 1:
         parser.error("--runs takes at least two models")
-    if (args.sensitivity or args.labels != STANDARD) and (args.runs or args.compare or args.picture or args.page):
-        parser.error("--labels and --sensitivity go with one model, no picture and no page")
-    if args.runs and (args.page or args.errors or args.fiftyone):
-        parser.error("--page, --errors and --fiftyone go with --model or --predictions")
+    if (args.sensitivity or args.labels != STANDARD) and (args.runs or args.compare or args.picture or lists_errors):
+        parser.error("--labels and --sensitivity go with one model, and with no picture, page or list of errors")
     if args.images and not (args.page or args.fiftyone):
         parser.error("--images goes with --page or --fiftyone")
     if args.fiftyone and not args.images:
         parser.error("--fiftyone needs --images, the folder of the images")
-    return args
 
 
 def main() -> None:
@@ -94,9 +92,8 @@ def main() -> None:
         export_errors(context, models, args)
     if args.output:
         write_text(args.output, text)
-        cli.log.info(f"wrote {args.output}")
-    else:
-        print(text, end="")
+        return cli.log.info(f"wrote {args.output}")
+    print(text, end="")
 
 
 def list_models(importer: "Importer", args: argparse.Namespace) -> list[str | list[Path]]:

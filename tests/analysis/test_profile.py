@@ -122,7 +122,7 @@ def test_model_is_reported_with_its_file_kept(call, small):
         ((), ["one of the arguments --model --predictions --runs is required"]),
         (("--model", "a", "--predictions", "b.csv"), ["--predictions: not allowed with argument --model"]),
         (("--runs", "me/mine"), ["at least two"]),
-        (("--runs", "me/mine", "b", "--compare", "c"), ["--compare goes with --model or --predictions"]),
+        (("--runs", "me/mine", "b", "--compare", "c"), ["go with --model or --predictions"]),
         (("--model", "me/mine", "--compare", "me/mine"), ["me/mine is given twice"]),
         (("--model", "me/mine", "--compare", "yours.csv"), ["unknown model 'yours.csv'"]),
         (("--model", "me/mine", "--model_name", "b"), ["--model_name goes with --predictions"]),

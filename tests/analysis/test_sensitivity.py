@@ -268,4 +268,4 @@ def test_flags_of_report(quick, small):
     assert refused(quick("report", *flags, "--labels", "real", "--sensitivity"), "not allowed with")
     for flag in ("--labels", "real"), ("--sensitivity",):
         for other in ("--compare", "b"), ("--picture", "b.png"):
-            assert refused(quick("report", *flags, *flag, *other), "go with one model and no picture")
+            assert refused(quick("report", *flags, *flag, *other), "go with one model")
