@@ -10,6 +10,7 @@ from PIL import Image
 
 from imagenet_errors.inference import zoo
 from imagenet_errors.inference.images import ImageFiles, Images
+from imagenet_errors.inference.pixel_cache import CacheLimits
 from imagenet_errors.inference.predict import choose_device, default_workers, keep_freed_memory, predict
 from imagenet_errors.inference.stored_images import StoredImage
 from imagenet_errors.models.model_table import load_records
@@ -61,8 +62,9 @@ def main() -> None:
         for index in range(NUM_IMAGES):
             images[index]
         print(f"decode and resize, one process     {NUM_IMAGES / (time.perf_counter() - start):7.0f} images/s")
-        cached = Images(files, workers=0, cache_dir=Path(folder))
-        first, second = (measure_seconds(cached.batches(preprocessing.geometry, 32)) for _ in range(2))
+        cached = Images(files, 0, CacheLimits(Path(folder), 1))
+        with cached.shared_by(2):
+            first, second = (measure_seconds(cached.batches(preprocessing.geometry, 32)) for _ in range(2))
         print(f"the same, kept in the pixel cache  {NUM_IMAGES / first:7.0f} images/s")
         print(f"taken from the pixel cache         {NUM_IMAGES / second:7.0f} images/s: {first / second:.0f} times")
         for batch_size in (1, 8, 32, 64, 128):

@@ -44,7 +44,9 @@ def parse_args() -> argparse.Namespace:
     run.add_argument("--limit", type=cli.positive, help="run only the first so many images")
     run.add_argument("--amp", action="store_true", help="half precision and TF32: faster, not the same to the bit")
     run.add_argument("--use_test_size", action="store_true", help="timm's test size instead of its train size")
-    run.add_argument("--pixel_cache", type=Path, help="a fast folder: decode once for all models of one geometry")
+    cache_dir = "a fast folder for the pixels that models of one geometry share; default: the artefacts folder"
+    run.add_argument("--cache_dir", "--pixel_cache", type=Path, help=cache_dir)
+    run.add_argument("--cache_gb", type=cli.amount, default=50.0, help="the most gigabytes of pixels; 0: keep none")
     run.add_argument("--save_probs", action="store_true", help="save all 1000 probabilities per image as well")
     run.add_argument("--download_only", action="store_true", help="fetch the weights, list them in weights.csv, exit")
     run.add_argument("--get_computation_time", action="store_true", help="print what predictions took and exit")

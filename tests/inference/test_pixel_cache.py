@@ -1,4 +1,8 @@
-"""`--pixel_cache`: images are decoded once for all consecutive models of one geometry."""
+"""The pixel cache: images are decoded once for all models of one geometry."""
+
+import os
+import shutil
+import tempfile
 
 import numpy as np
 import pytest
@@ -8,7 +12,9 @@ from PIL import Image
 from torchvision import transforms
 
 from imagenet_errors.errors import ModelError
+from imagenet_errors.inference import pixel_cache
 from imagenet_errors.inference.images import ImageFiles, Images
+from imagenet_errors.inference.pixel_cache import CacheLimits
 from imagenet_errors.inference.predict import predict
 from imagenet_errors.inference.preprocessing import OwnTransform, Preprocessing, ResizeAndCrop
 from tests.conftest import refused
@@ -19,6 +25,8 @@ from tests.helpers.stored import stored
 pytest_plugins = ("tests.helpers.saved_models", "tests.helpers.own_functions")
 pytestmark = pytest.mark.usefixtures("caches")
 GEOMETRY = ResizeAndCrop(32, 24, "bilinear")
+NAMES = [f"test_{name}.r160_in1k" for name in ("efficientnet", "resnet", "vit")]
+BYTES = 5 * 3 * 24 * 24  # of the five images of the tests in that geometry
 
 
 @pytest.fixture
@@ -57,9 +65,29 @@ class TestPixelCache:
         return stored(tmp_path, *names)
 
     @pytest.fixture
-    def cached(self, noise, tmp_path):
+    def folder(self, tmp_path):
         (tmp_path / "cache").mkdir()
-        return Images(noise, 0, tmp_path / "cache")
+        return tmp_path / "cache"
+
+    @pytest.fixture
+    def cached(self, noise, folder):
+        images = Images(noise, 0, CacheLimits(folder, 1))
+        with images.shared_by(2):
+            yield images
+
+    @pytest.fixture
+    def made(self, monkeypatch):
+        """The files that pixels are kept in, as they are made: (their size in bytes, whether they have a name)."""
+        files, make = [], pixel_cache.make_cache
+
+        def spy(limits, *facts):
+            cache = make(limits, *facts)
+            if cache is not None:
+                files.append((cache.pixels.nbytes, bool(list(limits.folder.iterdir()))))
+            return cache
+
+        monkeypatch.setattr("imagenet_errors.inference.images.make_cache", spy)
+        return files
 
     @staticmethod
     def probs(model, images, how=None, batch_size=2):
@@ -71,33 +99,100 @@ class TestPixelCache:
     def model(self):
         return randomised(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 24 * 24, 1000)))
 
-    def test_images_are_decoded_once_per_geometry(self, sample, tmp_path, decoded):
+    @pytest.fixture
+    def three(self, tmp_path):
         """Two of the models share a geometry, and the third, between them in the table, has its own."""
-        names = [f"test_{name}.r160_in1k" for name in ("efficientnet", "resnet", "vit")]
-        for name in names:
+        for name in NAMES:
             put_timm_on_hub(tmp_path, name, randomised(timm.create_model(name)))
-        (tmp_path / "cache").mkdir()
-        assert sample("--model", *names, "--limit", 3).status == 0
-        without = {name: saved_probs(tmp_path, f"timm--{name}") for name in names}
+        return "--model", *NAMES, "--limit", 3
+
+    def test_images_are_decoded_once_per_geometry(self, sample, three, tmp_path, folder, decoded, made):
+        """One more is decoded to know the shape of the pixels. A single model of a geometry keeps none."""
+        assert sample(*three, "--cache_gb", 0).status == 0
+        without = {name: saved_probs(tmp_path, f"timm--{name}") for name in NAMES}
         assert len(decoded) == 9
+        for flags in ((), ("--pixel_cache", folder), ("--cache_dir", folder), ("--workers", 2)):
+            decoded.clear()
+            made.clear()
+            for path in tmp_path.rglob("preds.npz"):
+                path.unlink()
+            assert sample(*three, *flags).status == 0
+            assert len(set(decoded)) == 3 or "--workers" in flags  # workers decode where the test does not see it
+            assert len(decoded) == 1 + 6 or "--workers" in flags
+            assert [size for size, _ in made] == [3 * 3 * 160**2]
+            for name in NAMES:
+                np.testing.assert_array_equal(saved_probs(tmp_path, f"timm--{name}"), without[name])
+            assert not list(folder.iterdir())
+
+    def test_models_that_are_finished_are_not_counted(self, sample, three, tmp_path, made):
+        assert sample(*three).status == 0
+        made.clear()
+        (tmp_path / "sample" / f"timm--{NAMES[2]}" / "preds.npz").unlink()
+        outcome = sample(*three)
+        assert outcome.stderr.count("kept") == 2
+        assert made == []
+
+    @pytest.mark.parametrize(("gigabytes", "free", "is_made"), [
+        (BYTES / 1e9, 2 * BYTES, True),
+        (0.99 * BYTES / 1e9, 2 * BYTES, False),
+        (1, 2 * BYTES - 2, False),
+    ])  # fmt: skip
+    def test_cache_is_never_above_its_bound(
+        self, noise, folder, model, decoded, made, monkeypatch, caplog, gigabytes, free, is_made
+    ):
+        """Its bound is --cache_gb, and half of the free space; without it, images are decoded for every model."""
+        caplog.set_level("INFO")
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, free))
+        expected = self.probs(model, Images(noise, 0))
         decoded.clear()
-        for path in tmp_path.rglob("preds.npz"):
-            path.unlink()
-        assert sample("--model", *names, "--limit", 3, "--pixel_cache", tmp_path / "cache").status == 0
-        assert len(decoded) == 6
-        assert len(set(decoded)) == 3
-        for name in names:
-            np.testing.assert_array_equal(saved_probs(tmp_path, f"timm--{name}"), without[name])
-        assert not list((tmp_path / "cache").iterdir())
+        images = Images(noise, 0, CacheLimits(folder, gigabytes))
+        with images.shared_by(2):
+            for _ in range(2):
+                saved_models.agree(self.probs(model, images), expected)
+        assert made == [(BYTES, False)] * is_made
+        assert len(decoded) == 1 + 5 * (1 if is_made else 2)
+        assert caplog.text.count("images are decoded for every model: their pixels take") == (not is_made)
+
+    def test_full_disk_leaves_no_cache(self, noise, folder, model, monkeypatch, caplog):
+        """Its space is taken when it is made: a write to memory that finds the disk full would kill the process."""
+        caplog.set_level("INFO")
+
+        def fail(*_):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "posix_fallocate", fail)
+        images = Images(noise, 0, CacheLimits(folder, 1))
+        with images.shared_by(2):
+            np.testing.assert_array_equal(self.probs(model, images), self.probs(model, Images(noise, 0)))
+        assert "cannot keep their pixels (No space left on device)" in caplog.text
+
+    def test_space_is_free_again_after_the_last_model(self, noise, model, monkeypatch, tmp_path):
+        """The file has no name, is as large as its pixels while models share it, and is closed after them."""
+        files, create = [], tempfile.TemporaryFile
+
+        def spy(**where):
+            files.append(create(**where))
+            return files[-1]
+
+        monkeypatch.setattr(tempfile, "TemporaryFile", spy)
+        images = Images(noise, 0, CacheLimits(tmp_path, 1))
+
+        def mapped() -> int:
+            return sum(str(tmp_path) in line for line in open("/proc/self/maps"))
+
+        with images.shared_by(2):
+            self.probs(model, images)
+            assert mapped() == 1
+        assert mapped() == 0
+        assert [file.closed for file in files] == [True]
 
     def test_functions_of_one_file_share_pixels(self, sample, own, tmp_path, decoded):
         """Their file is executed once, so that their transform is the same object."""
         arguments = own("good", "hungry", fits=9)
         own.file.write_text(own.file.read_text() + f"\nopen({str(tmp_path / 'log')!r}, 'a').write('x')\n")
-        (tmp_path / "cache").mkdir()
-        assert sample("--model", *arguments, "--pixel_cache", tmp_path / "cache").status == 0
+        assert sample("--model", *arguments).status == 0
         assert (tmp_path / "log").read_text() == "x"
-        assert len(decoded) == len(set(decoded)) == 7
+        assert (len(decoded), len(set(decoded))) == (1 + 7, 7)
         np.testing.assert_array_equal(saved_probs(tmp_path, "own--own.good"), saved_probs(tmp_path, "own--own.hungry"))
 
     @pytest.mark.parametrize("workers", [0, 2])
@@ -106,7 +201,8 @@ class TestPixelCache:
         expected = self.probs(model, Images(noise, 0))
         for batch_size in (2, 1, 5, 3, 64):
             saved_models.agree(self.probs(model, cached, batch_size=batch_size), expected)
-        assert cached.cached[1].shape == (5, 3, 24, 24)
+        assert cached.cache.pixels.shape == (5, 3, 24, 24)
+        assert cached.cache.is_written.all()
 
     def test_cached_pixels_are_of_one_geometry(self, noise, cached, model, decoded):
         other = Preprocessing(ResizeAndCrop(28, 24, "bilinear"))
@@ -115,12 +211,13 @@ class TestPixelCache:
         self.probs(model, cached)
         np.testing.assert_array_equal(self.probs(model, cached, other), expected)
         self.probs(model, cached, other)
-        assert len(decoded) == 10
+        assert len(decoded) == 2 * (1 + 5)
         normalised = Preprocessing(other.geometry, std=(1.0, 1.0, 1.0))
         assert not np.allclose(self.probs(model, cached, normalised), expected)
-        assert len(decoded) == 10
+        assert len(decoded) == 2 * (1 + 5)
 
-    def test_incomplete_cache_is_not_used(self, noise, cached, model, decoded):
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_what_a_failing_model_left_undone_is_decoded(self, noise, cached, model, decoded, workers):
         class Fails(torch.nn.Module):
             left = 2
 
@@ -128,18 +225,17 @@ class TestPixelCache:
                 self.left -= 1
                 return model(pixels) if self.left else None
 
+        cached.workers = workers
         expected = self.probs(model, Images(noise, 0))
         with pytest.raises(ModelError):
             self.probs(Fails(), cached)
-        assert cached.cached is None
+        assert cached.cache.is_written.tolist() == [True] * 4 + [False]
         decoded.clear()
         np.testing.assert_array_equal(self.probs(model, cached), expected)
-        assert len(decoded) == 5
+        assert len(decoded) == (0 if workers else 1)
         with pytest.raises(ModelError):
             self.probs(Fails(), cached)
         np.testing.assert_array_equal(self.probs(model, cached), expected)
-        assert len(decoded) == 5
-        assert not list(cached.cache_dir.iterdir())
 
     def test_cached_pixels_survive_a_model_that_writes_into_its_input(self, noise, cached, model):
         class Normalises(torch.nn.Module):
@@ -154,4 +250,5 @@ class TestPixelCache:
             saved_models.agree(self.probs(model, cached, how), expected)
 
     def test_missing_cache_folder_is_refused(self, sample, tmp_path):
-        assert refused(sample("--model", "lite0", "--pixel_cache", tmp_path / "none"), "none is not a folder")
+        for flag in ("--pixel_cache", "--cache_dir"):
+            assert refused(sample("--model", "lite0", flag, tmp_path / "none"), "none is not a folder")

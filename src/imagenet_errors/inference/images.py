@@ -1,8 +1,10 @@
 """The pixels of images, in batches."""
 
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,8 @@ from PIL.Image import Image
 
 from imagenet_errors import processes
 from imagenet_errors.errors import InputError, ModelError, describe_exception
-from imagenet_errors.inference.preprocessing import Geometry
+from imagenet_errors.inference.pixel_cache import CacheLimits, PixelCache, make_cache
+from imagenet_errors.inference.preprocessing import Geometry, OwnTransform
 from imagenet_errors.inference.stored_images import StoredImage
 
 
@@ -39,15 +42,48 @@ class ImageFiles(torch.utils.data.Dataset):
             return ModelError(f"its transform fails on {self.images[index]} ({describe_exception(error)})")
 
 
+class CacheWriter(torch.utils.data.Dataset):
+    """Images whose pixels are written to a cache, by whichever process decodes them; an item is None or the error."""
+
+    def __init__(self, files: ImageFiles, pixels: np.ndarray):
+        self.files, self.pixels = files, pixels
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> InputError | ModelError | None:
+        item = self.files[index]
+        if isinstance(item, InputError | ModelError):
+            return item
+        pixels, row = as_array(item), self.pixels[index]
+        if pixels is None or (pixels.shape, pixels.dtype) != (row.shape, row.dtype):
+            return ModelError(f"its transform does not give tensors of one size ({self.files.images[index]})")
+        row[...] = pixels
+        return None
+
+
+def as_array(item: Any) -> np.ndarray | None:
+    """The array of a tensor; None for anything that cannot be kept in a file."""
+    try:
+        return item.detach().numpy()
+    except (AttributeError, TypeError, RuntimeError):
+        return None
+
+
 def stack(batch: list) -> torch.Tensor | InputError | ModelError:
     """One tensor [B, 3, H, W], or the first error."""
-    error = next((item for item in batch if isinstance(item, InputError | ModelError)), None)
+    error = find_error(batch)
     if error:
         return error
     try:
         return torch.stack(batch)
     except (TypeError, RuntimeError) as failure:
         return ModelError(f"its transform does not give tensors of one size ({describe_exception(failure)})")
+
+
+def find_error(batch: list) -> InputError | ModelError | None:
+    """The first error among the items."""
+    return next((item for item in batch if isinstance(item, InputError | ModelError)), None)
 
 
 class SignalSafeLoader(torch.utils.data.DataLoader):
@@ -58,74 +94,110 @@ class SignalSafeLoader(torch.utils.data.DataLoader):
             return super().__iter__()
 
 
+class ThreadedLoader:
+    """Batches that this process decodes, each with all cores while the network waits: Pillow needs no Python lock.
+
+    On a CPU, this is faster than decoding beside the network: every layer waits for all of its threads.
+    """
+
+    def __init__(self, dataset: torch.utils.data.Dataset, batches: list[range], collate: Callable, threads: int):
+        self.dataset, self.rows, self.collate, self.threads = dataset, batches, collate, threads
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.threads == 1:
+            yield from (self.collate([self.dataset[row] for row in rows]) for rows in self.rows)
+            return
+        with ThreadPoolExecutor(self.threads) as executor:
+            for rows in self.rows:
+                yield self.collate(list(executor.map(self.dataset.__getitem__, rows)))
+
+
 class Images:
     """The images of a run, as batches of pixels.
-
-    With a cache folder, images are decoded once for all consecutive models of one geometry: their pixels are kept in a
-    nameless file there, which is gone when another geometry comes or the run ends, however it ends. It takes
-    `N * 3 * H * W` bytes: 7.5 GB for 50,000 images at 224 x 224.
 
     Args:
         stored: [N], where they lie.
         workers: Processes that decode images; 0 decodes in this one.
-        cache_dir: Where to keep pixels; None decodes for every model.
+        limits: Of the pixels that are kept for models of one geometry; None decodes for every model.
         pin_memory: Whether batches go to a GPU.
     """
 
     def __init__(
-        self, stored: Sequence[StoredImage], workers: int, cache_dir: Path | None = None, pin_memory: bool = False
+        self, stored: Sequence[StoredImage], workers: int, limits: CacheLimits | None = None, pin_memory: bool = False
     ):
         self.stored, self.workers = stored, workers
-        self.cache_dir, self.pin_memory = cache_dir, pin_memory
-        self.cached: tuple[Geometry, np.ndarray] | None = None
+        self.limits, self.pin_memory = limits, pin_memory
+        self.is_shared = False
+        self.geometry: Geometry | None = None  # that a cache was made for, or refused
+        self.cache: PixelCache | None = None
 
-    def batches(self, geometry: Geometry, batch_size: int) -> "SignalSafeLoader | CachedBatches | CachingLoader":
+    @contextmanager
+    def shared_by(self, num_models: int) -> Iterator[None]:
+        """Keep pixels while models run that see the same ones; for a single model that would not pay."""
+        self.is_shared = num_models > 1
+        try:
+            yield
+        finally:
+            self.is_shared, self.geometry, self.cache = False, None, None
+
+    def batches(self, geometry: Geometry, batch_size: int) -> "SignalSafeLoader | ThreadedLoader | CachedBatches":
         """A sized iterable of [B, 3, H, W] tensors, or of the error that stands for one."""
-        if self.cached and self.cached[0] == geometry:
-            return CachedBatches(self.cached[1], batch_size)
-        loader = SignalSafeLoader(
-            ImageFiles(self.stored, geometry.to_pixels()),
-            min(batch_size, len(self.stored)),
-            num_workers=min(self.workers, -(-len(self.stored) // batch_size)),
-            collate_fn=stack,
+        files = ImageFiles(self.stored, geometry.to_pixels())
+        count = len(self.stored)
+        batches = [range(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
+        cache = self._find_cache(self.limits, geometry, files) if self.is_shared and self.limits else None
+        if cache is None:
+            return self._load(files, batches, stack, geometry)
+        missing = [rows for rows in batches if not cache.is_written[rows].all()]
+        writer = CacheWriter(files, cache.pixels)
+        return CachedBatches(cache, batches, self._load(writer, missing, find_error, geometry))
+
+    def _find_cache(self, limits: CacheLimits, geometry: Geometry, files: ImageFiles) -> PixelCache | None:
+        """The cache of this geometry; it is made where there is none, and that of another is removed."""
+        if self.geometry != geometry:
+            self.geometry, self.cache = geometry, None
+            example = as_array(files[0])
+            if example is not None:
+                self.cache = make_cache(limits, geometry, example, len(self.stored))
+        return self.cache
+
+    def _load(
+        self, dataset: torch.utils.data.Dataset, batches: list[range], collate: Callable, geometry: Geometry
+    ) -> SignalSafeLoader | ThreadedLoader:
+        num_workers = min(self.workers, len(batches))
+        if not num_workers or (isinstance(dataset, CacheWriter) and sys.platform != "linux"):
+            is_own = isinstance(geometry, OwnTransform)  # it may not be made for threads
+            return ThreadedLoader(dataset, batches, collate, 1 if is_own else os.cpu_count() or 1)
+        return SignalSafeLoader(
+            dataset,
+            batch_sampler=[list(rows) for rows in batches],
+            num_workers=num_workers,
+            collate_fn=collate,
             pin_memory=self.pin_memory,
             worker_init_fn=processes.follow_parent,
+            multiprocessing_context="fork" if sys.platform == "linux" else None,  # workers write to the same memory
         )
-        if self.cache_dir is None:
-            return loader
-        self.cached = None
-        return CachingLoader(loader, self, geometry)
-
-
-class CachingLoader:
-    """Batches of a loader that are also written to the cache, which is valid once all have come."""
-
-    def __init__(self, loader: SignalSafeLoader, images: Images, geometry: Geometry):
-        self.loader, self.images, self.geometry = loader, images, geometry
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def __iter__(self) -> Iterator[torch.Tensor | InputError | ModelError]:
-        with tempfile.TemporaryFile(dir=self.images.cache_dir) as file:
-            for batch in self.loader:
-                if isinstance(batch, torch.Tensor):
-                    file.write(batch.numpy().data)
-                yield batch
-            file.flush()
-            shape = (len(self.images.stored), *batch.shape[1:])
-            self.images.cached = self.geometry, np.memmap(file, batch.numpy().dtype, "r+", shape=shape)
 
 
 class CachedBatches:
-    """Batches of the pixels in the cache."""
+    """Batches of the pixels in a cache; those that are not written yet are decoded first."""
 
-    def __init__(self, pixels: np.ndarray, batch_size: int):
-        self.pixels, self.batch_size = pixels, batch_size
+    def __init__(self, cache: PixelCache, batches: list[range], missing: Iterable[InputError | ModelError | None]):
+        self.cache, self.rows, self.missing = cache, batches, missing
 
     def __len__(self) -> int:
-        return -(-len(self.pixels) // self.batch_size)
+        return len(self.rows)
 
-    def __iter__(self) -> Iterator[torch.Tensor]:
-        for start in range(0, len(self.pixels), self.batch_size):
-            yield torch.from_numpy(self.pixels[start : start + self.batch_size])
+    def __iter__(self) -> Iterator[torch.Tensor | InputError | ModelError]:
+        decoded = iter(self.missing)
+        for rows in self.rows:
+            if not self.cache.is_written[rows].all():
+                error = next(decoded)
+                if error:
+                    yield error
+                    return
+                self.cache.is_written[rows] = True
+            yield torch.from_numpy(self.cache.pixels[rows.start : rows.stop])

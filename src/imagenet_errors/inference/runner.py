@@ -7,7 +7,6 @@ import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 
 import torch
@@ -26,6 +25,7 @@ from imagenet_errors.inference.failures import FailureList
 from imagenet_errors.inference.image_checks import check_images
 from imagenet_errors.inference.image_sources import find_source
 from imagenet_errors.inference.images import Images
+from imagenet_errors.inference.pixel_cache import CacheLimits
 from imagenet_errors.inference.preprocessing import OwnTransform, Preprocessing
 from imagenet_errors.inference.weights import is_offline
 from imagenet_errors.models import own_models, saved_predictions
@@ -57,7 +57,8 @@ class Options:
         limit: Only the first so many images.
         amp: Half precision and TF32.
         use_test_size: timm's test size instead of its train size.
-        pixel_cache: A folder to keep decoded pixels in.
+        cache_dir: A folder to keep decoded pixels in; None for the artefacts folder.
+        cache_gb: The most gigabytes of them; 0 keeps none.
         save_probs: Save all 1000 probabilities per image as well.
     """
 
@@ -67,7 +68,8 @@ class Options:
     limit: int | None = None
     amp: bool = False
     use_test_size: bool = False
-    pixel_cache: Path | None = None
+    cache_dir: Path | None = None
+    cache_gb: float = 50.0
     save_probs: bool = False
 
 
@@ -114,8 +116,8 @@ class Collector:
         Raises:
             InputError: where there are no images, others are registered, or a flag does not fit this machine.
         """
-        if options.pixel_cache and not options.pixel_cache.is_dir():
-            raise InputError(f"{options.pixel_cache} is not a folder: --pixel_cache takes one on a fast disk")
+        if options.cache_dir and not options.cache_dir.is_dir():
+            raise InputError(f"{options.cache_dir} is not a folder: --cache_dir takes one on a fast disk")
         device = predict.choose_device(options.device)
         whole = find_source(artefacts, dataset)
         source = whole.first(options.limit)
@@ -123,12 +125,13 @@ class Collector:
         register_samples(artefacts, dataset.name, samples)
         log.info(f"{dataset.name}: {dataset.extent(len(samples.files))} in {source.root}")
         workers = predict.default_workers(device) if options.workers is None else options.workers
+        limits = CacheLimits(options.cache_dir or artefacts.root, options.cache_gb) if options.cache_gb else None
         conditions = fingerprint(socket.gethostname(), str(device), options, is_offline(), samples.fingerprint)
         return cls(
             artefacts,
             dataset,
             samples,
-            Images(source.stored, workers, options.pixel_cache, pin_memory=device.type == "cuda"),
+            Images(source.stored, workers, limits, pin_memory=device.type == "cuda"),
             device,
             class_ids if dataset.name == "imagenet-a" else None,
             options,
@@ -138,29 +141,46 @@ class Collector:
     def run(self, records: Sequence[ModelRecord]) -> Iterator[str]:
         """Predict and save, unless that is done; yields a line for every new result.
 
-        A model that another process is predicting with comes last: then its end is waited for, and it is run here if
-        it was not finished there. With a pixel cache, models of one geometry follow each other.
+        Models of one geometry follow each other. A model that another process is predicting with comes last: then its
+        end is waited for, and it is run here if it was not finished there.
 
         Raises:
             InputError: for an image that cannot be read, or a killed worker: no other model could be run either.
         """
         gc.freeze()  # the collection before every model does not visit the objects of torch and timm
         atexit.register(gc.unfreeze)  # else nanobind reports them as leaks
-        if self.options.pixel_cache:
-            groups = zoo.group_by_geometry(records, self.options.use_test_size)
-            records = list(chain.from_iterable(groups.values()))
-        locked = []
+        locked: list[ModelRecord] = []
         with open_progress("models", len(records)) as advance:
-            for record in records:
-                try:
-                    yield from self._try(record, wait=False)
-                    advance(1)
-                except LockedByOtherProcessError as error:
-                    log.info(f"{record.model_id}: {error}, so it comes last")
-                    locked.append(record)
+            for group in zoo.group_by_geometry(records, self.options.use_test_size).values():
+                waiting = [record for record in group if not self._is_kept(record)]
+                advance(len(group) - len(waiting))
+                with self.images.shared_by(len(waiting)):
+                    for record in waiting:
+                        try:
+                            yield from self._try(record, wait=False)
+                            advance(1)
+                        except LockedByOtherProcessError as error:
+                            log.info(f"{record.model_id}: {error}, so it comes last")
+                            locked.append(record)
             for record in locked:
                 yield from self._try(record, wait=True)
                 advance(1)
+
+    def _is_kept(self, record: ModelRecord) -> bool:
+        """Whether there are valid predictions; those of a model that must be built to know it are looked at later."""
+        try:
+            if record.module == own_models.MODULE or not self._is_up_to_date(record, self._made_with):
+                return False
+        except ProtectedFileError:  # told when it is to be run
+            return False
+        log.info(f"{record.model_id}: kept, it has valid predictions")
+        self.failure_list.update(record.model_id, None)
+        return True
+
+    @property
+    def _made_with(self) -> dict[str, bool | str]:
+        """What the metadata say of how every model is run."""
+        return {"amp": self.options.amp, "use_test_size": self.options.use_test_size}
 
     def _try(self, record: ModelRecord, wait: bool) -> list[str]:
         try:
@@ -186,8 +206,7 @@ class Collector:
             raise FailedInOtherProcessError(reason)
 
     def _collect(self, record: ModelRecord, wait: bool) -> list[str]:
-        made_with: dict[str, bool | str] = {"amp": self.options.amp, "use_test_size": self.options.use_test_size}
-        built = None
+        made_with, built = self._made_with, None
         if record.module == own_models.MODULE:
             built = zoo.build(record, self.options.use_test_size)
             made_with["weights_fingerprint"] = own_functions.fingerprint_of(record, *built, self.device)

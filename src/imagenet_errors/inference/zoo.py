@@ -55,26 +55,35 @@ def is_cached(record: ModelRecord) -> bool:
 
 def group_by_geometry(
     records: Iterable[ModelRecord], use_test_size: bool
-) -> dict[ResizeAndCrop | ConvNextGeometry | None, list[ModelRecord]]:
-    """Models that see the same pixels; under None those whose geometry is not known before they are built."""
-    groups: dict[ResizeAndCrop | ConvNextGeometry | None, list[ModelRecord]] = {}
+) -> dict[ResizeAndCrop | ConvNextGeometry | str, list[ModelRecord]]:
+    """Models that see the same pixels, by their geometry.
+
+    Where that is not known before they are built, by the file of their functions, which can share a transform; by an
+    empty text where even that is not known.
+    """
+    groups: dict[ResizeAndCrop | ConvNextGeometry | str, list[ModelRecord]] = {}
     for record in records:
+        key: ResizeAndCrop | ConvNextGeometry | str = ""
         try:
-            geometry = get_loader(record).get_preprocessing(record, use_test_size).geometry
+            if record.source == "function":
+                key = record.builder.rpartition(":")[0]
+            else:
+                key = get_loader(record).get_preprocessing(record, use_test_size).geometry
         except Exception:  # the reason is reported when the model is built
-            geometry = None
-        groups.setdefault(geometry, []).append(record)
+            pass
+        groups.setdefault(key, []).append(record)
     return groups
 
 
 def describe_geometries(records: Iterable[ModelRecord], use_test_size: bool, num_images: int) -> Iterator[str]:
     """A line per geometry, that of the most models first: how many models have it, and the size of the pixels."""
     groups = group_by_geometry(records, use_test_size)
-    for geometry, group in sorted(groups.items(), key=lambda item: (item[0] is None, -len(item[1]))):
-        if geometry is None:
-            yield f"not known before they are built: {len(group)} models"
-        else:
+    unknown = sum(len(group) for geometry, group in groups.items() if isinstance(geometry, str))
+    for geometry, group in sorted(groups.items(), key=lambda item: -len(item[1])):
+        if not isinstance(geometry, str):
             yield f"{geometry}: {len(group)} models, {geometry.num_bytes * num_images / 1e9:.1f} GB of pixels"
+    if unknown:
+        yield f"not known before they are built: {unknown} models"
 
 
 def find_choice(record: ModelRecord) -> str:
