@@ -14,7 +14,7 @@ from imagenet_errors.errors import InputError, ModelError
 from imagenet_errors.inference import zoo
 from imagenet_errors.inference.image_sources import read_folder
 from imagenet_errors.inference.images import ImageFiles, Images
-from imagenet_errors.inference.predict import predict
+from imagenet_errors.inference.predict import predict, take_top_predictions
 from imagenet_errors.inference.preprocessing import Preprocessing, ResizeAndCrop
 from imagenet_errors.models.model_table import ModelRecord, load_records, select
 from imagenet_errors.paths import MODELS_BEYOND
@@ -120,6 +120,18 @@ def test_equal_probabilities_are_ordered_by_class(photograph):
     predictions = say(Constant(logits), photograph)
     assert predictions.top5.tolist() == [[300, 700, 0, 1, 2]]
     assert predictions.top1.tolist() == [300]
+
+
+@pytest.mark.parametrize("values", [2, 1000])
+def test_top_five_are_those_of_a_stable_sort(values):
+    """With many equal probabilities, zeros among them, and with hardly any."""
+    logits = torch.randint(0, values, (200, 1000), generator=torch.Generator().manual_seed(0)).float()
+    probs = torch.cat([logits.softmax(dim=1), (100 * logits).softmax(dim=1), torch.eye(1000)[:50]])
+    sorted_probs, classes = probs.sort(dim=1, descending=True, stable=True)
+    top = take_top_predictions(probs)
+    assert torch.equal(top["top1"], classes[:, 0].short())
+    assert torch.equal(top["top5"], classes[:, :5].short())
+    assert torch.equal(top["top5_probs"], sorted_probs[:, :5])
 
 
 def test_probabilities_are_the_softmax_over_all_classes(photograph):

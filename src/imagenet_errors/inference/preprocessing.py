@@ -109,7 +109,7 @@ class Preprocessing:
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
         """uint8 [B, 3, H, W] to float32, on the device of the pixels."""
         mean, std = (torch.tensor(values, device=pixels.device).view(-1, 1, 1) for values in (self.mean, self.std))
-        return (pixels.float() / 255 - mean) / std
+        return pixels.float().div_(255).sub_(mean).div_(std)
 
 
 @dataclass(frozen=True)
