@@ -43,6 +43,9 @@ def parse_args() -> argparse.Namespace:
     run.add_argument("--device", help="where to compute, e.g. cuda:0; default: a GPU where there is one, else cpu")
     run.add_argument("--limit", type=cli.positive, help="run only the first so many images")
     run.add_argument("--amp", action="store_true", help="half precision and TF32: faster, not the same to the bit")
+    run.add_argument("--compile", action="store_true", help="torch.compile every network: not the same to the bit")
+    agreement = "compare with plain float32 on 1,000 images, and store the percentage of equal top-1"
+    run.add_argument("--agreement", action="store_true", help=agreement)
     run.add_argument("--use_test_size", action="store_true", help="timm's test size instead of its train size")
     cache_dir = "a fast folder for the pixels that models of one geometry share; default: the artefacts folder"
     run.add_argument("--cache_dir", "--pixel_cache", type=Path, help=cache_dir)

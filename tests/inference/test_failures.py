@@ -10,6 +10,7 @@ import timm
 from PIL import Image
 
 from imagenet_errors.dataset.dataset_table import DATASETS
+from imagenet_errors.inference import predict
 from imagenet_errors.inference.runner import Collector, Options
 from imagenet_errors.models import own_models, saved_predictions
 from imagenet_errors.paths import Artefacts
@@ -249,6 +250,36 @@ class TestHowItWasMade:
         assert "predicted again because" in sample("--limit", 2, "--model", self.VIT).stderr
         assert "amp" not in metadata(tmp_path, model)
         np.testing.assert_array_equal(saved_probs(tmp_path, model), exact)
+
+    def test_agreement_with_float32_is_in_the_metadata(self, sample, saved, tmp_path, monkeypatch):
+        """The share is that of equal top-1; here plain float32 is said to differ on one of two images."""
+        model, predict_as_it_is = f"timm--{self.VIT}", predict.predict
+
+        def predict_otherwise(*what, **how):
+            predictions = predict_as_it_is(*what, **how)
+            if not how.get("amp"):
+                predictions.top1[1] = (predictions.top1[1] + 1) % 1000
+            return predictions
+
+        flags = ("--limit", 2, "--model", self.VIT, "--amp", "--agreement")
+        assert sample(*flags).status == 0
+        assert metadata(tmp_path, model)["float32_agreement"] == 100
+        monkeypatch.setattr(predict, "predict", predict_otherwise)
+        (tmp_path / "sample" / model / "preds.npz").unlink()
+        assert "50.00 % of top-1 are those of float32, on 2 images" in sample(*flags).stderr
+        assert metadata(tmp_path, model)["float32_agreement"] == 50
+        assert metadata(tmp_path, model)["float32_agreement_images"] == 2
+        assert refused(sample("--limit", 2, "--model", self.VIT, "--agreement"), "--amp or --compile")
+
+    @pytest.mark.heavy
+    def test_compiled_networks_agree(self, sample, saved, tmp_path):
+        model = f"timm--{self.VIT}"
+        sample("--limit", 2, "--model", self.VIT)
+        exact = saved_probs(tmp_path, model)
+        outcome = sample("--limit", 2, "--model", self.VIT, "--compile", "--agreement")
+        assert outcome.status == 0, outcome.stderr
+        assert metadata(tmp_path, model)["compile"] is True
+        saved_models.agree(saved_probs(tmp_path, model), exact)
 
     def test_test_size_is_in_the_metadata(self, sample, tmp_path):
         name = "edgenext_xx_small.in1k"

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import torch
 from torch.nn import Module
 
@@ -35,6 +37,7 @@ from imagenet_errors.progress import open_progress
 
 log = logging.getLogger(__name__)
 
+AGREEMENT_IMAGES = 1000  # a share of 1 % that changes is then known to about 0.6 points, with 95 % confidence
 Built = tuple[Module, Preprocessing | OwnTransform]
 
 
@@ -56,6 +59,8 @@ class Options:
         device: Name of the device; None for the best there is.
         limit: Only the first so many images.
         amp: Half precision and TF32.
+        compile: Run what torch.compile makes of a network.
+        agreement: Compare top-1 with that of plain float32 on some images.
         use_test_size: timm's test size instead of its train size.
         cache_dir: A folder to keep decoded pixels in; None for the artefacts folder.
         cache_gb: The most gigabytes of them; 0 keeps none.
@@ -67,6 +72,8 @@ class Options:
     device: str | None = None
     limit: int | None = None
     amp: bool = False
+    compile: bool = False
+    agreement: bool = False
     use_test_size: bool = False
     cache_dir: Path | None = None
     cache_gb: float = 50.0
@@ -116,6 +123,8 @@ class Collector:
         Raises:
             InputError: where there are no images, others are registered, or a flag does not fit this machine.
         """
+        if options.agreement and not (options.amp or options.compile):
+            raise InputError("--agreement compares --amp or --compile with plain float32: name one of them")
         if options.cache_dir and not options.cache_dir.is_dir():
             raise InputError(f"{options.cache_dir} is not a folder: --cache_dir takes one on a fast disk")
         device = predict.choose_device(options.device)
@@ -180,7 +189,7 @@ class Collector:
     @property
     def _made_with(self) -> dict[str, bool | str]:
         """What the metadata say of how every model is run."""
-        return {"amp": self.options.amp, "use_test_size": self.options.use_test_size}
+        return {name: getattr(self.options, name) for name in ("amp", "compile", "use_test_size")}
 
     def _try(self, record: ModelRecord, wait: bool) -> list[str]:
         try:
@@ -260,7 +269,10 @@ class Collector:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         model, preprocessing = built or zoo.build(record, self.options.use_test_size)
-        predictions, batch_size = self._predict(record, model, preprocessing, images)
+        network = cast(Module, torch.compile(model)) if self.options.compile else model
+        predictions, batch_size = self._predict(record, network, preprocessing, images)
+        if self.options.agreement:
+            made_with = made_with | self._measure_agreement(record, model, preprocessing, predictions, batch_size)
         metadata = saved_predictions.write_predictions(
             self.artefacts,
             self.dataset.name,
@@ -280,6 +292,30 @@ class Collector:
             f"{record.model_id}: top-1 {metadata['top1_val_acc']:.2f} % on"
             f" {self.dataset.extent(len(self.samples.files))}, {predictions.seconds:.1f} s on {self.device}"
         )
+
+    def _measure_agreement(
+        self,
+        record: ModelRecord,
+        model: Module,
+        preprocessing: Preprocessing | OwnTransform,
+        predictions: Predictions,
+        batch_size: int,
+    ) -> dict[str, float]:
+        """On how many images, spread over all, the top-1 was compared with that of plain float32; percent the same."""
+        num_images = len(self.samples.files)
+        rows = np.linspace(0, num_images - 1, min(num_images, AGREEMENT_IMAGES)).astype(int)
+        images = Images([self.images.stored[row] for row in rows], self.images.workers)
+        plain = predict.predict(
+            model,
+            preprocessing,
+            images,
+            batch_size=batch_size,
+            device=self.device,
+            description=f"{record.model_id} in float32",
+        )
+        percent = 100 * float(np.mean(plain.top1 == predictions.top1[rows]))
+        log.info(f"{record.model_id}: {percent:.2f} % of top-1 are those of float32, on {len(rows):,} images")
+        return {"float32_agreement": percent, "float32_agreement_images": len(rows)}
 
     def _predict(
         self, record: ModelRecord, model: Module, preprocessing: Preprocessing | OwnTransform, images: Images

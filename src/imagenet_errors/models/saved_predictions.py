@@ -79,7 +79,7 @@ def write_predictions(
     Raises:
         InputError: where the folder meanwhile has predictions for other images.
     """
-    metadata = describe_model(record) | {key: value for key, value in (made_with or {}).items() if value}
+    metadata = describe_model(record) | {key: value for key, value in (made_with or {}).items() if value is not False}
     targets = samples.targets if predictions.rows is None else samples.targets[predictions.rows]
     measured = {
         "eval_batch_size": batch_size,

@@ -1,0 +1,195 @@
+"""Running twelve tiny models of one geometry, compared with what cannot be saved, and with decoding for every model.
+
+    PYTHONPATH=. python benchmarks/many_models.py [NUMBER OF IMAGES]
+
+The models are timm's `test_*` with random weights; the images are made, 500 x 375 pixels, or the tests' shared ones.
+Seconds are those after the start of Python and the imports.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub.constants
+import numpy as np
+from PIL import Image
+from tests.helpers.saved_models import environment, put_timm_on_hub, randomised
+from tests.helpers.shared_predictions import SHARED
+
+from imagenet_errors.dataset.dataset_table import DATASETS
+from imagenet_errors.models import own_models
+from imagenet_errors.models.model_table import ModelRecord
+from imagenet_errors.paths import REPOSITORY, Artefacts
+
+EFFICIENTNETS = ["efficientnet", "efficientnet_evos", "efficientnet_gn", "efficientnet_ln"]
+NAMES = ["byobnet", "convnext", "convnext2", "convnext3", *EFFICIENTNETS, "nfnet", "vit", "vit2", "vit3"]
+NUM_DISTINCT, NUM_AT_START = 500, 50_000
+BATCH_SIZE, TIMM_WORKERS = 32, 4  # TIMM_WORKERS is what timm's validate.py takes by default
+STOP = """
+import sys, time, torch
+from torchvision import transforms
+def stop(pixels):
+    sys.modules["__main__"].FIRST_BATCH.append(time.perf_counter())
+    raise ValueError("only the first batch was to be seen")
+first = lambda: (stop, transforms.Compose([transforms.Resize((8, 8)), transforms.ToTensor()]))
+"""
+FIRST_BATCH: list[float] = []
+
+
+def make_images(folder: Path, count: int) -> None:
+    """Images like photographs in size (80 kB) and time to decode; each of 500 has count / 500 names."""
+    (folder / "val" / "n01440764").mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for number in range(count):
+        path = folder / "val" / "n01440764" / f"made_{number:05}.JPEG"
+        if number >= NUM_DISTINCT:
+            os.link(path.with_name(f"made_{number % NUM_DISTINCT:05}.JPEG"), path)
+            continue
+        coarse = Image.fromarray(random.integers(0, 256, (12, 16, 3), np.uint8)).resize((500, 375))
+        noisy = np.asarray(coarse) + random.normal(0, 10, (375, 500, 1))
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(path, quality=90)
+
+
+def measure(run: Callable) -> tuple[float, Any]:
+    """Seconds, and what it returns."""
+    start = time.perf_counter()
+    result = run()
+    return time.perf_counter() - start, result
+
+
+def find_records() -> list[ModelRecord]:
+    return [ModelRecord(f"timm/test_{name}.r160_in1k", "timm_new", "timm", f"test_{name}.r160_in1k") for name in NAMES]
+
+
+def run_ours(artefacts: Artefacts, records: Iterable[ModelRecord], **options: Any) -> list[np.ndarray]:
+    """Collect predictions as the script does; returns the top-1 of every model."""
+    from imagenet_errors.inference.runner import Collector, Options
+
+    collector = Collector.prepare(artefacts, DATASETS["imagenet"], Options(batch_size=BATCH_SIZE, **options))
+    list(collector.run(list(records)))
+    paths = [artefacts.predictions("imagenet", record.dir_id) for record in records]
+    return [np.load(path)["top1"] for path in paths if path.exists()]
+
+
+def run_as_timm(record: ModelRecord, files: list[Path]) -> np.ndarray:
+    """One model as timm's validate.py runs it: its own transform, in four processes; returns top-1."""
+    import timm
+    import torch
+
+    from imagenet_errors.inference import zoo
+
+    model, _ = zoo.build(record)
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
+    dataset = timm.data.ImageDataset(str(files[0].parents[1]), transform=transform)
+    loader = torch.utils.data.DataLoader(dataset, BATCH_SIZE, num_workers=TIMM_WORKERS)
+    with torch.inference_mode():
+        return torch.cat([model(pixels).argmax(dim=1) for pixels, _ in loader]).numpy()
+
+
+def measure_floor(records: list[ModelRecord], files: list[Path]) -> tuple[float, float]:
+    """Seconds of the networks alone, on numbers in memory, and of one pass of preprocessing, by all cores."""
+    import torch
+
+    from imagenet_errors.inference import predict, zoo
+
+    _, preprocessing = zoo.build(records[0])
+    to_pixels = preprocessing.geometry.to_pixels()
+    with ThreadPoolExecutor(os.cpu_count()) as executor:
+        decode = lambda file: to_pixels(Image.open(file).convert("RGB"))  # noqa: E731
+        preprocessing_seconds, pixels = measure(lambda: list(executor.map(decode, files)))
+    batches = [torch.stack(pixels[at : at + BATCH_SIZE]) for at in range(0, len(pixels), BATCH_SIZE)]
+    batches = [preprocessing.normalise(batch) for batch in batches]
+    predict.keep_freed_memory()
+    forward_seconds = 0.0
+    for record in records:
+        model, _ = zoo.build(record)
+        model = model.to(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            model(batches[0])
+            forward_seconds += measure(lambda: [model(batch) for batch in batches])[0]  # noqa: B023
+    return forward_seconds, preprocessing_seconds
+
+
+def compare(folder: Path, images: Path) -> None:
+    """Print the seconds of all ways, and their ratios."""
+    os.environ["IMAGENET_DIR"] = str(images)
+    files = sorted(path for path in (images / "val").rglob("*") if path.is_file())
+    records = find_records()
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        ours, top1 = measure(lambda: run_ours(Artefacts(Path(name)), records))
+    forward, preprocessing = measure_floor(records, files)
+    each, per_model = measure(lambda: [run_as_timm(record, files) for record in records])
+    agree = sum(np.array_equal(*pair) for pair in zip(top1, per_model, strict=True))
+    print(f"{len(records)} models, {len(files):,} images: {ours:.1f} s")
+    print(f"  networks alone {forward:.1f} s + one pass of preprocessing {preprocessing:.1f} s", end="")
+    print(f": {ours / (forward + preprocessing):.2f} times these")
+    print(f"  decoding for every model {each:.1f} s: {each / ours:.1f} times as long; top-1 equal for {agree} models")
+
+
+def measure_memory(folder: Path, num_models: int) -> int:
+    """The most megabytes that a run of so many models takes."""
+    script = REPOSITORY / "src" / "collect_predictions.py"
+    models = [record.model_id for record in find_records()[:num_models]]
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        command = [sys.executable, script, "--artefacts_dir", name, "--limit", "1000", "--model", *models]
+        child = (
+            f"import resource, subprocess; subprocess.run({[*map(str, command)]!r}, check=True, capture_output=True)"
+        )
+        code = f"{child}; print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return int(done.stdout) // 1024
+
+
+def measure_start(folder: Path) -> float:
+    """Seconds until the first batch of a run over 50,000 images that were checked before."""
+    images = [path for path in (SHARED / "images" / "val").rglob("*") if path.is_file()]
+    copies = [folder / "few" / f"{number}.JPEG" for number in range(len(images))]
+    copies[0].parent.mkdir()
+    for image, copy in zip(images, copies, strict=True):
+        copy.write_bytes(image.read_bytes())
+    target = folder / "many" / "val" / "n01440764"
+    target.mkdir(parents=True)
+    for number in range(NUM_AT_START):
+        os.link(copies[number % len(copies)], target / f"made_{number:05}.JPEG")
+    os.environ["IMAGENET_DIR"] = str(folder / "many")
+    (folder / "own.py").write_text(STOP)
+    record = own_models.from_function(f"{folder / 'own.py'}:first")
+    for name in ("own/first", "own/again"):
+        start = time.perf_counter()
+        run_ours(Artefacts(folder / "start"), [replace(record, model_id=name)])
+    return FIRST_BATCH[-1] - start
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ |= {key: str(value) for key, value in environment(folder).items()}
+        huggingface_hub.constants.HF_HUB_CACHE = str(folder / "huggingface" / "hub")
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        import timm
+
+        from imagenet_errors.inference import runner  # noqa: F401 - so that no import is timed
+
+        for record in find_records():
+            put_timm_on_hub(folder, record.builder, randomised(timm.create_model(record.builder)))
+        make_images(folder / "made", count)
+        compare(folder, folder / "made")
+        if (SHARED / "images" / "val").is_dir():
+            compare(folder, SHARED / "images")
+        os.environ["IMAGENET_DIR"] = str(folder / "made")
+        few, many = (measure_memory(folder, number) for number in (3, len(NAMES)))
+        print(f"most memory on 1,000 images: {few} MB with 3 models, {many} MB with {len(NAMES)}")
+        if (SHARED / "images" / "val").is_dir():
+            print(f"{measure_start(folder):.2f} s until the first batch of {NUM_AT_START:,} images, checked before")
+
+
+if __name__ == "__main__":
+    main()
