@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-SCRIPTS = ("analysis", "zoo", "inference")
+SCRIPTS = ("analysis", "zoo", "inference", "many_models")
 LIBRARIES = ("numpy", "pyarrow", "torch", "timm")
 HEAD = """# Results of the benchmarks
 

@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Iterable
-from dataclasses import fields
 from pathlib import Path
 
 from imagenet_errors import cli, progress, terminal
@@ -30,6 +29,9 @@ def parse_args() -> argparse.Namespace:
     which.add_argument("--list_modules", action="store_true", help="print the modules and exit")
     which.add_argument("--list_models", action="store_true", help="print the chosen models and exit")
     which.add_argument("--list_geometries", action="store_true", help="print how they resize and crop, and exit")
+    which.add_argument("--plan", action="store_true", help="print order, bytes and hours of the run, and exit")
+    which.add_argument("--format", choices=["text", "json"], default="text", help="of the plan")
+    which.add_argument("--calibrate", action="store_true", help="measure this device for 10 s, to plan hours")
     own = parser.add_argument_group("a model of your own")
     own.add_argument("--checkpoint", type=Path, help="weights for the timm architecture that --model names")
     own.add_argument("--use_ema", action="store_true", help="of a checkpoint, the moving average of the weights")
@@ -44,11 +46,9 @@ def parse_args() -> argparse.Namespace:
     run.add_argument("--limit", type=cli.positive, help="run only the first so many images")
     run.add_argument("--amp", action="store_true", help="half precision and TF32: faster, not the same to the bit")
     run.add_argument("--compile", action="store_true", help="torch.compile every network: not the same to the bit")
-    agreement = "compare with plain float32 on 1,000 images, and store the percentage of equal top-1"
-    run.add_argument("--agreement", action="store_true", help=agreement)
+    run.add_argument("--agreement", action="store_true", help="store how many top-1 of 1,000 are those of float32")
     run.add_argument("--use_test_size", action="store_true", help="timm's test size instead of its train size")
-    cache_dir = "a fast folder for the pixels that models of one geometry share; default: the artefacts folder"
-    run.add_argument("--cache_dir", "--pixel_cache", type=Path, help=cache_dir)
+    run.add_argument("--cache_dir", "--pixel_cache", type=Path, help="of pixels; default: the artefacts folder")
     run.add_argument("--cache_gb", type=cli.amount, default=50.0, help="the most gigabytes of pixels; 0: keep none")
     run.add_argument("--save_probs", action="store_true", help="save all 1000 probabilities per image as well")
     run.add_argument("--download_only", action="store_true", help="fetch the weights, list them in weights.csv, exit")
@@ -71,7 +71,11 @@ def main() -> None:
     if args.list_models:
         return print(listing.describe_models(artefacts, records, is_cached_by_library, terminal.get_width()))
     if args.list_geometries:
-        return list_geometries(records, args.use_test_size, DATASETS[args.dataset].num_images)
+        from imagenet_errors.inference import zoo
+
+        return print_lines(zoo.describe_geometries(records, args.use_test_size, DATASETS[args.dataset].num_images))
+    if args.plan or args.calibrate:
+        return print_plan(artefacts, args, records)
     if args.download_only:
         return download_weights(artefacts, records)
     run_models(artefacts, args, records)
@@ -112,10 +116,12 @@ def import_logits(artefacts: Artefacts, args: argparse.Namespace) -> None:
     print(Importer(artefacts, dataset, options).import_model(record, [args.logits]))
 
 
-def list_geometries(records: list[ModelRecord], use_test_size: bool, num_images: int) -> None:
-    from imagenet_errors.inference import zoo
+def print_plan(artefacts: Artefacts, args: argparse.Namespace, records: list[ModelRecord]) -> None:
+    from imagenet_errors.inference.plan import write_plan
+    from imagenet_errors.inference.runner import Options
 
-    print_lines(zoo.describe_geometries(records, use_test_size, num_images))
+    options, width = Options.from_flags(args), terminal.get_width()
+    print(write_plan(artefacts, DATASETS[args.dataset], records, options, args.calibrate, width, args.format == "json"))
 
 
 def download_weights(artefacts: Artefacts, records: list[ModelRecord]) -> None:
@@ -127,8 +133,7 @@ def download_weights(artefacts: Artefacts, records: list[ModelRecord]) -> None:
 def run_models(artefacts: Artefacts, args: argparse.Namespace, records: list[ModelRecord]) -> None:
     from imagenet_errors.inference.runner import Collector, Options
 
-    options = Options(**{flag.name: getattr(args, flag.name) for flag in fields(Options)})
-    collector = Collector.prepare(artefacts, DATASETS[args.dataset], options)
+    collector = Collector.prepare(artefacts, DATASETS[args.dataset], Options.from_flags(args))
     for line in collector.run(records):
         progress.print_line(line)
     finish(collector.failures, len(records), f"predicted, see {artefacts.failures(args.dataset)}")

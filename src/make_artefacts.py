@@ -17,6 +17,7 @@ def main() -> None:
         "cooccurrences": image_facts.make_cooccurrences,
         "non_prototypical": image_facts.make_non_prototypical,
         "models": make_models,
+        "multiply_adds": make_multiply_adds,
     }
     parser = cli.Parser(__doc__)
     parser.add_argument(
@@ -29,8 +30,8 @@ def main() -> None:
         " multi_labels: from the official annotations | real_labels: from timm | cooccurrences: from timm's ReaL"
         " labels, tensorflow-datasets' validation labels and the multi-labels | non_prototypical: from the mistake"
         " lists | models: the paper's, newer ones, and the files of their weights, from published/models.csv in the"
-        " artefacts folder, timm and torchvision. (The published tables are copies: download_artefacts.py --what"
-        " tables)",
+        " artefacts folder, timm and torchvision | multiply_adds: of every model, counted by torch. (The published"
+        " tables are copies: download_artefacts.py --what tables)",
     )
     args = parser.parse_args()
     for name in args.what:
@@ -94,6 +95,14 @@ def make_models(artefacts: Artefacts) -> str:
     weights = model_tables.make_weight_file_rows(artefacts)
     files.write_csv(artefacts.root / paths.WEIGHT_FILES, WEIGHT_FILE_COLUMNS, weights)
     return f"{len(published)} of the paper, {len(beyond)} beyond it"
+
+
+def make_multiply_adds(artefacts: Artefacts) -> str:
+    from imagenet_errors.maintenance import multiply_adds
+
+    rows = multiply_adds.make_rows(artefacts)
+    files.write_csv(artefacts.root / paths.MULTIPLY_ADDS, list(rows[0]), rows)
+    return f"{len(rows):,} models"
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ MULTI_LABELS = "multi_labels.csv"
 REAL_LABELS = "real_labels.csv"
 LABEL_SETS = "label_sets.csv"
 WEIGHT_FILES = "weight_files.csv"
+MULTIPLY_ADDS = "multiply_adds.csv"
 FIGURES = "figures.csv"
 # ... what compute_clip_embeddings.py writes ...
 TRAIN_EMBEDDINGS = "train_clip_embeddings.npz"

@@ -179,7 +179,9 @@ def _by_path(check: Callable[..., object], *arguments: object) -> Callable[[_Fil
 
 CHECKS: dict[str, Callable[[_File], object]] = {
     **dict.fromkeys((paths.ARCHS, paths.MODELS, paths.MODELS_BEYOND, paths.WEIGHT_TAGS), _by_path(check_table)),
-    **dict.fromkeys((paths.WEIGHT_FILES, paths.FIGURES, paths.PUBLISHED_MODELS), _by_path(check_table)),
+    **dict.fromkeys(
+        (paths.WEIGHT_FILES, paths.MULTIPLY_ADDS, paths.FIGURES, paths.PUBLISHED_MODELS), _by_path(check_table)
+    ),
     **dict.fromkeys(("downloads_done.csv", "weights.csv"), _by_path(check_table)),
     **dict.fromkeys((paths.NON_PROTOTYPICAL, paths.IMAGENET_A_WNIDS), _by_path(read_whole_text)),
     **dict.fromkeys((paths.WNIDS, paths.DESCRIPTIONS), lambda file: file.folder.classes),

@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import signal
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,10 +21,13 @@ from imagenet_errors.inference.predict import predict
 from imagenet_errors.inference.preprocessing import OwnTransform, Preprocessing, ResizeAndCrop
 from tests.conftest import refused
 from tests.helpers import saved_models
+from tests.helpers.processes import wait_for
 from tests.helpers.saved_models import put_timm_on_hub, randomised, saved_probs
 from tests.helpers.stored import stored
 
-pytest_plugins = ("tests.helpers.saved_models", "tests.helpers.own_functions")
+pytest_plugins = tuple(
+    f"tests.helpers.{name}" for name in ("saved_models", "own_functions", "processes", "slow_models")
+)
 pytestmark = pytest.mark.usefixtures("caches")
 GEOMETRY = ResizeAndCrop(32, 24, "bilinear")
 NAMES = [f"test_{name}.r160_in1k" for name in ("efficientnet", "resnet", "vit")]
@@ -252,3 +257,24 @@ class TestPixelCache:
     def test_missing_cache_folder_is_refused(self, sample, tmp_path):
         for flag in ("--pixel_cache", "--cache_dir"):
             assert refused(sample("--model", "lite0", flag, tmp_path / "none"), "none is not a folder")
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.heavy)])
+def test_stopped_run_leaves_no_pixels_and_resumes(models, signal_number):
+    """Two models share pixels: the first one is done, and the second is running, when the run is stopped."""
+    models.hold("b")
+    run = models("a", "b")
+    wait_for(lambda: [name for name, _ in models.log()] == ["a", "b"])
+    folder = models.artefacts
+    maps = Path(f"/proc/{run.pid}/maps").read_text().splitlines()
+    assert [line for line in maps if str(folder) in line and line.endswith("(deleted)")]
+    assert not [path for path in folder.iterdir() if path.is_file()]
+    run.send_signal(signal_number)
+    run.communicate()
+    models.release("b")
+    assert not [path for path in folder.iterdir() if path.is_file()]
+    again = models("a", "b")
+    again.communicate()
+    assert again.returncode == 0
+    assert [name for name, _ in models.log()] == ["a", "b", "b"]
+    assert sorted(path.parent.name for path in folder.rglob("preds.npz")) == ["own--own.a", "own--own.b"]

@@ -31,8 +31,9 @@ class CacheLimits:
     gigabytes: float
 
     def compute_most_bytes(self) -> int:
-        """How large a file may be now. Raises `OSError` where the folder cannot be looked at."""
-        free = shutil.disk_usage(self.folder).free
+        """How large a file may be now; the folder may be made later. Raises `OSError` where it cannot be looked at."""
+        folder = next(path for path in (self.folder, *self.folder.resolve().parents) if path.exists())
+        free = shutil.disk_usage(folder).free
         return int(min(self.gigabytes * GIGABYTE, free * MOST_OF_FREE_SPACE))
 
 

@@ -37,9 +37,14 @@ class ResizeAndCrop:
         return f"resize {self.resize}, crop {self.crop}, {self.interpolation}, {self.mode}"
 
     @property
+    def side(self) -> int:
+        """Of the pixels."""
+        return self.crop
+
+    @property
     def num_bytes(self) -> int:
         """Of the pixels of one image."""
-        return 3 * self.crop**2
+        return 3 * self.side**2
 
     def to_pixels(self) -> transforms.Compose:
         """A transform from a PIL image in RGB to uint8 [3, crop, crop]."""
@@ -72,9 +77,14 @@ class ConvNextGeometry:
         return f"ConvNextImageProcessor, size {self.size}, crop_pct {self.crop_pct:g}, resample {self.resample:d}"
 
     @property
+    def side(self) -> int:
+        """Of the pixels."""
+        return self.size
+
+    @property
     def num_bytes(self) -> int:
         """Of the pixels of one image."""
-        return 3 * self.size**2
+        return 3 * self.side**2
 
     def to_pixels(self) -> Callable[[Image], torch.Tensor]:
         """A transform from a PIL image in RGB to uint8 [3, size, size]."""

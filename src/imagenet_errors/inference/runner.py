@@ -4,8 +4,9 @@ import atexit
 import gc
 import logging
 import socket
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import cast
@@ -79,6 +80,17 @@ class Options:
     cache_gb: float = 50.0
     save_probs: bool = False
 
+    @classmethod
+    def from_flags(cls, flags: Namespace) -> "Options":
+        """Those of collect_predictions.py."""
+        return cls(**{field.name: getattr(flags, field.name) for field in fields(cls)})
+
+    def get_cache_limits(self, artefacts: Artefacts) -> CacheLimits | None:
+        """Of the pixels that are kept; None to keep none. Raises `InputError` where there is no such folder."""
+        if self.cache_dir and not self.cache_dir.is_dir():
+            raise InputError(f"{self.cache_dir} is not a folder: --cache_dir takes one on a fast disk")
+        return CacheLimits(self.cache_dir or artefacts.root, self.cache_gb) if self.cache_gb else None
+
 
 @dataclass
 class Collector:
@@ -125,8 +137,7 @@ class Collector:
         """
         if options.agreement and not (options.amp or options.compile):
             raise InputError("--agreement compares --amp or --compile with plain float32: name one of them")
-        if options.cache_dir and not options.cache_dir.is_dir():
-            raise InputError(f"{options.cache_dir} is not a folder: --cache_dir takes one on a fast disk")
+        limits = options.get_cache_limits(artefacts)
         device = predict.choose_device(options.device)
         whole = find_source(artefacts, dataset)
         source = whole.first(options.limit)
@@ -134,7 +145,6 @@ class Collector:
         register_samples(artefacts, dataset.name, samples)
         log.info(f"{dataset.name}: {dataset.extent(len(samples.files))} in {source.root}")
         workers = predict.default_workers(device) if options.workers is None else options.workers
-        limits = CacheLimits(options.cache_dir or artefacts.root, options.cache_gb) if options.cache_gb else None
         conditions = fingerprint(socket.gethostname(), str(device), options, is_offline(), samples.fingerprint)
         return cls(
             artefacts,
@@ -150,8 +160,8 @@ class Collector:
     def run(self, records: Sequence[ModelRecord]) -> Iterator[str]:
         """Predict and save, unless that is done; yields a line for every new result.
 
-        Models of one geometry follow each other. A model that another process is predicting with comes last: then its
-        end is waited for, and it is run here if it was not finished there.
+        Models of one geometry follow each other, those of most multiply-adds first. A model that another process is
+        predicting with comes last: then its end is waited for, and it is run here if it was not finished there.
 
         Raises:
             InputError: for an image that cannot be read, or a killed worker: no other model could be run either.
@@ -160,8 +170,8 @@ class Collector:
         atexit.register(gc.unfreeze)  # else nanobind reports them as leaks
         locked: list[ModelRecord] = []
         with open_progress("models", len(records)) as advance:
-            for group in zoo.group_by_geometry(records, self.options.use_test_size).values():
-                waiting = [record for record in group if not self._is_kept(record)]
+            for group in zoo.group_in_order(self.artefacts, records, self.options.use_test_size).values():
+                waiting = [record for record, _ in group if not self._is_kept(record)]
                 advance(len(group) - len(waiting))
                 with self.images.shared_by(len(waiting)):
                     for record in waiting:

@@ -10,7 +10,11 @@ from imagenet_errors.inference import own_functions, weights
 from imagenet_errors.inference.loaders import LOADERS, CheckpointLoader, Loader
 from imagenet_errors.inference.preprocessing import ConvNextGeometry, OwnTransform, Preprocessing, ResizeAndCrop
 from imagenet_errors.models.model_table import ModelRecord
+from imagenet_errors.models.multiply_adds import read_multiply_adds
 from imagenet_errors.models.weight_files import missing
+from imagenet_errors.paths import Artefacts
+
+GroupKey = ResizeAndCrop | ConvNextGeometry | str  # of models that see the same pixels
 
 
 def get_loader(record: ModelRecord) -> Loader:
@@ -53,17 +57,15 @@ def is_cached(record: ModelRecord) -> bool:
         return False
 
 
-def group_by_geometry(
-    records: Iterable[ModelRecord], use_test_size: bool
-) -> dict[ResizeAndCrop | ConvNextGeometry | str, list[ModelRecord]]:
+def group_by_geometry(records: Iterable[ModelRecord], use_test_size: bool) -> dict[GroupKey, list[ModelRecord]]:
     """Models that see the same pixels, by their geometry.
 
     Where that is not known before they are built, by the file of their functions, which can share a transform; by an
     empty text where even that is not known.
     """
-    groups: dict[ResizeAndCrop | ConvNextGeometry | str, list[ModelRecord]] = {}
+    groups: dict[GroupKey, list[ModelRecord]] = {}
     for record in records:
-        key: ResizeAndCrop | ConvNextGeometry | str = ""
+        key: GroupKey = ""
         try:
             if record.source == "function":
                 key = record.builder.rpartition(":")[0]
@@ -72,6 +74,22 @@ def group_by_geometry(
         except Exception:  # the reason is reported when the model is built
             pass
         groups.setdefault(key, []).append(record)
+    return groups
+
+
+def group_in_order(
+    artefacts: Artefacts, records: Iterable[ModelRecord], use_test_size: bool
+) -> dict[GroupKey, list[tuple[ModelRecord, int | None]]]:
+    """Models with their multiply-adds, by what they see, in the order in which they run.
+
+    Those of most multiply-adds come first; of those that are not known, those of most parameters.
+    """
+    known = read_multiply_adds(artefacts)
+    groups = {}
+    for key, group in group_by_geometry(records, use_test_size).items():
+        side = None if isinstance(key, str) else key.side
+        counted = [(record, known.get((record.model_id, side or 0))) for record in group]
+        groups[key] = sorted(counted, key=lambda pair: (pair[1] or 0, pair[0].num_params or 0), reverse=True)
     return groups
 
 

@@ -35,19 +35,33 @@ def describe_models(
         is_cached: Whether weights are on this machine; called for models that weight_files.csv lacks.
         width: Columns of the terminal; None for no limit.
     """
-    files = weight_files.read_weight_files(artefacts)
+    is_on_disk = make_cache_test(artefacts, is_cached)
     rows, missing = [], []
     for record in records:
-        if record.model_id in files:
-            cached = not weight_files.missing(files[record.model_id])
-        else:
-            cached = record.module == own_models.MODULE or is_cached(record)
+        cached = is_on_disk(record)
         if not cached:
             missing.append(record)
         size = "cached" if cached else _format(record.num_params, BYTES_PER_PARAMETER / 1e6, 0, " MB")
         rows.append([record.model_id, _format(record.num_params, 1e-6, 1, "M"), record.training_data, size])
     table = Table(("model", "parameters", "training data", "download"), {"": rows})
     return f"{align(table, width)}\n\n{fill(_sum_up(records, missing), width)}"
+
+
+def make_cache_test(artefacts: Artefacts, is_cached: Callable[[ModelRecord], bool]) -> Callable[[ModelRecord], bool]:
+    """A function that tells whether a model needs no download; arguments as of `describe_models`."""
+    files = weight_files.read_weight_files(artefacts)
+
+    def is_on_disk(record: ModelRecord) -> bool:
+        if record.model_id in files:
+            return not weight_files.missing(files[record.model_id])
+        return record.module == own_models.MODULE or is_cached(record)
+
+    return is_on_disk
+
+
+def count_bytes(record: ModelRecord) -> int | None:
+    """Of a model's weights; None where its parameters are not known."""
+    return None if record.num_params is None else BYTES_PER_PARAMETER * record.num_params
 
 
 def _sum_up(records: list[ModelRecord], missing: list[ModelRecord]) -> str:
