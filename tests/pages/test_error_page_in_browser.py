@@ -173,6 +173,14 @@ def test_cells_pairs_and_classes_filter_the_gallery(page, errors):
     assert read_count(page) == len(select(errors))
 
 
+def test_search_finds_the_rows_of_the_table(page, path, errors):
+    file = errors.file.iloc[100].upper()
+    for text in ("missile", "TABBY", "n0253", file, "a, ", "; ", "<b>", "\u202e"):
+        open_page(page, path, f"#text={quote(text, safe='')}")
+        assert read_count(page) == len(select(errors, text=text)), text
+        assert find(page, "#filter-text").get_property("value") == text
+
+
 def test_search_keyboard_and_details(page, errors):
     from selenium.webdriver.common.keys import Keys
 

@@ -111,8 +111,8 @@ function renderProfile() {
     el("p", { class: "key" }, el("span", { class: "swatch bar" }), " share with its 95 % interval  ",
       el("span", { class: "swatch band" }), " expected at this MLA: 95 % of models  ",
       el("span", { class: "swatch bound" }), " upper bound, or between two bounds"),
-    data.reference ? el("p", { class: "key" }, "Panels: grey points are the published models, the line and its band what"
-      + " is expected, the diamond with its interval this model; an arrow: at most.") : "");
+    data.reference ? el("p", { class: "key" }, "Panels: grey points are the published models, the line and its band"
+      + " what is expected, the diamond with its interval this model; an arrow: at most.") : "");
   show("all");
 }
 
