@@ -15,6 +15,7 @@ from imagenet_errors.analysis.reports import (
     format_interval,
     format_number,
 )
+from imagenet_errors.paths import PUBLISHED_TABLES
 
 HEADINGS = ("error type", "count", "share", "95 %", "expected", "95 %", "percentile")
 
@@ -120,8 +121,9 @@ def _notes(profile: Profile) -> list[str]:
     notes += [f"No place ({UNKNOWN}): {'; '.join(sorted(reasons))}."] if reasons else []
     if profile.reference is not None and any(line.place for line in profile.lines):
         number, folder = len(profile.reference.models), profile.reference.folder
+        models = f"the paper's {number} models" if folder == PUBLISHED_TABLES else f"the {number} models in {folder}"
         notes.append(
-            f"Expected: what models of this MLA have, after the {number} models in {folder}. Percentile: among the"
+            f"Expected: what models of this MLA have, after {models}. Percentile: among the"
             " models nearest in MLA; * stands out (p <= 0.05 after Holm's correction)."
         )
     if any(line.is_bound for line in profile.lines):
