@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from torch.nn import Module
 
 from imagenet_errors.errors import InputError, ModelError
 from imagenet_errors.inference import timm_models, zoo
@@ -82,9 +83,15 @@ def _list_files(record: ModelRecord) -> Sequence[weight_files.WeightFile]:
 
 
 def count_parameters(record: ModelRecord) -> int:
-    """Those that require gradients, of the architecture alone: without weights, and nearly always without memory."""
+    """Those that require gradients, of the architecture alone."""
+    return zoo.count_parameters(build_without_weights(record))
+
+
+def build_without_weights(record: ModelRecord) -> Module:
+    """The architecture, nearly always without memory."""
+    build = zoo.get_loader(record).build_architecture
     try:
         with torch.device("meta"):
-            return zoo.count_parameters(zoo.get_loader(record).build_architecture(record))
+            return build(record)
     except (NotImplementedError, RuntimeError):  # torchvision's RegNets compute their widths with tensors
-        return zoo.count_parameters(zoo.get_loader(record).build_architecture(record))
+        return build(record)

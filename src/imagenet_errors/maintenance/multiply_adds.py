@@ -7,6 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from imagenet_errors.inference import zoo
+from imagenet_errors.maintenance.model_tables import build_without_weights
 from imagenet_errors.models.model_table import ModelRecord, load_records
 from imagenet_errors.paths import Artefacts
 from imagenet_errors.progress import show_progress
@@ -34,11 +35,10 @@ def make_rows(artefacts: Artefacts) -> list[dict[str, Any]]:
 def _count(source: str, builder: str, weights: str, side: int) -> int | None:
     """Of an architecture; None where it does not run without memory."""
     record = ModelRecord("", "", source, builder, weights)
+    model = build_without_weights(record).to("meta").eval().requires_grad_(False)
     try:
-        with torch.device("meta"):
-            model = zoo.get_loader(record).build_architecture(record).eval()
-            with FlopCounterMode(display=False) as counter, torch.inference_mode():
-                model(torch.empty(1, 3, side, side))
-    except Exception:  # architectures that compute with values while they are built or run
+        with torch.device("meta"), FlopCounterMode(display=False) as counter:
+            model(torch.empty(1, 3, side, side))
+    except Exception:  # architectures that compute with values while they run
         return None
     return counter.get_total_flops() // 2
