@@ -75,9 +75,9 @@ def test_what_is_not_known_is_said(call, tmp_path):
     (tmp_path / "own.py").write_text("")
     flags = ("--plan", "--artefacts_dir", tmp_path, "--model", f"{tmp_path}/own.py:build", SMALL[0])
     done = call("collect_predictions", *flags)
-    assert "geometry known when its models are built: pixels unknown, decoded for every model" in done.stdout
+    assert "geometry known when its models are built: pixels unknown, not kept" in done.stdout
     (own,) = (line for line in done.stdout.splitlines() if line.startswith("own/own.build"))
-    assert own.split()[1:] == ["unknown", "unknown", "0", "MB", "unknown"]
+    assert own.split()[1:] == ["unknown", "unknown", "cached", "unknown"]
     assert "Hours: unknown, --calibrate measures this device." in " ".join(done.stdout.split())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["own.py"]
 

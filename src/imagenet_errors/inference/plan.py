@@ -158,7 +158,7 @@ def describe(
     parts = {}
     for number, geometry in enumerate(plan, 1):
         pixels = UNKNOWN if geometry.pixel_bytes is None else f"{geometry.pixel_bytes / GIGABYTE:.1f} GB"
-        how = "kept for all of its models" if geometry.is_cached else "decoded for every model"
+        how = "kept for its models" if geometry.is_cached else "not kept"
         title = f"{number}. {geometry.name or 'geometry known when its models are built'}: pixels {pixels}, {how}"
         parts[title] = [_make_row(model, num_images, rates) for model in geometry.models]
     table = Table(("model", "parameters", "multiply-adds", "download", "hours"), parts)
@@ -173,7 +173,7 @@ def _make_row(model: PlannedModel, num_images: int, rates: Rates | None) -> list
         model.record.model_id,
         _format(model.record.num_params, 1e6, 1, "M"),
         _format(model.multiply_adds, 1e9, 2, "G"),
-        _format(model.download_bytes, 1e6, 0, " MB"),
+        "cached" if model.download_bytes == 0 else _format(model.download_bytes, 1e6, 0, " MB"),
         _format(hours, 1, 2, ""),
     ]
 
