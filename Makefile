@@ -28,7 +28,7 @@ help:  ## list the targets
 	$(BIN)/pip install --quiet -r requirements.txt
 	@touch $@
 
-.venv/installed-test: .venv/installed requirements-test.txt
+.venv/installed-test: .venv/installed requirements-test.txt requirements-dask.txt
 	$(BIN)/pip install --quiet -r requirements-test.txt
 	@touch $@
 

@@ -32,13 +32,7 @@ def parse_args() -> argparse.Namespace:
     which.add_argument("--plan", action="store_true", help="print order, bytes and hours of the run, and exit")
     which.add_argument("--format", choices=["text", "json"], default="text", help="of the plan")
     which.add_argument("--calibrate", action="store_true", help="measure this device for 10 s, to plan hours")
-    own = parser.add_argument_group("a model of your own")
-    own.add_argument("--checkpoint", type=Path, help="weights for the timm architecture that --model names")
-    own.add_argument("--use_ema", action="store_true", help="of a checkpoint, the moving average of the weights")
-    own.add_argument("--logits", type=Path, help="take these logits, by number of the validation file; no model is run")
-    own.add_argument("--model_name", help="its name; default: that of its file")
-    own.add_argument("--arch", help="its architecture, e.g. resnet")
-    own.add_argument("--training_data", help="its corpus, e.g. 'ImageNet-21k (14M)'")
+    parser.add_own_model()
     run = parser.add_argument_group("how to run them")
     run.add_argument("--batch_size", type=cli.positive, default=32, help="images per batch")
     run.add_argument("--workers", type=cli.natural, help="processes that decode images; default: as fits the device")
@@ -53,6 +47,7 @@ def parse_args() -> argparse.Namespace:
     run.add_argument("--save_probs", action="store_true", help="save all 1000 probabilities per image as well")
     run.add_argument("--download_only", action="store_true", help="fetch the weights, list them in weights.csv, exit")
     run.add_argument("--get_computation_time", action="store_true", help="print what predictions took and exit")
+    parser.add_cluster()
     return parser.parse_args()
 
 
@@ -131,9 +126,9 @@ def download_weights(artefacts: Artefacts, records: list[ModelRecord]) -> None:
 
 
 def run_models(artefacts: Artefacts, args: argparse.Namespace, records: list[ModelRecord]) -> None:
-    from imagenet_errors.inference.runner import Collector, Options
+    from imagenet_errors.inference.collectors import prepare
 
-    collector = Collector.prepare(artefacts, DATASETS[args.dataset], Options.from_flags(args))
+    collector = prepare(artefacts, DATASETS[args.dataset], args)
     for line in collector.run(records):
         progress.print_line(line)
     finish(collector.failures, len(records), f"predicted, see {artefacts.failures(args.dataset)}")

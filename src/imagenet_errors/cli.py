@@ -60,6 +60,33 @@ class Parser(argparse.ArgumentParser):
             " one, else skip",
         )
 
+    def add_own_model(self) -> None:
+        """Where the weights or the predictions of a user's own model are, and what is known of it."""
+        own = self.add_argument_group("a model of your own")
+        own.add_argument("--checkpoint", type=Path, help="weights for the timm architecture that --model names")
+        own.add_argument("--use_ema", action="store_true", help="of a checkpoint, the moving average of the weights")
+        own.add_argument(
+            "--logits", type=Path, help="take these logits, by number of the validation file; no model is run"
+        )
+        own.add_argument("--model_name", help="its name; default: that of its file")
+        own.add_argument("--arch", help="its architecture, e.g. resnet")
+        own.add_argument("--training_data", help="its corpus, e.g. 'ImageNet-21k (14M)'")
+
+    def add_cluster(self) -> None:
+        """Where jobs run: the fields of `ClusterOptions`."""
+        group = self.add_argument_group("on several devices or machines (pip install -r requirements-dask.txt)")
+        group.add_argument("--devices", help="a process each: all (GPUs), or e.g. cuda:0,cuda:1 or cpu*2")
+        group.add_argument("--scheduler", help="of a Dask cluster that runs the models: tcp://HOST:PORT, or its file")
+        group.add_argument(
+            "--resources", nargs="+", default=(), metavar="NAME=AMOUNT", help="what a job takes, e.g. GPU=1"
+        )
+        group.add_argument(
+            "--no_shared_files", action="store_true", help="workers have own images and send results back"
+        )
+        group.add_argument(
+            "--wait_for_workers", type=positive, default=60, metavar="SECONDS", help="until one connects"
+        )
+
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:

@@ -39,7 +39,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Raises:
         OSError: where `path` cannot be written; it names `path`.
     """
-    temporary = path.with_name(f"{_temporary_prefix(path)}{os.getpid()}.tmp")
+    temporary = temporary_path(path, os.getpid())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path)
@@ -56,6 +56,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
         if error.errno is None or (named and str(temporary) not in named):
             raise
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+
+
+def temporary_path(path: Path, pid: int) -> Path:
+    """The temporary file of `path` that this process of this host writes, or whose end makes it a leftover."""
+    return path.with_name(f"{_temporary_prefix(path)}{pid}.tmp")
 
 
 def _temporary_prefix(path: Path) -> str:

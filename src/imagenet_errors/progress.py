@@ -13,6 +13,7 @@ SECONDS_BETWEEN_LINES = 60
 BYTES_PER_KIB = 1024
 
 log = logging.getLogger(__name__)
+_hidden: list[bool] = []  # an entry for each block of `hidden`
 
 
 class TqdmHandler(logging.Handler):
@@ -61,6 +62,9 @@ def open_progress(
         in_bytes: Whether it is bytes.
         delay: Seconds before the bar appears.
     """
+    if _hidden:
+        yield lambda number: None
+        return
     if not (sys.stderr and sys.stderr.isatty()):
         yield Lines(description, total, done, in_bytes).advance
         return
@@ -79,6 +83,16 @@ def open_progress(
         delay=delay,
     ) as bar:
         yield bar.update
+
+
+@contextmanager
+def hidden() -> Iterator[None]:
+    """Show no progress meanwhile: in a process beside others, whose bars would mix."""
+    _hidden.append(True)
+    try:
+        yield
+    finally:
+        _hidden.pop()
 
 
 class Lines:

@@ -76,11 +76,11 @@ class Runs:
     def __init__(self):
         self.running = []
 
-    def start(self, *command, **environment) -> subprocess.Popen:
-        """`python command`, where signals do what they do in a terminal, even if this test runs under nohup."""
+    def start(self, *command, prefix: tuple[str, ...] = (), **environment) -> subprocess.Popen:
+        """`prefix python command`, where signals do what they do in a terminal, even if this test runs under nohup."""
         paths = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
         run = subprocess.Popen(
-            [sys.executable, *map(str, command)],
+            [*prefix, sys.executable, *map(str, command)],
             env=os.environ | paths | environment,
             cwd=ROOT,
             stdout=subprocess.PIPE,

@@ -43,10 +43,17 @@ def models(runs, tmp_path):
     folder.mkdir()
     (folder / "own.py").write_text(MODELS)
 
-    def start(*names, workers=0, dataset=("--dataset", "sample", "--limit", 2)):
-        flags = ("--artefacts_dir", tmp_path / "artefacts", "--device", "cpu", "--workers", workers, *dataset)
+    def start(
+        *names,
+        workers=0,
+        dataset=("--dataset", "sample", "--limit", 2),
+        flags=("--device", "cpu"),
+        artefacts=None,
+        prefix=(),
+    ):
+        flags = ("--artefacts_dir", artefacts or start.artefacts, "--workers", workers, *dataset, *flags)
         named = [f"{folder / 'own.py'}:{name}" for name in names]
-        return runs.start(ROOT / "src" / "collect_predictions.py", *flags, "--model", *named)
+        return runs.start(ROOT / "src" / "collect_predictions.py", *flags, "--model", *named, prefix=prefix)
 
     def log() -> list[list[str]]:
         path = folder / "log"

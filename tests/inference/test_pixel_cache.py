@@ -234,7 +234,8 @@ class TestPixelCache:
         expected = self.probs(model, Images(noise, 0))
         with pytest.raises(ModelError):
             self.probs(Fails(), cached)
-        assert cached.cache.is_written.tolist() == [True] * 4 + [False]
+        assert cached.cache.is_written[:4].all()
+        assert workers or not cached.cache.is_written[4]  # others may have decoded it ahead
         decoded.clear()
         np.testing.assert_array_equal(self.probs(model, cached), expected)
         assert len(decoded) == (0 if workers else 1)

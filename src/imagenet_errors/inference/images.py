@@ -45,13 +45,15 @@ class ImageFiles(torch.utils.data.Dataset):
 class CacheWriter(torch.utils.data.Dataset):
     """Images whose pixels are written to a cache, by whichever process decodes them; an item is None or the error."""
 
-    def __init__(self, files: ImageFiles, pixels: np.ndarray):
-        self.files, self.pixels = files, pixels
+    def __init__(self, files: ImageFiles, cache: PixelCache):
+        self.files, self.pixels, self.is_written = files, cache.pixels, cache.is_written
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> InputError | ModelError | None:
+        if self.is_written[index]:  # meanwhile, by a process that shares the cache
+            return None
         item = self.files[index]
         if isinstance(item, InputError | ModelError):
             return item
@@ -59,6 +61,7 @@ class CacheWriter(torch.utils.data.Dataset):
         if pixels is None or (pixels.shape, pixels.dtype) != (row.shape, row.dtype):
             return ModelError(f"its transform does not give tensors of one size ({self.files.images[index]})")
         row[...] = pixels
+        self.is_written[index] = True
         return None
 
 
@@ -68,6 +71,12 @@ def as_array(item: Any) -> np.ndarray | None:
         return item.detach().numpy()
     except (AttributeError, TypeError, RuntimeError):
         return None
+
+
+def rotate(rows: range) -> list[int]:
+    """The rows in an order of this process: processes that decode a batch at the same time share its work."""
+    first = rows[os.getpid() % len(rows)]
+    return [*range(first, rows.stop), *range(rows.start, first)]
 
 
 def stack(batch: list) -> torch.Tensor | InputError | ModelError:
@@ -100,7 +109,9 @@ class ThreadedLoader:
     On a CPU, this is faster than decoding beside the network: every layer waits for all of its threads.
     """
 
-    def __init__(self, dataset: torch.utils.data.Dataset, batches: list[range], collate: Callable, threads: int):
+    def __init__(
+        self, dataset: torch.utils.data.Dataset, batches: Sequence[Sequence[int]], collate: Callable, threads: int
+    ):
         self.dataset, self.rows, self.collate, self.threads = dataset, batches, collate, threads
 
     def __len__(self) -> int:
@@ -152,8 +163,10 @@ class Images:
         if cache is None:
             return self._load(files, batches, stack, geometry)
         missing = [rows for rows in batches if not cache.is_written[rows].all()]
-        writer = CacheWriter(files, cache.pixels)
-        return CachedBatches(cache, batches, self._load(writer, missing, find_error, geometry))
+        is_alone = self.limits is None or self.limits.owner is None
+        to_decode = missing if is_alone else list(map(rotate, missing))
+        decoded = self._load(CacheWriter(files, cache), to_decode, find_error, geometry)
+        return CachedBatches(cache, batches, set(missing), decoded)
 
     def _find_cache(self, limits: CacheLimits, geometry: Geometry, files: ImageFiles) -> PixelCache | None:
         """The cache of this geometry; it is made where there is none, and that of another is removed."""
@@ -165,7 +178,7 @@ class Images:
         return self.cache
 
     def _load(
-        self, dataset: torch.utils.data.Dataset, batches: list[range], collate: Callable, geometry: Geometry
+        self, dataset: torch.utils.data.Dataset, batches: Sequence[Sequence[int]], collate: Callable, geometry: Geometry
     ) -> SignalSafeLoader | ThreadedLoader:
         num_workers = min(self.workers, len(batches))
         if not num_workers or (isinstance(dataset, CacheWriter) and sys.platform != "linux"):
@@ -185,19 +198,24 @@ class Images:
 class CachedBatches:
     """Batches of the pixels in a cache; those that are not written yet are decoded first."""
 
-    def __init__(self, cache: PixelCache, batches: list[range], missing: Iterable[InputError | ModelError | None]):
-        self.cache, self.rows, self.missing = cache, batches, missing
+    def __init__(
+        self,
+        cache: PixelCache,
+        batches: list[range],
+        missing: set[range],
+        decoded: Iterable[InputError | ModelError | None],
+    ):
+        self.cache, self.rows, self.missing, self.decoded = cache, batches, missing, decoded
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __iter__(self) -> Iterator[torch.Tensor | InputError | ModelError]:
-        decoded = iter(self.missing)
+        decoded = iter(self.decoded)
         for rows in self.rows:
-            if not self.cache.is_written[rows].all():
+            if rows in self.missing:
                 error = next(decoded)
                 if error:
                     yield error
                     return
-                self.cache.is_written[rows] = True
             yield torch.from_numpy(self.cache.pixels[rows.start : rows.stop])

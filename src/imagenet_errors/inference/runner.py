@@ -42,6 +42,12 @@ AGREEMENT_IMAGES = 1000  # a share of 1 % that changes is then known to about 0.
 Built = tuple[Module, Preprocessing | OwnTransform]
 
 
+def freeze_libraries() -> None:
+    """Have the collection of garbage before every model not visit the objects of torch and timm."""
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # else nanobind reports them as leaks
+
+
 class LockedByOtherProcessError(Exception):
     """Another process is predicting with this model; the message names the process."""
 
@@ -166,12 +172,11 @@ class Collector:
         Raises:
             InputError: for an image that cannot be read, or a killed worker: no other model could be run either.
         """
-        gc.freeze()  # the collection before every model does not visit the objects of torch and timm
-        atexit.register(gc.unfreeze)  # else nanobind reports them as leaks
+        freeze_libraries()
         locked: list[ModelRecord] = []
         with open_progress("models", len(records)) as advance:
             for group in zoo.group_in_order(self.artefacts, records, self.options.use_test_size).values():
-                waiting = [record for record, _ in group if not self._is_kept(record)]
+                waiting = [record for record, _ in group if not self.is_kept(record)]
                 advance(len(group) - len(waiting))
                 with self.images.shared_by(len(waiting)):
                     for record in waiting:
@@ -185,7 +190,11 @@ class Collector:
                 yield from self._try(record, wait=True)
                 advance(1)
 
-    def _is_kept(self, record: ModelRecord) -> bool:
+    def run_one(self, record: ModelRecord) -> list[str]:
+        """The same for one model; another process that is predicting with it is waited for."""
+        return self._try(record, wait=True)
+
+    def is_kept(self, record: ModelRecord) -> bool:
         """Whether there are valid predictions; those of a model that must be built to know it are looked at later."""
         try:
             if record.module == own_models.MODULE or not self._is_up_to_date(record, self._made_with):

@@ -4,7 +4,7 @@ from typing import Any
 
 from imagenet_errors.dataset.samples import Samples, registered_samples
 from imagenet_errors.errors import InputError
-from imagenet_errors.files import atomic_write, read_json, write_json
+from imagenet_errors.files import atomic_write, read_json, write_json, write_text
 from imagenet_errors.formats.metadata import read_metadata
 from imagenet_errors.formats.predictions import (
     NO_PREDICTION,
@@ -97,6 +97,21 @@ def write_predictions(
         write(temporary, predictions, samples)
         write_json(artefacts.metadata(dataset, record.dir_id), metadata)
     return metadata
+
+
+def store_files(
+    artefacts: Artefacts, dataset: str, record: ModelRecord, samples: Samples, metadata: bytes, predictions: bytes
+) -> None:
+    """Write the files of a model as another machine wrote them, in the way of `write_predictions`.
+
+    Raises:
+        InputError: where they are damaged or of other images, or the folder meanwhile has predictions for others.
+    """
+    path = artefacts.predictions(dataset, record.dir_id)
+    with registered_samples(artefacts, dataset, samples), atomic_write(path) as temporary:
+        temporary.write_bytes(predictions)
+        check_predictions(temporary, samples, probs=False)
+        write_text(artefacts.metadata(dataset, record.dir_id), metadata.decode())
 
 
 def describe_model(record: ModelRecord) -> dict[str, Any]:

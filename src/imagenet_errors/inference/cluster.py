@@ -1,0 +1,190 @@
+"""The Dask cluster of a run: one process a device on this machine, or one that a scheduler's address names."""
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import dask
+import torch
+from distributed import Client, Nanny, Scheduler, SpecCluster
+
+from imagenet_errors import processes
+from imagenet_errors.errors import InputError
+from imagenet_errors.files import read_json
+from imagenet_errors.inference import predict
+from imagenet_errors.inference.cluster_options import ClusterOptions
+from imagenet_errors.inference.jobs import DEVICE_VARIABLE
+from imagenet_errors.inference.runner import Options
+
+log = logging.getLogger(__name__)
+
+LOST_WORKERS = 2  # after so many lost workers a job is a failure
+MOST_SECONDS_OF_SILENCE = 30  # looked at as often, so twice as long may pass
+CONFIGURATION = {
+    "distributed.scheduler.allowed-failures": LOST_WORKERS - 1,
+    "distributed.scheduler.worker-ttl": "25s",  # looked at as often, so a silent worker is lost after 50 s at most
+    "distributed.scheduler.worker-saturation": 1.0,
+    "distributed.comm.timeouts.connect": "20s",
+    "distributed.comm.timeouts.tcp": "25s",
+    "distributed.worker.daemon": False,  # daemons may not start the processes that decode images
+    "distributed.nanny.pre-spawn-environ": {},
+}
+
+
+@contextmanager
+def open_client(where: ClusterOptions) -> Iterator[Client]:
+    """A client of the cluster; what belongs to it ends with the block."""
+    opened = (
+        connected(where.scheduler, where.wait_for_workers)
+        if where.scheduler
+        else local_cluster(parse_devices(where.devices or ""))
+    )
+    with opened as client:
+        if client.dashboard_link and find_spec("bokeh"):
+            log.info(f"dashboard: {client.dashboard_link}")
+        yield client
+
+
+def parse_devices(text: str) -> list[str]:
+    """The devices of `--devices`, one for each process: `all` GPUs, or names, `cpu*2` for two processes.
+
+    Raises:
+        InputError: where one is not here.
+    """
+    if text == "all":
+        count = torch.cuda.device_count()
+        if not count:
+            raise InputError("--devices all: there is no GPU here; cpu*2 runs two processes on the CPU")
+        return [f"cuda:{number}" for number in range(count)]
+    devices = []
+    for part in text.split(","):
+        name, _, times = part.strip().partition("*")
+        if not name or (times and not (times.isdecimal() and int(times))):
+            raise InputError(f"--devices {text}: {part!r} is not a device such as cuda:0, cpu or cpu*2")
+        devices += [name] * int(times or 1)
+    for name in set(devices):
+        check_device(name)
+    return devices
+
+
+def check_device(name: str) -> None:
+    """Raises `InputError` where there is no such device; a GPU is not used for that."""
+    if not name.startswith("cuda"):
+        predict.choose_device(name)
+    elif name.removeprefix("cuda:") not in map(str, range(torch.cuda.device_count())):
+        raise InputError(f"--devices: {name} is not here, there are {torch.cuda.device_count()} GPUs")
+
+
+def describe_workers(devices: list[str]) -> dict[str, dict[str, Any]]:
+    """{name: environment} of the process for each device: what it computes on, and with how many threads."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = visible.split(",") if visible else [str(number) for number in range(torch.cuda.device_count())]
+    threads = max(1, (os.cpu_count() or 1) // len(devices))
+    found, names = {}, Counter[str]()
+    for device in devices:
+        names[device] += 1
+        environment = {DEVICE_VARIABLE: device, "CUDA_VISIBLE_DEVICES": ""}
+        if device.startswith("cuda:"):
+            environment = {DEVICE_VARIABLE: "cuda", "CUDA_VISIBLE_DEVICES": gpus[int(device.removeprefix("cuda:"))]}
+        environment["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(threads))
+        found[f"{device} ({names[device]})" if devices.count(device) > 1 else device] = environment
+    return found
+
+
+def share_machine(options: Options, devices: list[str]) -> Options:
+    """How models are run in each of several processes: with a part of the processes that decode."""
+    workers, count = options.workers, len(devices)
+    if workers is None:
+        of_all = predict.default_workers(torch.device(devices[0]))
+        workers = max(1, of_all // count) if devices[0] != "cpu" else of_all // count
+    return replace(options, workers=workers)
+
+
+def silence_libraries() -> None:
+    """Lost connections and workers are told in our own lines, not in tracebacks of these libraries."""
+    for name in ("tornado", "asyncio", *logging.root.manager.loggerDict):
+        if name.startswith(("distributed", "tornado", "asyncio")):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
+@contextmanager
+def local_cluster(devices: list[str]) -> Iterator[Client]:
+    """A cluster of one process for each device, which ends with the block."""
+    silence_libraries()
+    nanny = {"nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL, "dashboard": False}
+    workers = {
+        name: {"cls": Nanny, "options": {**nanny, "env": environment}}
+        for name, environment in describe_workers(devices).items()
+    }
+    scheduler = {
+        "cls": Scheduler,
+        "options": {"host": "127.0.0.1", "port": 0, "dashboard": True, "dashboard_address": "127.0.0.1:0"},
+    }
+    with dask.config.set(CONFIGURATION):
+        with processes.signals_blocked():
+            cluster = SpecCluster(workers, scheduler, silence_logs=logging.CRITICAL)
+            client = Client(cluster)
+        with cluster, client:
+            yield client
+
+
+def find_address(scheduler: str) -> str:
+    """The address in a scheduler's file, or the address itself. Raises `InputError` for neither."""
+    if "://" in scheduler:
+        return scheduler
+    content = read_json(Path(scheduler))
+    if not isinstance(content, dict) or not isinstance(content.get("address"), str):
+        raise InputError(f"{scheduler} is not a file of dask scheduler --scheduler-file: it has no address")
+    return content["address"]
+
+
+@contextmanager
+def connected(scheduler: str, seconds: float) -> Iterator[Client]:
+    """A client of another's cluster.
+
+    Args:
+        scheduler: Its address, or the file that it wrote.
+        seconds: To wait for its answer.
+
+    Raises:
+        InputError: where it does not answer.
+    """
+    address = find_address(scheduler)
+    silence_libraries()
+    with dask.config.set(CONFIGURATION):
+        try:
+            with processes.signals_blocked():
+                client = Client(address, timeout=seconds)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"the scheduler {address} does not answer within {seconds:g} s: start it, or correct --scheduler"
+            ) from error
+        with client:
+            warn_of_settings(*client.run_on_scheduler(get_settings))
+            yield client
+
+
+def get_settings(dask_scheduler: Scheduler) -> tuple[float | None, int]:
+    """Of a scheduler: seconds after which a silent worker is lost, and lost workers that a job survives."""
+    return dask_scheduler.worker_ttl, dask_scheduler.allowed_failures
+
+
+def warn_of_settings(worker_ttl: float | None, allowed_failures: int) -> None:
+    """Log what a scheduler is better told where it is started."""
+    if worker_ttl is None or worker_ttl > MOST_SECONDS_OF_SILENCE:
+        after = "never" if worker_ttl is None else f"after {worker_ttl:g} to {2 * worker_ttl:g} s"
+        log.warning(
+            f"the scheduler notices a silent worker {after}: set DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL=25s where it"
+            " is started"
+        )
+    if allowed_failures >= LOST_WORKERS:
+        log.warning(
+            f"the scheduler gives a job to {allowed_failures + 1} workers, if each is lost: set"
+            f" DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES={LOST_WORKERS - 1} where it is started"
+        )
