@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import current_process
 from pathlib import Path
@@ -82,8 +82,12 @@ def make_key(run: Run, record: ModelRecord) -> str:
     return f"predict-{what}-{record.dir_id}"
 
 
+@cache
 def list_versions() -> tuple[tuple[str, str], ...]:
-    """(name, version) of what predictions depend on: of this package also a hash of its files, and main libraries."""
+    """(name, version) of what predictions depend on: of this package also a hash of its files, and main libraries.
+
+    They are read once: a process goes on with what it has imported.
+    """
     sources = [path.read_bytes() for path in sorted((REPOSITORY / "src" / "imagenet_errors").rglob("*.py"))]
     found = [("imagenet_errors", f"{__version__} ({fingerprint(*sources)[:8]})")]
     for library in LIBRARIES:
@@ -105,7 +109,7 @@ def check_worker(versions: tuple[tuple[str, str], ...], workers: int | None, das
     num_threads = dask_worker.state.nthreads
     for (name, theirs), (_, ours) in zip(versions, list_versions(), strict=True):
         if theirs != ours:
-            return f"has {name} {ours}, and this machine {theirs}: install the same"
+            return f"has {name} {ours}, and this machine {theirs}: install the same, and start it again"
     if num_threads != 1:
         return f"runs {num_threads} jobs at once: start it with --nthreads 1, one worker a device"
     if current_process().daemon and workers != 0:
