@@ -136,7 +136,7 @@ def test_page_replaces_an_older_one_and_pages_are_the_same_each_time(context, mo
 def test_mistaken_flags_are_refused(make, call, tmp_path):
     assert refused(make("--page", tmp_path / "page.pdf"), "page.pdf: a page is a file named .html")
     assert refused(make("--images", tmp_path), "--images goes with --page")
-    assert refused(make("--labels", "real", "--page", tmp_path / "page.html"), "no page")
-    assert refused(call("report", "--runs", "a", "b", "--page", tmp_path / "p.html"), "--page goes with --model")
+    assert refused(make("--labels", "real", "--page", tmp_path / "page.html"), "page")
+    assert refused(call("report", "--runs", "a", "b", "--page", tmp_path / "p.html"), "--page", "go with --model")
     assert refused(make("--page", tmp_path / "page.html", "--images", tmp_path), "--images", "is there, e.g. n0")
     assert not list(tmp_path.iterdir())
