@@ -176,6 +176,12 @@ def test_worker_with_another_version_is_refused(call, in_this_process, tmp_path,
     assert refused(outcome, f"has imagenet_errors {ours[0][1]}, and this machine 9 (01234567): install the same")
 
 
+def test_scheduler_without_this_package_is_refused(call, in_this_process, tmp_path, monkeypatch):
+    monkeypatch.setattr("imagenet_errors.inference.cluster.get_settings", "no function")
+    flags = ("--dataset", "sample", "--artefacts_dir", tmp_path, "--scheduler", in_this_process())
+    assert refused(call("collect_predictions", *flags), "cannot import this package", "install it")
+
+
 def test_settings_of_a_scheduler_that_notices_losses_late_are_named(call, in_this_process, own, tmp_path):
     """Dask's own settings: five minutes, and four workers."""
     flags = ("--dataset", "sample", "--workers", 0, "--model", *own("good"), "--artefacts_dir", tmp_path / "a")

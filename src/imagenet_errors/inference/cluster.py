@@ -15,7 +15,7 @@ import torch
 from distributed import Client, Nanny, Scheduler, SpecCluster
 
 from imagenet_errors import processes
-from imagenet_errors.errors import InputError
+from imagenet_errors.errors import InputError, describe_exception
 from imagenet_errors.files import read_json
 from imagenet_errors.inference import predict
 from imagenet_errors.inference.cluster_options import ClusterOptions
@@ -166,7 +166,13 @@ def connected(scheduler: str, seconds: float) -> Iterator[Client]:
                 f"the scheduler {address} does not answer within {seconds:g} s: start it, or correct --scheduler"
             ) from error
         with client:
-            warn_of_settings(*client.run_on_scheduler(get_settings))
+            try:
+                settings = client.run_on_scheduler(get_settings)
+            except Exception as error:
+                raise InputError(
+                    f"the scheduler {address} cannot import this package ({describe_exception(error)}): install it"
+                ) from error
+            warn_of_settings(*settings)
             yield client
 
 
