@@ -4,10 +4,12 @@ import signal
 import time
 from contextlib import ExitStack
 
+import psutil
 import pytest
 from distributed import LocalCluster
 
 from imagenet_errors.inference import cluster_run, jobs
+from imagenet_errors.inference.cluster import local_cluster
 from tests.conftest import refused, run_script
 from tests.helpers.dask_cluster import stored
 from tests.helpers.processes import processes_of, wait_for
@@ -35,6 +37,14 @@ def collect(tmp_path):
         return run_script("collect_predictions", *flags, OMP_NUM_THREADS=1)
 
     return run
+
+
+def test_processes_of_devices_are_reached_from_this_machine_alone():
+    with local_cluster(["cpu"]) as client:
+        client.wait_for_workers(1)
+        this = psutil.Process()
+        sockets = [one for process in (this, *this.children(recursive=True)) for one in process.net_connections("inet")]
+    assert {one.laddr.ip for one in sockets if one.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
 
 
 @pytest.mark.heavy

@@ -24,6 +24,7 @@ from imagenet_errors.inference.runner import Options
 
 log = logging.getLogger(__name__)
 
+LOCALHOST = "127.0.0.1"
 LOST_WORKERS = 2  # after so many lost workers a job is a failure
 MOST_SECONDS_OF_SILENCE = 30  # looked at as often, so twice as long may pass
 CONFIGURATION = {
@@ -117,14 +118,15 @@ def silence_libraries() -> None:
 def local_cluster(devices: list[str]) -> Iterator[Client]:
     """A cluster of one process for each device, which ends with the block."""
     silence_libraries()
-    nanny = {"nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL, "dashboard": False}
+    here_alone = {"host": LOCALHOST, "dashboard_address": f"{LOCALHOST}:0"}  # who reaches a port can run code
+    nanny = {**here_alone, "nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL, "dashboard": False}
     workers = {
         name: {"cls": Nanny, "options": {**nanny, "env": environment}}
         for name, environment in describe_workers(devices).items()
     }
     scheduler = {
         "cls": Scheduler,
-        "options": {"host": "127.0.0.1", "port": 0, "dashboard": True, "dashboard_address": "127.0.0.1:0"},
+        "options": {**here_alone, "port": 0, "dashboard": True},
     }
     with dask.config.set(CONFIGURATION):
         with processes.signals_blocked():
