@@ -52,7 +52,7 @@ figures: .venv/installed-analysis  ## draw the paper's figures; your own: make f
 	$(BIN)/python src/utils_plot.py $(if $(STATS_DIR),--stats_dir "$(STATS_DIR)") --results_dir "$(FIGURES_DIR)"
 
 test: .venv/installed-test lint  ## check the style and types, then run the test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: .venv/installed-test  ## check the style and types
 	$(BIN)/ruff check .

@@ -23,6 +23,7 @@ from tests.helpers.shared_predictions import SHARED, convert
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMITTED = Artefacts(ROOT / "artefacts")
+os.environ.pop("COLUMNS", None)  # of a terminal, and of the workers of pytest-xdist: tests say how wide theirs is
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
 

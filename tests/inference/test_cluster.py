@@ -1,6 +1,7 @@
 """Models as jobs of a Dask cluster: the same predictions as in one process, each stored once, failures told once."""
 
 import signal
+import sys
 import time
 from contextlib import ExitStack
 
@@ -39,7 +40,8 @@ def collect(tmp_path):
     return run
 
 
-def test_processes_of_devices_are_reached_from_this_machine_alone():
+def test_processes_of_devices_are_reached_from_this_machine_alone(monkeypatch):
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None, raising=False)  # multiprocessing asks for it
     with local_cluster(["cpu"]) as client:
         client.wait_for_workers(1)
         this = psutil.Process()
