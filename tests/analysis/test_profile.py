@@ -148,3 +148,4 @@ def test_json_says_what_it_is_made_from(call, small):
     stored = read(small / "imagenet/me--mine/errors_analysis.parquet", "me--mine").fingerprints
     assert content["made_from"]["fingerprints"] == {"me--mine": stored}
     assert content["reference"]["fingerprint"] == load_reference("imagenet").fingerprint
+    assert content["reference"]["folder"] == "artefacts/published"

@@ -15,7 +15,7 @@ from imagenet_errors.analysis.reports import (
     format_interval,
     format_number,
 )
-from imagenet_errors.paths import PUBLISHED_TABLES
+from imagenet_errors.paths import PUBLISHED_TABLES, REPOSITORY
 
 HEADINGS = ("error type", "count", "share", "95 %", "expected", "95 %", "percentile")
 
@@ -46,8 +46,9 @@ def report_profile(profile: Profile) -> Report:
 def _describe_reference(reference: Reference | None) -> dict[str, Any] | None:
     if reference is None:
         return None
-    return {
-        "folder": str(reference.folder),
+    folder = reference.folder
+    return {  # the same on every machine, where the folder comes with the repository
+        "folder": folder.relative_to(REPOSITORY).as_posix() if folder.is_relative_to(REPOSITORY) else str(folder),
         "num_models": len(reference.models),
         "fingerprint": reference.fingerprint,
     }
