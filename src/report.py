@@ -52,6 +52,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--errors", type=Path, metavar="FILE.csv", help="write the first model's errors as rows, too")
     parser.add_argument("--fiftyone", type=Path, metavar="FOLDER", help="write them as a dataset of FiftyOne, too")
     parser.add_argument("--images", type=Path, metavar="FOLDER", help="of the images, for --page and --fiftyone")
+    parser.add_argument("--embed_images", type=cli.positive, metavar="N", default=0, help="keep N a type in the page")
     args = parser.parse_args()
     refuse_combinations(parser, args)
     return args
@@ -70,6 +71,8 @@ def refuse_combinations(parser: argparse.ArgumentParser, args: argparse.Namespac
         parser.error("--labels and --sensitivity go with one model, and with no picture, page or list of errors")
     if args.images and not (args.page or args.fiftyone):
         parser.error("--images goes with --page or --fiftyone")
+    if args.embed_images and not (args.page and args.images):
+        parser.error("--embed_images goes with --page and --images, the folder of the images")
     if args.fiftyone and not args.images:
         parser.error("--fiftyone needs --images, the folder of the images")
 
@@ -119,7 +122,8 @@ def write_page(context: "DatasetContext", models: list["AnalysedModel"], args: a
     from imagenet_errors.analysis.reference import find_reference
     from imagenet_errors.pages.error_page import write_error_page
 
-    write_error_page(context, models, find_reference(args.dataset, args.reference), args.page, args.images)
+    reference = find_reference(args.dataset, args.reference)
+    write_error_page(context, models, reference, args.page, args.images, args.embed_images)
     cli.log.info(f"wrote {args.page}")
 
 

@@ -39,7 +39,7 @@ LAYERS = {
     "paper_archive": (*BASE, "dataset", "formats"),
     "plots": (*BASE, "dataset", "formats"),
     "reporting": (*BASE, "dataset", "formats", "models", "importing", "analysis", "plots"),
-    "pages": (*BASE, "dataset", "formats", "analysis"),
+    "pages": (*BASE, "dataset", "formats", "inference", "analysis"),
     "inference": (*BASE, "dataset", "formats", "models", "download"),
     "notebooks": (
         *(*BASE, "dataset", "formats", "models", "importing", "analysis", "plots", "reporting"),

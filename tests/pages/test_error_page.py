@@ -1,11 +1,15 @@
 """The page of one model's errors: its numbers, its size, and that names in it are text."""
 
+import base64
+import io
 import json
 import re
+from collections import Counter
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from imagenet_errors.analysis.browse import list_errors, read_others
 from imagenet_errors.errors import InputError
@@ -133,10 +137,31 @@ def test_page_replaces_an_older_one_and_pages_are_the_same_each_time(context, mo
     assert path.read_bytes() == first
 
 
+def test_page_holds_thumbnails_of_the_first_errors_of_each_type(shared, make, tmp_path):
+    images, path = shared / "images" / "val", tmp_path / "page.html"
+    done = make("--page", path, "--images", images, "--embed_images", 2)
+    assert done.status == 0, done
+    data = read_data(path.read_text())
+    expected, seen = [], Counter()
+    for row, (file, kind) in enumerate(zip(data["errors"]["file"], data["errors"]["type"], strict=True)):
+        if (images / file).is_file() and seen[kind] < 2:
+            seen[kind] += 1
+            expected.append(row)
+    embedded = data["images"]["embedded"]
+    assert list(map(int, embedded)) == expected
+    assert len(expected) > 5
+    for thumbnail in embedded.values():
+        with Image.open(io.BytesIO(base64.b64decode(thumbnail))) as picture:
+            assert picture.format == "JPEG"
+            assert max(picture.size) <= 224
+    assert f"It holds {len(expected)} images." in path.read_text()
+
+
 def test_mistaken_flags_are_refused(make, call, tmp_path):
     assert refused(make("--page", tmp_path / "page.pdf"), "page.pdf: a page is a file named .html")
     assert refused(make("--images", tmp_path), "--images goes with --page")
     assert refused(make("--labels", "real", "--page", tmp_path / "page.html"), "page")
     assert refused(call("report", "--runs", "a", "b", "--page", tmp_path / "p.html"), "--page", "go with --model")
     assert refused(make("--page", tmp_path / "page.html", "--images", tmp_path), "--images", "is there, e.g. n0")
+    assert refused(make("--page", tmp_path / "page.html", "--embed_images", 5), "--embed_images goes with --page")
     assert not list(tmp_path.iterdir())

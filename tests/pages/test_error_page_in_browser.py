@@ -349,6 +349,17 @@ def test_images_of_a_folder_are_shown_where_they_are(shared, driver, context, mo
     assert console_errors(driver) == []
 
 
+def test_embedded_images_are_shown_without_their_folder(shared, driver, context, models, errors, tmp_path):
+    folder, path = shared / "images" / "val", tmp_path / "elsewhere" / "page.html"
+    write_error_page(context, models, None, path, folder, num_embedded=1)
+    file = next(file for file in select(errors).file if (folder / file).is_file())
+    shutil.move(path, tmp_path / "page.html")  # so that relative addresses lead nowhere
+    open_page(driver, tmp_path / "page.html", f"#open={quote(file, safe='')}")
+    loaded = "const image = document.querySelector('#details img'); return image.complete && image.naturalWidth > 0"
+    wait_until(lambda: driver.execute_script(loaded))
+    assert find(driver, "#details img").get_attribute("src").startswith("data:image/jpeg;base64,")
+
+
 def test_hostile_names_are_shown_as_text(driver, hostile, tmp_path):
     (tmp_path / "page.html").write_text(render(hostile))
     open_page(driver, tmp_path / "page.html")

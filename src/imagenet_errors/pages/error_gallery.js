@@ -70,6 +70,8 @@ function formatProbability(row, before, digits) {
 
 function picture(row) {
   if (!data.images) return null;
+  const held = data.images.embedded[row];
+  if (held) return el("img", { alt: "", src: `data:image/jpeg;base64,${held}` });
   if (!data.images.has[row]) return el("span", { class: "no-picture" }, name(errors.file[row]));
   const parts = errors.file[row].split("/");
   const path = (data.images.is_flat ? parts.slice(-1) : parts).map(encodeURIComponent).join("/");

@@ -42,6 +42,7 @@ def write_error_page(
     reference: Reference | None,
     path: Path,
     images: Path | None = None,
+    num_embedded: int = 0,
 ) -> None:
     """Write the page of the first model, compared with the others.
 
@@ -51,13 +52,15 @@ def write_error_page(
         reference: What the profile is compared with; None for nothing.
         path: Of the page; an existing file is replaced.
         images: The folder that has the images, as `<WordNet id>/<file>` or `<file>`; None for cards without pictures.
+        num_embedded: Of how many errors of each type, the first in the order of files, the page holds a thumbnail.
 
     Raises:
-        InputError: where `path` is not named .html, or the folder has none of the images.
+        InputError: where `path` is not named .html, the folder has none of the images, or one to be held cannot be
+            read.
     """
     if path.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"{path}: a page is a file named .html")
-    write_text(path, render(make_payload(context, models, reference, path, images)))
+    write_text(path, render(make_payload(context, models, reference, path, images, num_embedded)))
 
 
 def make_payload(
@@ -66,6 +69,7 @@ def make_payload(
     reference: Reference | None,
     path: Path,
     images: Path | None = None,
+    num_embedded: int = 0,
 ) -> dict[str, Any]:
     """What the page holds, as JSON; arguments as for `write_error_page`. The form is in docs/file_formats.md."""
     model, *compared = models
@@ -85,7 +89,7 @@ def make_payload(
         "groups": GROUPS[1:],
         "class_images": _count_class_images(context, model),
         "errors": encode_errors(errors, [one.name for one in compared]),
-        "images": None if images is None else locate_images(errors["file"], images, path),
+        "images": None if images is None else describe_pictures(errors, images, path, num_embedded),
     }
 
 
@@ -162,6 +166,21 @@ def _number_lists(lists: Iterable[Sequence[str]]) -> tuple[list[str], list[list[
     return list(numbers), numbered
 
 
+def describe_pictures(errors: "pd.DataFrame", folder: Path, path: Path, num_embedded: int) -> dict[str, Any]:
+    """`locate_images`, and `embedded`: {position of an error: its thumbnail, a JPEG in base 64}."""
+    located = locate_images(errors["file"], folder, path)
+    embedded = {}
+    if num_embedded:
+        from imagenet_errors.inference.thumbnails import make_thumbnail
+
+        files = [file.rpartition("/")[2] if located["is_flat"] else file for file in errors["file"]]
+        has = np.flatnonzero(located["has"])
+        number = errors.iloc[has].groupby("error_type").cumcount()  # among the errors of its type with an image
+        for position in has[number.to_numpy() < num_embedded].tolist():
+            embedded[position] = base64.b64encode(make_thumbnail(folder / files[position])).decode()
+    return {**located, "embedded": embedded}
+
+
 def locate_images(files: Iterable[str], folder: Path, path: Path) -> dict[str, Any]:
     """Where the images of errors are, seen from the page.
 
@@ -203,6 +222,7 @@ def render(payload: dict[str, Any]) -> str:
         "data": data,
         "script": script,
         "version": payload["made_from"]["version"],
+        "held": f" It holds {len(held):,} images." if (held := (payload["images"] or {}).get("embedded")) else "",
     }
     return PAGE.format_map(texts)
 
@@ -229,7 +249,7 @@ PAGE = """<!doctype html>
 <section id="filters" aria-labelledby="gallery-title"></section>
 <section id="gallery" aria-label="Errors" tabindex="-1"></section>
 </main>
-<footer><p>Made by imagenet-errors {version}. Keys: / search, arrows move, Enter opens, Esc closes.</p></footer>
+<footer><p>Made by imagenet-errors {version}.{held} Keys: / search, arrows move, Enter opens, Esc closes.</p></footer>
 <dialog id="details" aria-labelledby="details-title"></dialog>
 <script type="application/json" id="data">{data}</script>
 <script>{script}</script>
