@@ -95,6 +95,11 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
+def format_json_for_html(value: object) -> str:
+    """JSON for a script element of HTML, which no text in it can end; not-a-number raises `ValueError`."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", r"\u003c")
+
+
 def write_csv(
     path: Path, columns: list[str], rows: list[dict], delimiter: str = ",", lineterminator: str = "\n"
 ) -> None:

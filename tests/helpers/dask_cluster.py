@@ -51,7 +51,7 @@ class Cluster:
 TIMES = {"preds_comp_time"}
 
 
-def stored(artefacts):
+def read_results(artefacts):
     """{model: (arrays, metadata without times)} of the sample."""
     found = {}
     for path in sorted((artefacts / "sample").glob("*/preds.npz")):

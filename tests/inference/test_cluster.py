@@ -12,7 +12,7 @@ from distributed import LocalCluster
 from imagenet_errors.inference import cluster_run, jobs
 from imagenet_errors.inference.cluster import local_cluster
 from tests.conftest import refused, run_script
-from tests.helpers.dask_cluster import stored
+from tests.helpers.dask_cluster import read_results
 from tests.helpers.processes import processes_of, wait_for
 from tests.helpers.saved_models import failures
 
@@ -54,8 +54,11 @@ def test_devices_give_the_predictions_of_one_process(collect, own, tmp_path):
     models = ("--model", "lite0", "lite1", *own("good", "nan", "unbuildable"))
     alone, together = collect("alone", *models), collect("together", *models, "--devices", "cpu*2")
     assert alone.returncode == together.returncode == 1, together.stderr
-    assert stored(tmp_path / "alone").keys() == {"own--own.good", *(f"efficientnet_lite--lite{i}" for i in (0, 1))}
-    assert stored(tmp_path / "together") == stored(tmp_path / "alone")
+    assert read_results(tmp_path / "alone").keys() == {
+        "own--own.good",
+        *(f"efficientnet_lite--lite{i}" for i in (0, 1)),
+    }
+    assert read_results(tmp_path / "together") == read_results(tmp_path / "alone")
     assert failures(tmp_path / "together") == failures(tmp_path / "alone")
     assert together.stderr.count("not predicted, it gives not-a-number") == 1
     assert "Traceback" not in together.stderr
@@ -103,8 +106,8 @@ def test_job_of_a_killed_worker_runs_again(models, dask_cluster, tmp_path):
     assert sorted(line.split(":")[0] for line in stdout.splitlines()) == [f"own/own.{name}" for name in "abcd"]
     alone = models(*"abcd", artefacts=tmp_path / "alone")
     assert alone.wait() == 0
-    assert stored(models.artefacts) == stored(tmp_path / "alone")
-    assert len(stored(models.artefacts)) == 4
+    assert read_results(models.artefacts) == read_results(tmp_path / "alone")
+    assert len(read_results(models.artefacts)) == 4
 
 
 KILLER = """
@@ -126,7 +129,7 @@ def test_model_that_kills_its_workers_is_a_failure_after_two(collect, own, tmp_p
     assert failures(tmp_path / "a") == {"own/own.killer": reason}
     assert done.stderr.count(f"own/own.killer: not predicted, {reason}") == 1
     assert (tmp_path / "own.py.log").read_text() == "xx"
-    assert stored(tmp_path / "a").keys() == {"own--own.good"}
+    assert read_results(tmp_path / "a").keys() == {"own--own.good"}
 
 
 @pytest.mark.heavy
@@ -136,7 +139,7 @@ def test_workers_without_shared_files_give_back_the_same(collect, dask_cluster, 
     flags = ("--scheduler", cluster.address, "--no_shared_files")
     alone, away = collect("alone", *models), collect("away", *models, *flags)
     assert away.returncode == 1, away.stderr
-    assert stored(tmp_path / "away") == stored(tmp_path / "alone")
+    assert read_results(tmp_path / "away") == read_results(tmp_path / "alone")
     assert failures(tmp_path / "away") == failures(tmp_path / "alone")
     assert told(away) == told(alone)
     again = collect("away", *models, *flags)
@@ -211,8 +214,8 @@ def test_cluster_gives_the_predictions_of_one_process(call, in_this_process, own
         outcome = call("collect_predictions", *flags, "--artefacts_dir", tmp_path / folder, *added)
         assert outcome.status == 1, outcome
         assert failures(tmp_path / folder) == {"own/own.short": "it gives (2, 999) for 2 images, not 1000 each"}
-    assert stored(tmp_path / "away").keys() == {"efficientnet_lite--lite0", "own--own.good"}
-    assert stored(tmp_path / "away") == stored(tmp_path / "alone")
+    assert read_results(tmp_path / "away").keys() == {"efficientnet_lite--lite0", "own--own.good"}
+    assert read_results(tmp_path / "away") == read_results(tmp_path / "alone")
     again = call("collect_predictions", *flags, "--artefacts_dir", tmp_path / "away", *where["away"])
     assert again.stderr.count("kept, it has valid predictions") == 2
 
@@ -234,11 +237,11 @@ def test_ctrl_c_keeps_finished_work_and_leaves_no_process(models, dask_cluster, 
     assert "Traceback" not in stderr
     wait_for(lambda: not processes_of(run.pid), 20)
     models.release("b")
-    assert "own--own.a" in stored(models.artefacts)
+    assert "own--own.a" in read_results(models.artefacts)
     assert not list(models.artefacts.rglob("*.tmp"))
     again = models("a", "b", "c", flags=flags)
     assert again.wait(timeout=120) == 0
-    assert stored(models.artefacts).keys() == {f"own--own.{name}" for name in "abc"}
+    assert read_results(models.artefacts).keys() == {f"own--own.{name}" for name in "abc"}
     names = [name for name, _ in models.log()]
     assert [names.count(name) for name in "abc"] == [1, 2 if where == "devices" else 1, 1]  # a running job goes on
 
@@ -257,4 +260,4 @@ def test_lost_scheduler_ends_the_run_in_one_line(models, dask_cluster):
     assert run.returncode == 2
     assert "Traceback" not in stderr
     assert "the connection to the scheduler is lost, start it, and repeat the command" in stderr.splitlines()[-1]
-    assert stored(models.artefacts).keys() == {"own--own.a"}
+    assert read_results(models.artefacts).keys() == {"own--own.a"}

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.helpers.dask_cluster import stored
+from tests.helpers.dask_cluster import read_results
 from tests.helpers.processes import wait_for
 
 pytest_plugins = (
@@ -42,5 +42,5 @@ def test_cut_connection_is_noticed_within_a_minute_and_loses_no_model(models, da
     assert len(told) == len(set(told))
     alone = models(*"abcd", artefacts=tmp_path / "alone")
     assert alone.wait() == 0
-    assert stored(models.artefacts) == stored(tmp_path / "alone")
-    assert len(stored(models.artefacts)) == 4
+    assert read_results(models.artefacts) == read_results(tmp_path / "alone")
+    assert len(read_results(models.artefacts)) == 4

@@ -13,7 +13,7 @@ from imagenet_errors.inference.pixel_cache import GIGABYTE, CacheLimits
 from imagenet_errors.inference.preprocessing import ResizeAndCrop
 from imagenet_errors.inference.stored_images import StoredImage
 from tests.conftest import run_script
-from tests.helpers.dask_cluster import stored
+from tests.helpers.dask_cluster import read_results
 from tests.helpers.saved_models import environment, put_timm_on_hub, randomised
 
 pytest_plugins = ("tests.helpers.saved_models",)
@@ -100,6 +100,6 @@ def test_devices_share_pixels_and_give_the_predictions_of_one_process(caches, tm
         done = run_script("collect_predictions", *flags, "--workers", 1, OMP_NUM_THREADS=1, **environment(tmp_path))
         assert done.returncode == 0, done.stderr
         assert "decoded for every model" not in done.stderr
-    assert len(stored(tmp_path / "together")) == 3
-    assert stored(tmp_path / "together") == stored(tmp_path / "alone")
+    assert len(read_results(tmp_path / "together")) == 3
+    assert read_results(tmp_path / "together") == read_results(tmp_path / "alone")
     assert not list((tmp_path / "together").glob(".pixels-*"))

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import html
-import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from imagenet_errors.analysis.shares import ERROR_NAMES
 from imagenet_errors.dataset.classes import GROUPS, NUM_CLASSES
 from imagenet_errors.error_types import ERROR_TYPES, NO_ERROR_TYPE
 from imagenet_errors.errors import InputError
-from imagenet_errors.files import write_text
+from imagenet_errors.files import format_json_for_html, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -211,7 +210,6 @@ def render(payload: dict[str, Any]) -> str:
     """The page as HTML. The browser runs its script alone, by its hash, and asks no other host for anything."""
     script = "(() => {\n'use strict';\n" + "".join((FOLDER / name).read_text("utf-8") for name in SCRIPTS) + "})();\n"
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    data = json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     texts = {
         "title": html.escape(f"Errors of {payload['profile']['model']} on {payload['profile']['dataset']}"),
         "policy": (
@@ -219,7 +217,7 @@ def render(payload: dict[str, Any]) -> str:
             " base-uri 'none'; form-action 'none'"
         ),
         "style": (FOLDER / "error_page.css").read_text("utf-8"),
-        "data": data,
+        "data": format_json_for_html(payload),
         "script": script,
         "version": payload["made_from"]["version"],
         "held": f" It holds {len(held):,} images." if (held := (payload["images"] or {}).get("embedded")) else "",

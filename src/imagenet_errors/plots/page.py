@@ -1,11 +1,10 @@
 """The page of figures: one HTML file with data, style, code and plotly.js, which asks nothing of the network."""
 
-import json
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from imagenet_errors.files import write_text
+from imagenet_errors.files import format_json_for_html, write_text
 
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 PAGE = """<!doctype html>
@@ -61,7 +60,7 @@ def write_page(path: Path, datasets: list[dict[str, Any]], highlight: tuple[str,
         policy=POLICY,
         title=escape(title),
         css=_read_beside("page.css"),
-        data=json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", r"\u003c"),
+        data=format_json_for_html(values),
         plotly=get_plotlyjs(),
         js=_read_beside("page.js"),
     )
