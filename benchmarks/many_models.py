@@ -184,7 +184,7 @@ def measure_start(folder: Path) -> float:
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ |= {key: str(value) for key, value in environment(folder).items()}
