@@ -1,6 +1,7 @@
 """Print how a model fails, and its place among the reference's models of its accuracy; or compare models."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,19 +12,18 @@ from imagenet_errors.dataset.label_sets import STANDARD
 from imagenet_errors.files import write_text
 from imagenet_errors.models import own_models
 from imagenet_errors.paths import PUBLISHED_TABLES, Artefacts
+from imagenet_errors.reporting.flags import check_flags
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from imagenet_errors.analysis.analysed_models import AnalysedModel
-    from imagenet_errors.analysis.context import DatasetContext
     from imagenet_errors.importing.importer import Importer
 
 
 def parse_args() -> argparse.Namespace:
     parser = cli.Parser(__doc__)
     parser.add_dataset()
-    what = parser.add_mutually_exclusive_group(required=True)
+    what = parser.add_mutually_exclusive_group()
     what.add_argument("--model", help="a model in the artefacts folder")
     what.add_argument(
         "--predictions", nargs="+", type=Path, metavar="FILE", help="files of one model's predictions, to import"
@@ -48,55 +48,47 @@ def parse_args() -> argparse.Namespace:
         metavar="FILE",
         help="draw one or two models among the reference's, or the error consistency of more: png, pdf or svg",
     )
-    parser.add_argument("--page", type=Path, metavar="FILE.html", help="write a page of the first model's errors too")
+    parser.add_argument(
+        "--page",
+        type=Path,
+        metavar="FILE.html",
+        help="write a page of the first model's errors too; without a model: a page of all analysed ones",
+    )
     parser.add_argument("--errors", type=Path, metavar="FILE.csv", help="write the first model's errors as rows, too")
     parser.add_argument("--fiftyone", type=Path, metavar="FOLDER", help="write them as a dataset of FiftyOne, too")
     parser.add_argument("--images", type=Path, metavar="FOLDER", help="of the images, for --page and --fiftyone")
     parser.add_argument("--embed_images", type=cli.positive, metavar="N", default=0, help="keep N a type in the page")
     args = parser.parse_args()
-    refuse_combinations(parser, args)
+    check_flags(parser, args)
     return args
-
-
-def refuse_combinations(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """Ends with status 2 where flags do not go together."""
-    lists_errors = args.page or args.errors or args.fiftyone
-    if args.model_name and not args.predictions:
-        parser.error("--model_name goes with --predictions")
-    if args.runs and (args.compare or lists_errors):
-        parser.error("--compare, --page, --errors and --fiftyone go with --model or --predictions")
-    if args.runs and len(args.runs) == 1:
-        parser.error("--runs takes at least two models")
-    if (args.sensitivity or args.labels != STANDARD) and (args.runs or args.compare or args.picture or lists_errors):
-        parser.error("--labels and --sensitivity go with one model, and with no picture, page or list of errors")
-    if args.images and not (args.page or args.fiftyone):
-        parser.error("--images goes with --page or --fiftyone")
-    if args.embed_images and not (args.page and args.images):
-        parser.error("--embed_images goes with --page and --images, the folder of the images")
-    if args.fiftyone and not args.images:
-        parser.error("--fiftyone needs --images, the folder of the images")
 
 
 def main() -> None:
     args = parse_args()
+    if not (args.model or args.predictions or args.runs):
+        return write_page_of_all(args)
     from imagenet_errors.importing.importer import Importer, Options
     from imagenet_errors.reporting.choose_report import make_report
     from imagenet_errors.reporting.load import load_models
+    from imagenet_errors.reporting.outputs import write_outputs
 
     importer = Importer(Artefacts(args.artefacts_dir), DATASETS[args.dataset], Options(read_tensors=read_tensors))
     context, models = load_models(importer, list_models(importer, args), args.open_world)
     flags = {"are_runs": bool(args.runs), "is_sensitivity": args.sensitivity}
     text = FORMATS[args.format](make_report(context, models, args.reference, args.labels, **flags))
-    if args.picture:
-        draw_picture(context, models, args)
-    if args.page:
-        write_page(context, models, args)
-    if args.errors or args.fiftyone:
-        export_errors(context, models, args)
+    write_outputs(context, models, args)
     if args.output:
         write_text(args.output, text)
         return cli.log.info(f"wrote {args.output}")
     print(text, end="")
+
+
+def write_page_of_all(args: argparse.Namespace) -> None:
+    from imagenet_errors.reporting.zoo import write_zoo
+
+    artefacts, pictures = Artefacts(args.artefacts_dir), (args.images, args.embed_images)
+    if not write_zoo(artefacts, args.dataset, args.open_world, args.page, *pictures):
+        sys.exit(1)
 
 
 def list_models(importer: "Importer", args: argparse.Namespace) -> list[str | list[Path]]:
@@ -109,35 +101,6 @@ def list_models(importer: "Importer", args: argparse.Namespace) -> list[str | li
         cli.log.info(importer.import_model(record, args.predictions))
         first = record.model_id
     return [first, *args.compare]
-
-
-def draw_picture(context: "DatasetContext", models: list["AnalysedModel"], args: argparse.Namespace) -> None:
-    from imagenet_errors.reporting.pictures import draw
-
-    draw(context, models, args.reference, args.picture)
-    cli.log.info(f"wrote {args.picture}")
-
-
-def write_page(context: "DatasetContext", models: list["AnalysedModel"], args: argparse.Namespace) -> None:
-    from imagenet_errors.analysis.reference import find_reference
-    from imagenet_errors.pages.error_page import write_error_page
-
-    reference = find_reference(args.dataset, args.reference)
-    write_error_page(context, models, reference, args.page, args.images, args.embed_images)
-    cli.log.info(f"wrote {args.page}")
-
-
-def export_errors(context: "DatasetContext", models: list["AnalysedModel"], args: argparse.Namespace) -> None:
-    from imagenet_errors.analysis.browse import find_errors
-    from imagenet_errors.reporting.exports import write_errors_csv, write_fiftyone
-
-    errors = find_errors(context, models)
-    if args.errors:
-        write_errors_csv(errors, args.errors)
-        cli.log.info(f"wrote {args.errors}: {len(errors):,} rows")
-    if args.fiftyone:
-        number = write_fiftyone(errors, context.classes, args.images, args.fiftyone)
-        cli.log.info(f"wrote {args.fiftyone}: {number:,} of {len(errors):,} images, those that are in {args.images}")
 
 
 def read_tensors(path: Path) -> "dict[str, np.ndarray]":

@@ -38,8 +38,8 @@ LAYERS = {
     "analysis": (*BASE, "dataset", "formats", "latex"),
     "paper_archive": (*BASE, "dataset", "formats"),
     "plots": (*BASE, "dataset", "formats"),
-    "reporting": (*BASE, "dataset", "formats", "models", "importing", "analysis", "plots"),
-    "pages": (*BASE, "dataset", "formats", "inference", "analysis"),
+    "reporting": (*BASE, "dataset", "formats", "models", "importing", "analysis", "plots", "pages"),
+    "pages": (*BASE, "dataset", "formats", "inference", "analysis", "plots"),
     "inference": (*BASE, "dataset", "formats", "models", "download"),
     "notebooks": (
         *(*BASE, "dataset", "formats", "models", "importing", "analysis", "plots", "reporting"),

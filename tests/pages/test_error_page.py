@@ -13,7 +13,8 @@ from PIL import Image
 
 from imagenet_errors.analysis.browse import list_errors, read_others
 from imagenet_errors.errors import InputError
-from imagenet_errors.pages.error_page import locate_images, render, write_error_page
+from imagenet_errors.pages.error_page import render, write_error_page
+from imagenet_errors.pages.pictures import locate_images
 from tests.conftest import refused
 from tests.pages.conftest import FIRST, HOSTILE, OTHER
 

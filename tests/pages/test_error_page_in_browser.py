@@ -2,10 +2,7 @@
 
 import csv
 import io
-import json
 import shutil
-import subprocess
-import time
 from urllib.parse import quote
 
 import numpy as np
@@ -14,11 +11,8 @@ import pytest
 from imagenet_errors.analysis.browse import list_errors, read_others, select
 from imagenet_errors.analysis.reference import load_reference
 from imagenet_errors.pages.error_page import render, write_error_page
-from tests.helpers.browser import console_errors, open_browser
+from tests.helpers.browser import console_errors, find, open_browser, open_page, press, run_axe, show, wait_until
 from tests.pages.conftest import FIRST, HOSTILE, OTHER
-
-AXE = "axe-core@4.14.1"
-SECONDS = 10
 
 pytestmark = pytest.mark.heavy
 
@@ -49,22 +43,6 @@ def page(driver, path):
     assert console_errors(driver) == []
 
 
-def open_page(driver, path, address: str = "") -> None:
-    driver.get("about:blank")
-    driver.get(f"{path.as_uri()}{address}")
-
-
-def show(driver, width: int, scheme: str = "light") -> None:
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    media = [{"name": "prefers-color-scheme", "value": scheme}]
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
-
-
-def find(driver, selector: str):
-    return driver.find_element("css selector", selector)
-
-
 def read_count(driver) -> int:
     return int(find(driver, ".count").text.split()[0].replace(",", ""))
 
@@ -79,21 +57,8 @@ def choose(driver, key: str, value) -> None:
     Select(find(driver, f"#filter-{key}")).select_by_value(str(value))
 
 
-def press(driver, *keys) -> None:
-    from selenium.webdriver import ActionChains
-
-    ActionChains(driver).send_keys(*keys).perform()
-
-
 def focused(driver) -> str:
     return driver.execute_script("return document.activeElement.dataset.row ?? document.activeElement.id")
-
-
-def wait_until(condition) -> None:
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def export(driver, folder) -> list[dict[str, str]]:
@@ -251,35 +216,6 @@ def test_page_fits_and_axe_finds_no_violation(page, axe, width, scheme):
     find(page, ".card").click()
     assert page.execute_script("return document.getElementById('details').scrollWidth <= innerWidth")
     run_axe(page, axe)
-
-
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory):
-    """The script of axe-core, which finds faults of accessibility, from the npm registry."""
-    folder = tmp_path_factory.mktemp("axe")
-    if shutil.which("npm") is None:
-        pytest.skip("npm, which fetches axe-core, is not installed")
-    command = ["npm", "pack", AXE, "--silent"]
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
-    except subprocess.TimeoutExpired:
-        pytest.skip("no npm registry answers")
-    if done.returncode:
-        pytest.skip(f"npm cannot fetch {AXE}: {done.stderr[-200:]}")
-    shutil.unpack_archive(folder / done.stdout.strip(), folder)
-    return (folder / "package" / "axe.min.js").read_text()
-
-
-def run_axe(driver, axe: str) -> None:
-    """Raises where axe-core finds a violation of WCAG 2.2 AA."""
-    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-    driver.execute_cdp_cmd("Runtime.evaluate", {"expression": axe})
-    done = driver.execute_async_script(
-        "const done = arguments[1]; axe.run({runOnly: arguments[0]}).then((found) => done(JSON.stringify("
-        "found.violations.map((one) => [one.id, one.nodes.map((node) => node.html).slice(0, 3)]))))",
-        tags,
-    )
-    assert json.loads(done) == []
 
 
 def repeat(columns: dict, times: int) -> dict:

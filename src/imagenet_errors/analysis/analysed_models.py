@@ -56,15 +56,20 @@ def analyse_files(models: list[ModelFiles]) -> list[AnalysedModel]:
 
 def _read_analysed(files: ModelFiles) -> AnalysedModel:
     analyses, _ = study.select_finished([files], with_reference=True)
+    return join_files(files, analyses[0])
+
+
+def join_files(files: ModelFiles, analysis: ErrorAnalysis) -> AnalysedModel:
+    """A model of a folder with its current analysis, as `study.select_finished` gives it."""
     context = files.context
     path = context.artefacts.predictions(context.dataset, files.model)
     return AnalysedModel(
-        analyses[0],
+        analysis,
         files.extent if files.has_predictions else context.extent,
         files.is_partial,
         files.metadata["top1_val_acc"],
         read(path, context.samples) if files.has_predictions else None,
-        _read_coverage(files, analyses[0]),
+        _read_coverage(files, analysis),
     )
 
 

@@ -87,8 +87,19 @@ def rank_errors(counted: CountedImages, analyses: list[ErrorAnalysis], code: int
     return *np.divmod(pairs[order], NUM_CLASSES), counts[order], np.concatenate(owners)[first[order]]
 
 
+def find_most_common(counted: CountedImages, analyses: list[ErrorAnalysis], code: int) -> tuple[np.ndarray, ...]:
+    """What the list of one error type has: of the first 1000 pairs of `rank_errors` the first of each image.
+
+    Returns:
+        ranks, images, predictions, counts, first: [t] int each; ranks among the pairs, from 0, the others as there.
+    """
+    columns = [column[:MOST_COMMON] for column in rank_errors(counted, analyses, code)]
+    ranks = np.sort(np.unique(columns[0], return_index=True)[1])
+    return ranks, *(column[ranks] for column in columns)
+
+
 def list_errors(counted: CountedImages, analyses: list[ErrorAnalysis], code: int, classes: Classes) -> str:
-    """The text of most_common_<error type>.txt: of the first 1000 pairs the first of each image, by its rank.
+    """The text of most_common_<error type>.txt: the errors of `find_most_common`, each by its rank.
 
     Args:
         counted: The images.
@@ -96,19 +107,18 @@ def list_errors(counted: CountedImages, analyses: list[ErrorAnalysis], code: int
         code: The error type.
         classes: The 1000 classes.
     """
-    images, predictions, counts, first = (column[:MOST_COMMON] for column in rank_errors(counted, analyses, code))
-    ranks = np.sort(np.unique(images, return_index=True)[1])
+    ranks, images, predictions, counts, first = find_most_common(counted, analyses, code)
     details: dict[int, str] = {}
-    for owner in np.unique(first[ranks]) if code == OUT_OF_VOCABULARY else ():
-        owned = ranks[first[ranks] == owner]
+    for owner in np.unique(first) if code == OUT_OF_VOCABULARY else ():
+        owned = first == owner
         found = analyses[owner].proposals(images[owned])
         details |= {
             rank: str(encode(DecidedImage(code, num_prompts=num_prompts, proposals=best)))
-            for rank, (num_prompts, best) in zip(owned.tolist(), found, strict=True)
+            for rank, (num_prompts, best) in zip(ranks[owned].tolist(), found, strict=True)
         }
     return "".join(
-        _entry(rank + 1, counts[rank], counted.images, images[rank], predictions[rank], classes, details.get(rank))
-        for rank in ranks.tolist()
+        _entry(rank + 1, count, counted.images, image, prediction, classes, details.get(rank))
+        for rank, image, prediction, count in zip(ranks.tolist(), images, predictions, counts, strict=True)
     )
 
 

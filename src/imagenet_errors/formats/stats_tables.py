@@ -70,6 +70,16 @@ def read(stats_dir: Path, dataset: str) -> "dict[str, pd.DataFrame]":
     return tables
 
 
+def from_rows(dataset: str, rows: list[dict]) -> "pd.DataFrame":
+    """One table as `read` gives it, of rows as `write` takes them."""
+    import pandas as pd
+
+    table = pd.DataFrame(rows, columns=columns(dataset))
+    texts = table[list(TEXT_COLUMNS)]
+    texts = texts.where(texts.notna(), "").astype(str)
+    return table.astype({name: float for name in table if name not in TEXT_COLUMNS}).assign(**texts)
+
+
 def check(path: Path, dataset: str) -> None:
     """Check one table that `write` has written.
 

@@ -1,22 +1,8 @@
-// The data of the page, and which errors a filter keeps.
-const data = JSON.parse(document.getElementById("data").textContent);
-const errors = data.errors, compared = errors.compared, numErrors = errors.file.length;
-const CORRECT = 0, UNKNOWN = -1;
-const typeCodes = new Map(data.types.map((one, code) => [one.name, code]));
+// Which errors a filter keeps.
+const errors = data.errors, compared = errors.compared, files = errors.file, numErrors = files.length;
+const UNKNOWN = -1;
 const superclassCodes = new Map(errors.superclass_names.map((name, code) => [name, code]));
 const provisional = new Set(errors.provisional);
-const num = (value) => value.toLocaleString("en");
-const className = (id) => data.classes[id];
-const typeTitle = (code) => data.types[code].title;
-
-// The first of a class's names; more of it where other classes share that.
-const countNames = (names) => names.reduce((counts, one) => counts.set(one, (counts.get(one) ?? 0) + 1), new Map());
-const firstName = (id) => className(id).split(",")[0];
-const ids = data.classes.map((_, id) => id);
-const numFirst = countNames(ids.map(firstName)), numFull = countNames(data.classes);
-const shortNames = ids.map((id) => numFirst.get(firstName(id)) === 1 ? firstName(id)
-  : numFull.get(className(id)) === 1 ? className(id) : `${className(id)} (${id})`);
-const shortName = (id) => shortNames[id];
 
 const lowerFiles = errors.file.map((file) => file.toLowerCase());
 const lowerClasses = data.classes.map((text) => text.toLowerCase());
@@ -99,18 +85,3 @@ function toCsv(rows) {
 function groupsOf(row) {
   return data.groups.filter((_, position) => errors.groups[row] & (1 << position));
 }
-
-// An element: el("td", {class: "n"}, "text", child); texts are never read as HTML.
-function el(name, attributes = {}, ...children) {
-  const svg = ["svg", "rect", "path", "text"].includes(name);
-  const element = svg ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
-    else if (value === true) element.setAttribute(key, "");
-    else if (value !== false && value != null) element.setAttribute(key, value);
-  }
-  element.append(...children.flat(Infinity).filter((child) => child != null));
-  return element;
-}
-
-const name = (text) => el("bdi", {}, text);

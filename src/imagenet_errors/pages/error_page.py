@@ -1,13 +1,9 @@
 """One model's errors as one HTML file: its profile, confusions and comparisons, and a gallery with filters."""
 
-import base64
-import hashlib
 import html
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import numpy as np
 
@@ -22,15 +18,19 @@ from imagenet_errors.analysis.reference import Reference
 from imagenet_errors.analysis.shares import ERROR_NAMES
 from imagenet_errors.dataset.classes import GROUPS, NUM_CLASSES
 from imagenet_errors.error_types import ERROR_TYPES, NO_ERROR_TYPE
-from imagenet_errors.errors import InputError
 from imagenet_errors.files import format_json_for_html, write_text
+from imagenet_errors.pages.page_parts import check_name, join_scripts, make_policy
+from imagenet_errors.pages.pictures import describe_held, describe_pictures
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA_VERSION = 1
 FOLDER = Path(__file__).parent
-SCRIPTS = ("error_filters.js", "error_profile.js", "error_places.js", "error_gallery.js", "error_page.js")
+SCRIPTS = (
+    *("elements.js", "error_filters.js", "error_profile.js", "error_places.js", "cards.js", "error_gallery.js"),
+    "error_page.js",
+)
 TYPE_NAMES = [ERROR_TYPES[code].name for code in OUTCOMES]
 UNKNOWN = -1  # a class id or an error type that is not known
 
@@ -57,8 +57,7 @@ def write_error_page(
         InputError: where `path` is not named .html, the folder has none of the images, or one to be held cannot be
             read.
     """
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"{path}: a page is a file named .html")
+    check_name(path)
     write_text(path, render(make_payload(context, models, reference, path, images, num_embedded)))
 
 
@@ -88,8 +87,20 @@ def make_payload(
         "groups": GROUPS[1:],
         "class_images": _count_class_images(context, model),
         "errors": encode_errors(errors, [one.name for one in compared]),
-        "images": None if images is None else describe_pictures(errors, images, path, num_embedded),
+        "images": _describe_images(errors, images, path, num_embedded),
     }
+
+
+def _describe_images(
+    errors: "pd.DataFrame", folder: Path | None, path: Path, num_embedded: int
+) -> dict[str, Any] | None:
+    """Where the images are, and thumbnails of the first of each error type; None without a folder."""
+    if folder is None:
+        return None
+    types = errors["error_type"].to_numpy()
+    return describe_pictures(
+        errors["file"].tolist(), [np.flatnonzero(types == name) for name in TYPE_NAMES], folder, path, num_embedded
+    )
 
 
 def _describe_reference(reference: Reference) -> dict[str, Any]:
@@ -165,62 +176,17 @@ def _number_lists(lists: Iterable[Sequence[str]]) -> tuple[list[str], list[list[
     return list(numbers), numbered
 
 
-def describe_pictures(errors: "pd.DataFrame", folder: Path, path: Path, num_embedded: int) -> dict[str, Any]:
-    """`locate_images`, and `embedded`: {position of an error: its thumbnail, a JPEG in base 64}."""
-    located = locate_images(errors["file"], folder, path)
-    embedded = {}
-    if num_embedded:
-        from imagenet_errors.inference.thumbnails import make_thumbnail
-
-        files = [file.rpartition("/")[2] if located["is_flat"] else file for file in errors["file"]]
-        has = np.flatnonzero(located["has"])
-        number = errors.iloc[has].groupby("error_type").cumcount()  # among the errors of its type with an image
-        for position in has[number.to_numpy() < num_embedded].tolist():
-            embedded[position] = base64.b64encode(make_thumbnail(folder / files[position])).decode()
-    return {**located, "embedded": embedded}
-
-
-def locate_images(files: Iterable[str], folder: Path, path: Path) -> dict[str, Any]:
-    """Where the images of errors are, seen from the page.
-
-    Args:
-        files: `<WordNet id>/<file name>` of each error.
-        folder: Of the images.
-        path: Of the page.
-
-    Returns:
-        `base`, the address of the folder; `is_flat`, whether it has no class folders; `has`, 0 or 1 for each error.
-
-    Raises:
-        InputError: where none of the images is there.
-    """
-    files = list(files)
-    for is_flat in (False, True):
-        has = [int((folder / (file.rpartition("/")[2] if is_flat else file)).is_file()) for file in files]
-        if any(has):
-            base = quote(Path(os.path.relpath(folder.resolve(), path.resolve().parent)).as_posix())
-            return {"base": base, "is_flat": is_flat, "has": has}
-    raise InputError(
-        f"--images {folder}: none of the {len(files):,} images is there, e.g. {files[0] if files else 'none'}: name the"
-        " folder that has the class folders or the files"
-    )
-
-
 def render(payload: dict[str, Any]) -> str:
     """The page as HTML. The browser runs its script alone, by its hash, and asks no other host for anything."""
-    script = "(() => {\n'use strict';\n" + "".join((FOLDER / name).read_text("utf-8") for name in SCRIPTS) + "})();\n"
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    script = join_scripts((FOLDER / name).read_text("utf-8") for name in SCRIPTS)
     texts = {
         "title": html.escape(f"Errors of {payload['profile']['model']} on {payload['profile']['dataset']}"),
-        "policy": (
-            f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src 'self' file: data:;"
-            " base-uri 'none'; form-action 'none'"
-        ),
+        "policy": make_policy(script),
         "style": (FOLDER / "error_page.css").read_text("utf-8"),
         "data": format_json_for_html(payload),
         "script": script,
         "version": payload["made_from"]["version"],
-        "held": f" It holds {len(held):,} images." if (held := (payload["images"] or {}).get("embedded")) else "",
+        "held": describe_held(payload["images"]),
     }
     return PAGE.format_map(texts)
 

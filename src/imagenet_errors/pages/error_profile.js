@@ -1,9 +1,5 @@
 // Head, profile, confusions and comparisons; all numbers are those of the profile's JSON, rounded.
-const UNKNOWN_TEXT = "–";
-const round = (value, digits = 1) => value == null ? UNKNOWN_TEXT : value.toFixed(digits);
 const signed = (value) => value == null ? UNKNOWN_TEXT : (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
-const interval = (low, high, digits = 1) =>
-  low == null || high == null ? UNKNOWN_TEXT : `${round(low, digits)}–${round(high, digits)}`;
 const ACCURACIES = { top1: "Top-1", top5: "Top-5", real: "ReaL", multi_label: "MLA", imagenet_m: "ImageNet-M" };
 
 function renderHead() {
@@ -78,12 +74,6 @@ function profileTable(lines) {
       `percent of ${num(part[0].total)} ${of}`)), ...part.map((line) => profileRow(line, most)));
   }
   return makeTable(HEADINGS, body, { class: "profile" });
-}
-
-// The first column is of names, the others of numbers; a heading may be an element.
-function makeTable(headings, rows, attributes = {}) {
-  const head = headings.map((text, column) => el("th", { scope: "col", class: column ? "n" : "" }, text));
-  return el("table", attributes, el("thead", {}, el("tr", {}, head)), el("tbody", {}, rows));
 }
 
 function renderProfile() {

@@ -7,6 +7,7 @@ import numpy as np
 from imagenet_errors.plots.pictures import save_picture
 
 MOST_WITH_NUMBERS = 20  # models
+COLOR_MAP = "viridis"
 
 
 def draw_kappas(names: list[str], kappas: np.ndarray, title: str, path: Path) -> None:
@@ -27,7 +28,7 @@ def draw_kappas(names: list[str], kappas: np.ndarray, title: str, path: Path) ->
     figure = Figure((size + 0.8, size), layout="constrained")
     axes = figure.subplots()
     shown = np.where(np.eye(len(names), dtype=bool), np.nan, kappas)
-    image = axes.imshow(shown, cmap="viridis")
+    image = axes.imshow(shown, cmap=COLOR_MAP)
     labels = [name.replace("$", r"\$") for name in names]
     axes.set_xticks(range(len(names)), labels, rotation=90, fontsize=7)
     axes.set_yticks(range(len(names)), labels, fontsize=7)
@@ -43,3 +44,11 @@ def draw_kappas(names: list[str], kappas: np.ndarray, title: str, path: Path) ->
     bar.set_label("Cohen's kappa of being wrong", fontsize=7)
     bar.ax.tick_params(labelsize=7)
     save_picture(figure, path)
+
+
+def list_colors(count: int) -> list[str]:
+    """The colours of the heat map from the least kappa to the greatest, as `#rrggbb`."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    return [to_hex(rgba) for rgba in colormaps[COLOR_MAP](np.linspace(0, 1, count))]

@@ -44,11 +44,7 @@ def load_frames(stats_dir: Path, dataset: str, filters: Sequence[str] = ()) -> F
     Raises:
         InputError: for tables that `stats_tables.read` refuses, a malformed filter, or if no model is left.
     """
-    frames = stats_tables.read(stats_dir, dataset)
-    if dataset == "imagenet-a":
-        accuracy = 100 * frames["all"].num_group_correct / DATASETS[dataset].num_images
-        frames = {group: frame.assign(imagenet_a_top1_val_acc=accuracy) for group, frame in frames.items()}
-    frames = {group: add_model_columns(frame) for group, frame in frames.items()}
+    frames = derive_columns(stats_tables.read(stats_dir, dataset), dataset)
     for condition in filters:
         is_kept = _meets(frames["all"], condition).to_numpy()
         frames = {group: frame[is_kept].reset_index(drop=True) for group, frame in frames.items()}
@@ -56,6 +52,14 @@ def load_frames(stats_dir: Path, dataset: str, filters: Sequence[str] = ()) -> F
         asked = f" that meets {' and '.join(filters)}" if filters else ""
         raise InputError(f"{stats_table(stats_dir, dataset, 'all')} lists no model{asked}: there is nothing to draw")
     return frames
+
+
+def derive_columns(tables: Frames, dataset: str) -> Frames:
+    """Stats tables, by group, with the columns that figures need besides theirs."""
+    if dataset == "imagenet-a":
+        accuracy = 100 * tables["all"].num_group_correct / DATASETS[dataset].num_images
+        tables = {group: table.assign(imagenet_a_top1_val_acc=accuracy) for group, table in tables.items()}
+    return {group: add_model_columns(table) for group, table in tables.items()}
 
 
 def _meets(frame: pd.DataFrame, condition: str) -> pd.Series:

@@ -2,7 +2,7 @@
 
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from imagenet_errors.files import format_json_for_html, write_text
 
@@ -52,19 +52,38 @@ def write_page(path: Path, datasets: list[dict[str, Any]], highlight: tuple[str,
         datasets: What `page_data.describe_dataset` gives for each.
         highlight: Models, by `model_dir_id`, that are highlighted when the page opens.
     """
-    from plotly.offline import get_plotlyjs
-
+    drawing = read_drawing_parts()
     title = f"Model errors on {' and '.join(dataset['title'] for dataset in datasets)}"
     values = {"datasets": datasets, "highlight": highlight}
     text = PAGE.format(
         policy=POLICY,
         title=escape(title),
-        css=_read_beside("page.css"),
+        css=_read_beside("page.css") + drawing.style,
         data=format_json_for_html(values),
-        plotly=get_plotlyjs(),
-        js=_read_beside("page.js"),
+        plotly=drawing.plotly,
+        js='"use strict";\n' + drawing.script + _read_beside("page.js"),
     )
     write_text(path, text)
+
+
+class DrawingParts(NamedTuple):
+    """What a page with figures is made of besides its data.
+
+    Attributes:
+        plotly: plotly.js.
+        script: Draws figures with it; figures.js says what else it needs.
+        style: Of the figures.
+    """
+
+    plotly: str
+    script: str
+    style: str
+
+
+def read_drawing_parts() -> DrawingParts:
+    from plotly.offline import get_plotlyjs
+
+    return DrawingParts(get_plotlyjs(), _read_beside("figures.js"), _read_beside("figures.css"))
 
 
 def _read_beside(name: str) -> str:

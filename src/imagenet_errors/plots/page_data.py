@@ -103,6 +103,12 @@ def describe_dataset(dataset: str, figures: list[Figure], frames: Frames, option
     }
 
 
+def describe_behind(figure: Figure, frames: Frames) -> dict[str, list[float]]:
+    """The points of other models that are drawn in grey behind a figure's: `x` and `y`, with four digits."""
+    points = compute_points(figure, frames)
+    return {axis: [float(f"{value:.4g}") for value in points[axis]] for axis in "xy"}
+
+
 def _describe_figure(figure: Figure, frames: Frames, options: DrawingOptions, columns: Columns) -> dict[str, Any]:
     points = compute_points(figure, frames)
     lines, unfitted = fit_figure(figure, points, options.fit_by)
