@@ -7,7 +7,7 @@ import numpy as np
 
 from imagenet_errors.analysis.common_errors import find_most_common
 from imagenet_errors.analysis.counting import CountedImages
-from imagenet_errors.analysis.outcomes import OUTCOMES
+from imagenet_errors.analysis.outcomes import OUTCOMES, WRONG
 from imagenet_errors.dataset.classes import NUM_CLASSES
 from imagenet_errors.error_types import ERROR_CODES, ERROR_TYPES
 from imagenet_errors.formats.error_analyses import ErrorAnalysis
@@ -57,7 +57,8 @@ class HardestImages:
 def find_hardest(counted: CountedImages, analyses: Sequence[ErrorAnalysis]) -> HardestImages:
     """The unproblematic images that at least half of the models with a prediction for them get wrong by top-1.
 
-    With them come the images of the most common errors of each type.
+    Ties go by how many models get them wrong by multi-label, then in the order of the images. With them come the images
+    of the most common errors of each type.
 
     Args:
         counted: The images.
@@ -68,7 +69,8 @@ def find_hardest(counted: CountedImages, analyses: Sequence[ErrorAnalysis]) -> H
     outcomes = positions[np.array([analysis.error_types for analysis in analyses])]
     num_wrong, num_predicted = (outcomes > 0).sum(axis=0), (outcomes != NO_OUTCOME).sum(axis=0)
     half = np.flatnonzero(counted.counted & (num_wrong > 0) & (2 * num_wrong >= num_predicted))
-    hardest = half[np.argsort(-num_wrong[half], kind="stable")][:MOST_IMAGES]
+    num_errors = np.isin(outcomes, np.flatnonzero(WRONG["multi_label"])).sum(axis=0)
+    hardest = half[np.lexsort((-num_errors[half], -num_wrong[half]))][:MOST_IMAGES]
     lists = {ERROR_TYPES[code].name: find_most_common(counted, list(analyses), code) for code in ERROR_CODES}
     listed = np.setdiff1d(np.concatenate([images for _, images, *_ in lists.values()]), hardest)
     rows = np.concatenate([hardest, listed[np.argsort(-num_wrong[listed], kind="stable")]])

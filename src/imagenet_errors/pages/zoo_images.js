@@ -24,51 +24,62 @@ const lowerClasses = data.classes.map((text) => text.toLowerCase());
 const listed = Object.fromEntries(Object.entries(images.common).map(([type, { image, prediction, count }]) =>
   [type, new Map(image.map((row, at) => [row, [prediction[at], count[at]]]))]));
 
+// How many of some models, by their places, get an image wrong.
+function countWrong(row, chosen) {
+  return chosen.filter((place) => isWrong(outcomeOf(row, place) ?? CORRECT)).length;
+}
+
 function selectImages() {
   const text = (state.find ?? "").toLowerCase(), hasText = lowerClasses.map((one) => one.includes(text));
-  const label = state.label ? Number(state.label) : null, chosen = state.models.map((model) => places.get(model));
-  const has = (row) => lowerFiles[row].includes(text) || hasText[images.label[row]] || images.accepted[row].some((id) => hasText[id])
-    || predictionsOf(row).some(([id]) => hasText[id]);
-  const wrongOf = (row) => chosen.filter((place) => isWrong(outcomeOf(row, place) ?? CORRECT)).length;
-  const bySelected = { all: (row) => wrongOf(row) === chosen.length, some: (row) => wrongOf(row) > 0, none: (row) => wrongOf(row) === 0 };
+  const label = state.label ? Number(state.label) : null, chosen = state.highlighted;
+  const has = (row) => lowerFiles[row].includes(text) || hasText[images.label[row]]
+    || images.accepted[row].some((id) => hasText[id]) || predictionsOf(row).some(([id]) => hasText[id]);
+  const bySelected = {
+    all: (row) => countWrong(row, chosen) === chosen.length,
+    some: (row) => countWrong(row, chosen) > 0,
+    none: (row) => countWrong(row, chosen) === 0,
+  };
   const tests = [];
   if (text) tests.push(has);
   if (label !== null) tests.push((row) => images.label[row] === label);
   if (state.selected && chosen.length) tests.push(bySelected[state.selected]);
   const keeps = (row) => tests.every((test) => test(row));
   if (state.type) return [...listed[state.type].keys()].filter(keeps);
-  const hard = files.keys().take(images.num_hardest).filter((row) => 2 * numWrong(row) >= numKnown(row) && numWrong(row) > 0);
-  return [...hard].filter(keeps).map((row) => [numWrong(row), row]).sort(([a, i], [b, j]) => b - a || i - j).map(([, row]) => row);
+  const isHard = (row) => row < images.num_hardest && numWrong(row) > 0 && 2 * numWrong(row) >= numKnown(row);
+  const hard = [...files.keys()].filter((row) => isHard(row) && keeps(row)).map((row) => [numWrong(row), row]);
+  return hard.sort(([a, i], [b, j]) => b - a || i - j).map(([, row]) => row);
 }
 
 const ofModels = (count, all) => `${num(count)} of ${num(all)} models`;
 
-// The error types of an image by number of models.
-function typeCounts(row) {
-  return [...counts[row].keys()].slice(1).filter((type) => counts[row][type]).sort((a, b) => counts[row][b] - counts[row][a])
-    .map((type) => [typeTitle(type), counts[row][type]]);
+// The error types of an image with their numbers of models, as text.
+function describeTypes(row) {
+  const types = [...counts[row].keys()].filter((type) => type !== CORRECT && counts[row][type]);
+  types.sort((a, b) => counts[row][b] - counts[row][a]);
+  return types.map((type) => `${typeTitle(type)} ${num(counts[row][type])}`).join(", ");
 }
 
 function fillCard(row) {
   const common = state.type ? listed[state.type].get(row) : null;
   const shownPredictions = common ? [[common[0], null, common[1]]] : predictionsOf(row).slice(0, 3);
-  const chosen = state.models.map((model) => places.get(model));
-  const wrong = chosen.filter((place) => isWrong(outcomeOf(row, place) ?? CORRECT)).length;
+  const chosen = state.highlighted, known = numKnown(row);
   return [
-    el("span", { class: "tag" }, common ? `${ofModels(common[1], numKnown(row))}: ${typeTitle(typeCodes.get(state.type))}`
-      : `${ofModels(numWrong(row), numKnown(row))} wrong`),
-    chosen.length ? el("span", { class: "line chosen" }, `selected: ${num(wrong)} of ${num(chosen.length)} wrong`) : null,
+    el("span", { class: "tag" }, common ? `${ofModels(common[1], known)}: ${typeTitle(typeCodes.get(state.type))}`
+      : `${ofModels(numWrong(row), known)} wrong`),
+    chosen.length ? el("span", { class: "line chosen" },
+      `selected: ${num(countWrong(row, chosen))} of ${num(chosen.length)} wrong`) : null,
     el("span", { class: "line" }, el("span", { class: "what" }, "label "), name(shortName(images.label[row]))),
     el("span", { class: "line" }, el("span", { class: "what" }, "accepted "),
       name(images.accepted[row].map(shortName).join(", ") || "none")),
     el("span", { class: "line wrong" }, el("span", { class: "what" }, "predicted "),
       shownPredictions.map(([id, , count], at) => [at ? ", " : null, name(shortName(id)), ` ${num(count)}`])),
-    common ? null : el("span", { class: "line" }, el("span", { class: "what" }, "types "),
-      typeCounts(row).map(([title, count]) => `${title} ${num(count)}`).join(", ")),
+    common ? null : el("span", { class: "line" }, el("span", { class: "what" }, "types "), describeTypes(row)),
   ];
 }
 
-function describeTitle(row) { return [name(shortName(images.label[row])), `, ${ofModels(numWrong(row), numKnown(row))} wrong`]; }
+function describeTitle(row) {
+  return [name(shortName(images.label[row])), `, ${ofModels(numWrong(row), numKnown(row))} wrong`];
+}
 
 function describeImage(row) {
   const full = (id) => name(`${className(id)} (${id}, ${data.wordnet_ids[id]})`);
@@ -100,9 +111,11 @@ const imageCount = el("output", { class: "count", "aria-live": "polite" });
 const empty = el("p", { class: "empty" }, "No image is like that.");
 
 function describeExtent() {
-  if (state.type) return `Of the 1,000 most common pairs of image and prediction of this type the first of each image, as evaluation.py --list_most_common_errors lists them: ${num(listed[state.type].size)} images.`;
+  if (state.type) return "Of the 1,000 most common pairs of image and prediction of this type the first of each image, as"
+    + " evaluation.py --list_most_common_errors lists them.";
   const kept = images.num_half > images.num_hardest ? `, of which the first ${num(images.num_hardest)} are here` : "";
-  return `At least half of the models get ${num(images.num_half)} unproblematic images wrong by top-1${kept}; most models wrong first.`;
+  return `At least half of the models get ${num(images.num_half)} unproblematic images wrong by top-1${kept}; most models`
+    + " wrong first.";
 }
 
 function showImages(isNew) {
@@ -116,20 +129,23 @@ function showImages(isNew) {
 }
 
 function layImages() {
-  const labels = [...new Set(images.label)].map((id) => [String(id), className(id)]).sort((a, b) => (a[1] < b[1] ? -1 : 1));
+  const labels = [...new Set(images.label)].map((id) => [String(id), className(id)]);
+  labels.sort((a, b) => (a[1] < b[1] ? -1 : 1));
   controls.find = el("input", { type: "search", id: "filter-find", autocomplete: "off", placeholder: "file or class",
     oninput: () => navigate({ ...state, find: controls.find.value, open: null }, { replace: true }) });
-  const types = errorTypes.filter(({ name: type }) => images.common[type].image.length).map(({ name: type, title }) => [type, `most common: ${title}`]);
+  const types = errorTypes.filter(({ name: type }) => listed[type].size)
+    .map(({ name: type, title }) => [type, `common: ${title}`]);
+  const none = { type: null, label: null, find: null, selected: null, open: null };
   document.getElementById("filters").append(
     el("h2", { id: "gallery-title", tabindex: "-1" }, "Hardest images"),
-    el("form", { class: "controls", role: "search", "aria-label": "Images", onsubmit: (event) => event.preventDefault() },
+    el("form", { class: "controls", role: "search", "aria-label": "Images", onsubmit: stay },
       addControl("type", "Images", [["", "most models wrong"], ...types]),
       addControl("label", "Original label", [["", "any"], ...labels]),
       el("div", { class: "control" }, el("label", { for: "filter-find" }, "Search images"), controls.find),
-      addControl("selected", "Of the selected models", [["", "any"], ["all", "all are wrong"], ["some", "some are wrong"], ["none", "none is wrong"]])),
+      addControl("selected", "Of the selected models",
+        [["", "any"], ["all", "all are wrong"], ["some", "some are wrong"], ["none", "none is wrong"]])),
     el("p", { id: "image-extent", class: "key" }),
     el("div", { class: "actions" }, imageCount,
-      el("button", { type: "button", id: "clear", onclick: () => navigate({ ...state, type: null, label: null, find: null, selected: null, open: null }) },
-        "Clear filters")));
+      el("button", { type: "button", id: "clear", onclick: () => navigate({ ...state, ...none }) }, "Clear filters")));
   document.getElementById("gallery").append(empty, scroller);
 }

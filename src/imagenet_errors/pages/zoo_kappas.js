@@ -19,8 +19,7 @@ function kappaOf(first, second) {
 function chooseShown() {
   const accuracy = (place) => models.accuracies.top1[place] ?? -1;
   const rest = [...models.name.keys()].sort((a, b) => accuracy(b) - accuracy(a) || a - b);
-  const chosen = new Set([...state.models.map((model) => places.get(model)), ...rest].slice(0, MOST_SHOWN + state.models.length));
-  const kept = new Set([...chosen].slice(0, MOST_SHOWN));
+  const kept = new Set([...new Set([...state.highlighted, ...rest])].slice(0, MOST_SHOWN));
   return data.kappas.order.filter((place) => kept.has(place));
 }
 
@@ -40,7 +39,8 @@ function showKappas() {
   const values = mapPlaces.flatMap((first) => mapPlaces.map((second) => kappaOf(first, second)));
   const known = values.filter((value) => value != null);
   const [least, most] = [Math.min(...known), Math.max(...known)], { colors } = data.kappas;
-  const colorOf = (value) => colors[most > least ? Math.round(((value - least) / (most - least)) * (colors.length - 1)) : 0];
+  const step = most > least ? (colors.length - 1) / (most - least) : 0;
+  const colorOf = (value) => colors[Math.round((value - least) * step)];
   const isNumbered = mapPlaces.length <= MOST_WITH_NUMBERS, chosen = new Set(state.models);
   const nameOf = (place) => models.name[place];
   const cell = (row, column) => {
@@ -50,24 +50,32 @@ function showKappas() {
     return el("td", { tabindex: "-1", "data-at": `${row},${column}`, "aria-label": pair,
       style: color && `background:${color};color:${textColor(color)}` }, text);
   };
-  const head = (place, row) => el("th", { scope: "row", class: chosen.has(nameOf(place)) ? "chosen" : "" },
+  const mark = (place) => (chosen.has(nameOf(place)) ? "chosen" : "");
+  const head = (place, row) => el("th", { scope: "row", class: mark(place) },
     el("button", { type: "button", class: "link", tabindex: "-1", "data-at": `${row},-1`, "data-model": nameOf(place),
       "aria-pressed": String(chosen.has(nameOf(place))), onclick: () => toggleModel(nameOf(place)) }, name(nameOf(place))));
-  const table = el("table", { role: "grid", class: isNumbered ? "map numbered" : "map", "aria-label": "Error consistency, Cohen's kappa" },
+  const kind = isNumbered ? "map numbered" : "map";
+  const table = el("table", { role: "grid", class: kind, "aria-label": "Error consistency, Cohen's kappa" },
     el("thead", {}, el("tr", {}, el("td", {}), mapPlaces.map((place) =>
-      el("th", { scope: "col", class: chosen.has(nameOf(place)) ? "chosen" : "" }, el("span", {}, name(nameOf(place))))))),
+      el("th", { scope: "col", class: mark(place) }, el("span", {}, name(nameOf(place))))))),
     el("tbody", {}, mapPlaces.map((place, row) =>
       el("tr", {}, head(place, row), mapPlaces.map((_, column) => cell(row, column))))));
-  const held = document.activeElement?.closest("#map") ? document.activeElement.dataset : null;
-  document.getElementById("map").replaceChildren(table);
-  const again = held && table.querySelector(held.model ? `button[data-model="${CSS.escape(held.model)}"]` : `[data-at="${held.at}"]`);
-  setMapCell(again ?? table.querySelector("button"), again !== null);
+  replaceMap(table);
   const left = numModels - mapPlaces.length;
-  document.getElementById("map-extent").textContent = left
-    ? `${num(mapPlaces.length)} of ${num(numModels)} models: those selected, then those of the highest top-1 accuracy; ${num(left)} are left out.`
-    : `All ${num(numModels)} models.`;
+  document.getElementById("map-extent").textContent = left ? `${num(mapPlaces.length)} of ${num(numModels)} models: those`
+    + ` selected, then those of the highest top-1 accuracy; ${num(left)} are left out.` : `All ${num(numModels)} models.`;
   document.getElementById("map-scale").replaceChildren(...(known.length ? [kappaFormat(least),
-    el("span", { class: "gradient", style: `background:linear-gradient(to right,${colors.join(",")})` }), kappaFormat(most)] : []));
+    el("span", { class: "gradient", style: `background:linear-gradient(to right,${colors.join(",")})` }),
+    kappaFormat(most)] : []));
+}
+
+// The focus stays on its model, or on its cell.
+function replaceMap(table) {
+  const held = document.activeElement?.closest("#map") ? document.activeElement.dataset : {};
+  document.getElementById("map").replaceChildren(table);
+  const cell = held.at && table.querySelector(
+    held.model ? `button[data-model="${CSS.escape(held.model)}"]` : `[data-at="${held.at}"]`);
+  setMapCell(cell || table.querySelector("button"), Boolean(cell));
 }
 
 function setMapCell(cell, isFocused) {
@@ -80,15 +88,18 @@ function setMapCell(cell, isFocused) {
 
 function tellCell(event) {
   const cell = event.target.closest("[data-at]");
-  if (!cell) return;
+  if (!cell) return null;
   const [row, column] = cell.dataset.at.split(",").map(Number);
   const [first, second] = [row, column].map((at) => models.name[mapPlaces[at]]);
-  if (column < 0 || row === column) told.replaceChildren(name(first));
-  else told.replaceChildren(name(first), " and ", name(second), `: kappa ${kappaFormat(kappaOf(mapPlaces[row], mapPlaces[column]), 3)}`);
+  if (column < 0 || row === column) return told.replaceChildren(name(first));
+  const kappa = kappaFormat(kappaOf(mapPlaces[row], mapPlaces[column]), 3);
+  return told.replaceChildren(name(first), " and ", name(second), `: kappa ${kappa}`);
 }
 
 function moveInMap(event) {
-  const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0], Home: [0, -Infinity], End: [0, Infinity] }[event.key];
+  const steps = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0],
+    Home: [0, -Infinity], End: [0, Infinity] };
+  const step = steps[event.key];
   if (!step) return;
   event.preventDefault();
   const last = mapPlaces.length - 1, clamp = (value, low) => Math.max(low, Math.min(last, value));
@@ -99,11 +110,18 @@ function moveInMap(event) {
 function layKappas() {
   document.getElementById("kappas").append(
     el("h2", { id: "kappas-title" }, "Error consistency"),
-    el("p", {}, "Cohen's kappa of being wrong on the same images (Geirhos et al. 2020), each on the images that both models have"
-      + " predictions for. Similar models are next to each other. A name selects its model; arrow keys move between cells."),
+    el("p", {}, "Cohen's kappa of being wrong on the same images (Geirhos et al. 2020), each on the images that both models"
+      + " have predictions for. Similar models are next to each other. A name selects its model; arrow keys move between"
+      + " cells. By what a prediction is wrong holds for the images below, too."),
     el("div", { class: "controls" },
-      addControl("wrong", "Wrong by (here and in the images)", [["", "top-1"], ["multi_label", "multi-label"]])),
+      addControl("wrong", "Wrong by", [["", "top-1"], ["multi_label", "multi-label"]])),
     el("p", { class: "key" }, el("span", { id: "map-extent" }), " ", el("span", { id: "map-scale" })), told,
-    el("div", { id: "map", class: "scroll", role: "region", tabindex: "0", "aria-label": "Heat map", onkeydown: moveInMap,
-      onfocusin: (event) => { if (event.target.dataset.at) { setMapCell(event.target, false); tellCell(event); } }, onmouseover: tellCell }));
+    el("div", { id: "map", class: "scroll", role: "region", tabindex: "0", "aria-label": "Heat map",
+      onkeydown: moveInMap, onfocusin: enterCell, onmouseover: tellCell }));
+}
+
+function enterCell(event) {
+  if (!event.target.dataset.at) return;
+  setMapCell(event.target, false);
+  tellCell(event);
 }

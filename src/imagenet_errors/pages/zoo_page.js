@@ -37,6 +37,7 @@ function navigate(next, { replace = false, opened = false } = {}) {
   update();
 }
 
+const stay = (event) => event.preventDefault(); // of a form
 const toggled = (list, one) => list.includes(one) ? list.filter((other) => other !== one) : [...list, one];
 const toggleModel = (model) => navigate({ ...state, models: toggled(state.models, model) });
 const toggleHidden = (hidden) => navigate({ ...state, hide: toggled(state.hide, hidden) });
@@ -52,7 +53,8 @@ let before = null; // the state that is shown
 
 function update() {
   state = readAddress();
-  const changes = (...keys) => before === null || keys.some((key) => String(before[key] ?? "") !== String(state[key] ?? ""));
+  const isChanged = (key) => JSON.stringify(before[key]) !== JSON.stringify(state[key]);
+  const changes = (...keys) => before === null || keys.some(isChanged);
   if (changes("group", "values", "sort", "text")) showTable();
   if (changes("models")) { markRows(); showSelection(); }
   if (drawable && changes("hide")) { refocus("toggles", showLegend); drawn.forEach(draw); }
@@ -86,43 +88,50 @@ function closeDetails() {
 
 function addControl(key, label, options) {
   const onchange = () => navigate({ ...state, [key]: control.value, open: null });
-  const control = el("select", { id: `filter-${key}`, onchange }, options.map(([value, text]) => el("option", { value }, text)));
+  const control = el("select", { id: `filter-${key}`, onchange },
+    options.map(([value, text]) => el("option", { value }, text)));
   controls[key] = control;
   return el("div", { class: "control" }, el("label", { for: control.id }, label), control);
 }
 
 function syncControls() {
-  for (const [key, control] of Object.entries(controls)) if (control.value !== (state[key] ?? "")) control.value = state[key] ?? "";
+  for (const [key, control] of Object.entries(controls)) {
+    if (control.value !== (state[key] ?? "")) control.value = state[key] ?? "";
+  }
 }
 
 function showSelection() {
   const number = (at) => state.models.length <= MOST_NUMBERED ? `${at + 1} ` : ""; // as in the figures
   const chip = (model, at) => el("button", { type: "button", class: "chip", onclick: () => toggleModel(model) },
     number(at), name(model), el("span", { class: "hidden" }, ": drop"), el("span", { "aria-hidden": "true" }, " ×"));
-  document.getElementById("selection").replaceChildren(...(state.models.length ? [
-    el("output", { "aria-live": "polite" }, `${num(state.models.length)} selected`), ...state.models.slice(0, MOST_NAMED).map(chip),
-    state.models.length > MOST_NAMED ? `and ${num(state.models.length - MOST_NAMED)} more` : "",
+  const count = state.models.length, rest = count - MOST_NAMED;
+  document.getElementById("selection").replaceChildren(...(count ? [
+    el("output", { "aria-live": "polite" }, `${num(count)} selected`), ...state.models.slice(0, MOST_NAMED).map(chip),
+    rest > 0 ? `and ${num(rest)} more` : "",
     el("button", { type: "button", id: "drop", onclick: () => navigate({ ...state, models: [] }) }, "Select none"),
-  ] : [el("p", {}, "No model is selected: select some in the table, in a figure or in the heat map, and they are marked in all of them.")]));
+  ] : [el("p", {}, "No model is selected: select some in the table, in a figure or in the heat map, and they are marked in all"
+    + " of them.")]));
 }
 
 function layFigures() {
   const section = document.getElementById("figures"), figures = data.figures;
   section.append(el("h2", { id: "figures-title" }, "Figures"));
   if (!figures) return section.append(el("p", {}, "There are no figures for this dataset."));
-  const missing = figures.missing ? ` ${num(figures.missing)} main figures are left out, because a column of the tables is empty: they`
-    + " need the open-world test, which compute_clip_embeddings.py prepares." + (drawable ? " The other figures stand in for them." : "") : "";
-  section.append(el("p", {}, (drawable ? "Grey: the paper's models. A click on a point selects its model." : "No figure can be drawn.") + missing));
-  if (!drawable) return null;
-  section.append(el("div", { id: "legend" }), el("div", { id: "panels" }));
-  return null;
+  const missing = figures.missing ? `${num(figures.missing)} main figures are left out, because their numbers are empty for all`
+    + " models; those of model failures need the open-world test, which compute_clip_embeddings.py prepares." : "";
+  const others = drawable && figures.missing && figures.is_stand_in ? "The other figures stand in." : "";
+  const shown = drawable ? "Grey: the paper's models. A click on a point selects its model." : "";
+  section.append(el("p", {}, [shown, missing, others].filter(Boolean).join(" ")));
+  return drawable && section.append(el("div", { id: "legend" }), el("div", { id: "panels" }));
 }
 
 function layHead() {
-  const skipped = data.left_out.length ? [el("details", {}, el("summary", {}, `${num(data.left_out.length)} models of the folder are left out`),
-    el("ul", {}, data.left_out.map((line) => el("li", {}, name(line)))))] : [];
+  const lines = data.left_out;
   document.getElementById("head").append(
-    el("p", {}, `Error types are of ${num(data.num_counted)} images, which are annotated and unproblematic.`), ...skipped);
+    el("p", {}, `Error types are of ${num(data.num_counted)} images, which are annotated and unproblematic.`));
+  if (lines.length) document.getElementById("head").append(el("details", {},
+    el("summary", {}, `Models of the folder that are left out: ${num(lines.length)}`),
+    el("ul", {}, lines.map((line) => el("li", {}, name(line))))));
 }
 
 layHead();

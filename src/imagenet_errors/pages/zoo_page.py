@@ -27,6 +27,7 @@ from imagenet_errors.files import format_json_for_html, write_text
 from imagenet_errors.formats.error_analyses import ErrorAnalysis
 from imagenet_errors.pages.page_parts import join_scripts, make_policy
 from imagenet_errors.pages.pictures import describe_held, describe_pictures
+from imagenet_errors.plots.figure_table import DATASET_TITLES
 from imagenet_errors.plots.kappas import list_colors
 from imagenet_errors.plots.page import read_drawing_parts
 from imagenet_errors.progress import show_progress
@@ -93,6 +94,7 @@ def make_payload(
     return {
         "schema_version": SCHEMA_VERSION,
         "dataset": context.dataset,
+        "title": DATASET_TITLES.get(context.dataset, context.dataset),
         "num_images": DATASETS[context.dataset].num_images,
         "num_counted": int(counted.counted.sum()),
         "left_out": list(left_out),
@@ -194,7 +196,7 @@ def render(payload: dict[str, Any]) -> str:
     script = join_scripts([elements, drawing.script, *others])
     plotly = drawing.plotly if (payload["figures"] or {}).get("figures") else ""
     texts = {
-        "title": html.escape(f"Errors of {len(payload['models']['name']):,} models on {payload['dataset']}"),
+        "title": html.escape(f"Errors of {len(payload['models']['name']):,} models on {payload['title']}"),
         "policy": make_policy(plotly, script),
         "style": "".join((FOLDER / name).read_text("utf-8") for name in STYLES) + drawing.style,
         "data": format_json_for_html(payload),

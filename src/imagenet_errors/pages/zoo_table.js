@@ -19,7 +19,8 @@ function toShare(type, model, count) {
 }
 
 function typeValue(type, model) {
-  const [low, high] = bounds(type, model).map((count) => state.values === "counts" ? count : toShare(type, model, count));
+  const toValue = (count) => (state.values === "counts" ? count : toShare(type, model, count));
+  const [low, high] = bounds(type, model).map(toValue);
   return low == null || high == null ? null : [low, high];
 }
 
@@ -45,7 +46,8 @@ const COLUMNS = {
 
 function coverage(model) {
   const count = models.num_images[model];
-  return count == null ? UNKNOWN_TEXT : count < data.num_images ? `${num(count)} of ${num(data.num_images)}` : num(count);
+  if (count == null) return UNKNOWN_TEXT;
+  return count < data.num_images ? `${num(count)} of ${num(data.num_images)}` : num(count);
 }
 
 const DEFAULT_SORT = "-top1"; // a key of COLUMNS; with a minus the greatest first
@@ -67,23 +69,33 @@ function findModels() {
 
 const rows = models.name.map((model, place) => {
   const box = el("input", { type: "checkbox", "data-model": model, onchange: () => toggleModel(model) });
-  return { place, box, head: el("th", { scope: "row" }, el("label", { class: "check" }, box, name(model))), row: el("tr", {}) };
+  const head = el("th", { scope: "row" }, el("label", { class: "check" }, box, name(model)));
+  return { place, box, head, row: el("tr", {}) };
 });
 const body = el("tbody", {}), heads = new Map(), modelCount = el("output", { class: "count", "aria-live": "polite" });
 
-function showTable() {
-  const found = sortModels(findModels()), columns = Object.values(COLUMNS).slice(1);
-  for (const place of found) {
-    const { row, head } = rows[place];
+let filled = null; // the group and the kind of values that the cells show
+
+function fillRows() {
+  const wanted = `${state.group} ${state.values}`, columns = Object.values(COLUMNS).slice(1);
+  if (filled === wanted) return;
+  filled = wanted;
+  for (const { place, row, head } of rows) {
     row.replaceChildren(head, ...columns.map(({ value, text }) =>
       el("td", { class: "n" }, text ? text(place) : num(value(place)))));
   }
+}
+
+function showTable() {
+  fillRows();
+  const found = sortModels(findModels());
   body.replaceChildren(...found.map((place) => rows[place].row));
   for (const [key, head] of heads) {
     const direction = { [key]: "ascending", [`-${key}`]: "descending" }[sortKey()];
     if (direction) head.setAttribute("aria-sort", direction);
     else head.removeAttribute("aria-sort");
   }
+  document.getElementById("select-shown").disabled = found.length > MOST_SHOWN;
   modelCount.textContent = `${num(found.length)} of ${num(numModels)} models`;
   for (const tab of document.querySelectorAll("#groups button")) {
     const isChosen = tab.value === (state.group ?? "all");
@@ -124,9 +136,10 @@ function groupTabs() {
     next.click();
     next.focus();
   };
-  const tabs = data.groups.map((group, at) => el("button", { type: "button", role: "tab", id: `group-${group}`, value: group,
-    "aria-controls": "group-panel", onclick: () => navigate({ ...state, group: group === "all" ? null : group }),
-    onkeydown: (event) => move(event, at) }, group === "all" ? "all images" : group));
+  const tabs = data.groups.map((group, at) => el("button", { type: "button", role: "tab", id: `group-${group}`,
+    value: group, "aria-controls": "group-panel", onkeydown: (event) => move(event, at),
+    onclick: () => navigate({ ...state, group: group === "all" ? null : group }) },
+  group === "all" ? "all images" : group));
   return el("div", { role: "tablist", id: "groups", "aria-label": "Groups of images" }, tabs);
 }
 
@@ -136,18 +149,19 @@ function layTable() {
     onkeydown: (event) => { if (event.key === "Escape") navigate({ ...state, text: null }, { replace: true }); } });
   document.getElementById("models").append(
     el("h2", { id: "models-title" }, "Models"),
-    el("form", { class: "controls", role: "search", onsubmit: (event) => event.preventDefault() },
+    el("form", { class: "controls", role: "search", onsubmit: stay },
       el("div", { class: "control" }, el("label", { for: "filter-text" }, "Search ( / )"), controls.text),
       addControl("values", "Error types as", [["", "shares, %"], ["counts", "numbers of images"]])),
     groupTabs(),
     el("div", { class: "actions" }, modelCount,
-      el("button", { type: "button", id: "select-shown", onclick: selectShown }, "Select the models shown")),
+      el("button", { type: "button", id: "select-shown", onclick: selectShown },
+        `Select the models shown (at most ${MOST_SHOWN})`)),
     el("div", { id: "group-panel", role: "tabpanel", class: "scroll models", tabindex: "0" },
       el("table", { id: "table" },
         el("thead", {}, el("tr", {}, Object.entries(COLUMNS).map(headCell))), body)),
-    el("p", { class: "key" }, "Accuracies are of all images with a prediction. Class overlap and missing multi-label are shares"
-      + " of top-1 errors, the other types of multi-label errors, of the group chosen. ≤: at most, as the open-world test was"
-      + " skipped; two numbers: between these, as some of its outcomes are unknown; –: unknown."));
+    el("p", { class: "key" }, "Accuracies are of all images with a prediction. Class overlap and missing multi-label are"
+      + " shares of top-1 errors, the other types of multi-label errors, of the group chosen. ≤: at most, as the open-world"
+      + " test was skipped; two numbers: between these, as some of its outcomes are unknown; –: unknown."));
 }
 
 function selectShown() {

@@ -144,7 +144,7 @@ function pointTraces(figure, cloud) {
 // Points of other models, where a figure has them.
 function behindTraces({ behind }) {
   if (!behind) return [];
-  return [{ mode: "markers", ...behind, marker: { color: style("--quiet"), size: 3, opacity: 0.35 }, hoverinfo: "skip" }];
+  return [{ mode: "markers", ...behind, marker: { color: style("--edge"), size: 4 }, hoverinfo: "skip" }];
 }
 
 function lineTraces(line) {

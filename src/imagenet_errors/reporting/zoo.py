@@ -61,7 +61,7 @@ def describe_figures(artefacts: Artefacts, dataset: str, tables: StatsTables) ->
 
     Returns:
         What `describe_dataset` gives, but for `figures` in place of families, each with `behind`, the points of the
-        paper's models; and `missing`, how many main figures are left out.
+        paper's models; `missing`, how many main figures are left out; and `is_stand_in`, whether others stand in.
     """
     if dataset not in WITH_FIGURES:
         return None
@@ -79,6 +79,7 @@ def describe_figures(artefacts: Artefacts, dataset: str, tables: StatsTables) ->
     return described | {
         "figures": [figure | {"behind": behind[figure["stem"]]} for figure in figures],
         "missing": len(main) - len(drawable),
+        "is_stand_in": not drawable,
     }
 
 
