@@ -312,12 +312,14 @@ def test_page_fits_and_axe_finds_no_violation(page, path, axe, width, scheme):
 
 
 def test_print_shows_every_model_and_every_figure(page):
+    show(page, 800)
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     page.execute_script("dispatchEvent(new Event('beforeprint'))")
     assert page.execute_script("return document.querySelectorAll('.plot:not(.js-plotly-plot)').length") == 0
     assert page.execute_script(
         "const table = document.querySelector('.models'); return table.scrollHeight <= table.clientHeight + 1"
     )
+    assert page.execute_script("return document.documentElement.scrollWidth") <= 800
     assert find(page, "#printed-note").text == "The first 24 cards are printed."
     page.execute_script("dispatchEvent(new Event('afterprint'))")
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
