@@ -73,6 +73,14 @@ def test_errors_of_each_type_and_group_are_as_many_as_the_profile_counts(payload
         assert ((types == names.index(line["error_type"])) & of_group).sum() == (line["count"] or 0)
 
 
+def test_expected_errors_of_classes_add_up_to_the_errors(payload):
+    expected, is_error = payload["class_errors"]["expected"], np.array(payload["errors"]["type"]) != 0
+    counts = np.bincount(np.array(payload["errors"]["label"])[is_error], minlength=1000)
+    assert payload["class_errors"]["num_models"] == 11
+    assert sum(expected) == pytest.approx(counts.sum(), abs=5)
+    assert np.abs(counts - expected).mean() < np.abs(counts - counts.mean()).mean()
+
+
 def test_transitions_are_as_many_as_the_errors_that_their_cells_filter(payload):
     names = [one["name"] for one in payload["types"]]
     first, second = np.array(payload["errors"]["type"]), np.array(payload["errors"]["compared"][0]["type"])

@@ -138,6 +138,21 @@ def test_cells_pairs_and_classes_filter_the_gallery(page, errors):
     assert read_count(page) == len(select(errors))
 
 
+def test_classes_come_in_the_order_of_errors_above_what_is_expected(page, payload, errors):
+    def read_classes():
+        rows = page.find_elements("css selector", ".facet:nth-child(2) tbody tr")
+        return [[cell.text for cell in row.find_elements("css selector", "td")] for row in rows]
+
+    expected = np.array(payload["class_errors"]["expected"])
+    counts = np.bincount(select(errors).label, minlength=1000)
+    first = np.sort(expected - counts)[:15]
+    shown = read_classes()
+    assert [float(row[2].rstrip("*")) - int(row[1]) for row in shown] == pytest.approx(first, abs=0.051)
+    choose(page, "type", "fine_grained")
+    counts = np.bincount(select(errors, error_type="fine_grained").label, minlength=1000)
+    assert [int(row[1]) for row in read_classes()] == np.sort(counts)[:-16:-1].tolist()
+
+
 def test_search_finds_the_rows_of_the_table(page, path, errors):
     file = errors.file.iloc[100].upper()
     for text in ("missile", "TABBY", "n0253", file, "a, ", "; ", "<b>", "\u202e"):

@@ -64,10 +64,13 @@ def list_errors(
 
 def find_errors(context: DatasetContext, models: Sequence[AnalysedModel]) -> "pd.DataFrame":
     """The `list_errors` of the first model beside the others, counted among the models of the folder and these."""
-    model, *compared = models
-    others = read_others(context, without=[model.name])
-    local = [one.analysis.top1 for one in compared if one.name not in context.models]
-    return list_errors(context, model, compared, [*others, *local])
+    return list_errors(context, models[0], models[1:], read_all_others(context, models))
+
+
+def read_all_others(context: DatasetContext, models: Sequence[AnalysedModel]) -> list[np.ndarray]:
+    """Top-1 of the models of the folder and of `models`, all but the first, as `read_others` gives them."""
+    others = read_others(context, without=[models[0].name])
+    return [*others, *(one.analysis.top1 for one in models[1:] if one.name not in context.models)]
 
 
 def describe_images(

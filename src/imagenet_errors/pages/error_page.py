@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imagenet_errors.analysis.analysed_models import AnalysedModel, describe_inputs
-from imagenet_errors.analysis.browse import ERROR_TYPE_OF, PREDICTION_OF, find_errors
+from imagenet_errors.analysis.browse import ERROR_TYPE_OF, PREDICTION_OF, list_errors, read_all_others
+from imagenet_errors.analysis.class_errors import ClassErrors, count_class_errors
 from imagenet_errors.analysis.context import DatasetContext
 from imagenet_errors.analysis.outcomes import OUTCOMES
 from imagenet_errors.analysis.pair_report import report_pair
@@ -16,8 +17,8 @@ from imagenet_errors.analysis.profile import make_profile
 from imagenet_errors.analysis.profile_report import report_profile
 from imagenet_errors.analysis.reference import Reference
 from imagenet_errors.analysis.shares import ERROR_NAMES
-from imagenet_errors.dataset.classes import GROUPS, NUM_CLASSES
-from imagenet_errors.error_types import ERROR_TYPES, NO_ERROR_TYPE
+from imagenet_errors.dataset.classes import GROUPS
+from imagenet_errors.error_types import ERROR_TYPES
 from imagenet_errors.files import format_json_for_html, write_text
 from imagenet_errors.pages.page_parts import check_name, join_scripts, make_policy
 from imagenet_errors.pages.pictures import describe_held, describe_pictures
@@ -25,7 +26,7 @@ from imagenet_errors.pages.pictures import describe_held, describe_pictures
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FOLDER = Path(__file__).parent
 SCRIPTS = (
     *("elements.js", "error_filters.js", "error_profile.js", "error_places.js", "cards.js", "error_gallery.js"),
@@ -72,7 +73,8 @@ def make_payload(
     """What the page holds, as JSON; arguments as for `write_error_page`. The form is in docs/file_formats.md."""
     model, *compared = models
     profile = report_profile(make_profile(context, model, reference))
-    errors = find_errors(context, models)
+    others = read_all_others(context, models)
+    errors = list_errors(context, model, compared, others)
     return {
         "schema_version": SCHEMA_VERSION,
         "profile": profile.content,
@@ -85,7 +87,7 @@ def make_payload(
         "wordnet_ids": context.classes.wnids,
         "types": [{"name": ERROR_TYPES[code].name, "title": ERROR_TYPES[code].title} for code in OUTCOMES],
         "groups": GROUPS[1:],
-        "class_images": _count_class_images(context, model),
+        "class_errors": _describe_class_errors(count_class_errors(context, model, others)),
         "errors": encode_errors(errors, [one.name for one in compared]),
         "images": _describe_images(errors, images, path, num_embedded),
     }
@@ -128,10 +130,13 @@ def _describe_pair(context: DatasetContext, first: AnalysedModel, second: Analys
     return {"name": second.name, "heading": report.heading, "notes": report.notes, **report.content}
 
 
-def _count_class_images(context: DatasetContext, model: AnalysedModel) -> list[int]:
-    """[1000] unproblematic images of each original class that the model has a prediction for."""
-    counted = context.counted_images.counted & (model.analysis.error_types != NO_ERROR_TYPE)
-    return np.bincount(context.images.targets[counted], minlength=NUM_CLASSES).tolist()
+def _describe_class_errors(errors: ClassErrors) -> dict[str, Any]:
+    return {
+        "num_images": errors.num_images.tolist(),
+        "expected": None if errors.expected is None else _round(errors.expected),
+        "num_models": errors.num_models,
+        "stands_out": errors.stands_out,
+    }
 
 
 def encode_errors(errors: "pd.DataFrame", compared: Sequence[str]) -> dict[str, Any]:

@@ -125,27 +125,37 @@ function renderConfusions(rows) {
   const free = state.label || state.prediction ? selectErrors(state, ["label", "prediction"]) : rows;
   const top = (counts) => [counts.slice(0, NUM_LISTED), counts[0]?.[1]];
   const [pairs, mostPairs] = top(countBy(free, (row) => [errors.label[row] * 1000 + errors.prediction[row]]));
-  const [classes, mostClasses] = top(countBy(free, (row) => [errors.label[row]]));
   const others = state.superclass ? selectErrors(state, ["superclass"]) : rows;
   const [supers, mostSupers] = top(countBy(others, (row) => errors.superclasses[row]));
-  const numImages = data.class_images.reduce((sum, count) => sum + count, 0);
-  const ofAllImages = !["group", "superclass", "text", "right", "half", "vs"].some((key) => state[key]);
-  const classHeadings = ["original label", "errors", "images", ...(ofAllImages ? ["at the mean rate"] : [])];
-  const meanRate = (label) => round((data.class_images[label] * free.length) / numImages);
   document.getElementById("confusions").replaceChildren(
     el("h2", { id: "confusions-title" }, "Confusions"),
-    el("p", {}, `Of the ${of} that the filters below keep; each name is a filter.${ofAllImages
-      ? " At the mean rate: how many errors a class would have if all classes were alike." : ""}`),
+    el("p", {}, `Of the ${of} that the filters below keep; each name is a filter.`),
     el("div", { class: "facets" },
       facet("Pairs", ["label → prediction", "errors"], pairs.map(([key, count]) => {
         const [label, prediction] = [Math.floor(key / 1000), key % 1000];
         return facetRow(`${shortName(label)} → ${shortName(prediction)}`, { label, prediction }, count, mostPairs);
       })),
-      facet("Classes", classHeadings, classes.map(([label, count]) =>
-        facetRow(shortName(label), { label, prediction: undefined }, count, mostClasses,
-          num(data.class_images[label]), ...(ofAllImages ? [meanRate(label)] : [])))),
+      listClasses(free),
       facet("Superclasses", ["of the original label", "errors"], supers.map(([code, count]) =>
         facetRow(superclassTitle(code), { superclass: errors.superclass_names[code] }, count, mostSupers)))));
+}
+
+// Original labels, those first that exceed most what is expected. That is known of all errors of a class together: where
+// a filter leaves some of them out, those with the most errors come first.
+function listClasses(rows) {
+  const of = data.class_errors, isPart = ["type", "group", "text", "right", "half", "vs"].some((key) => state[key]);
+  const expected = isPart ? null : of.expected, counts = countBy(rows, (row) => [errors.label[row]]);
+  if (expected) counts.sort((a, b) => (b[1] - expected[b[0]]) - (a[1] - expected[a[0]]));
+  const listed = counts.slice(0, NUM_LISTED), most = Math.max(...listed.map((one) => one[1]));
+  const star = (label) => of.stands_out.includes(label) ? el("b", {}, "*") : null;
+  const tableRows = listed.map(([label, count]) => facetRow(shortName(label), { label, prediction: undefined }, count, most,
+    ...(expected ? [[round(expected[label]), star(label)]] : []), num(of.num_images[label])));
+  const list = facet(expected ? "Classes by errors above what is expected" : "Classes",
+    ["original label", "errors", ...(expected ? ["expected"] : []), "images"], tableRows);
+  if (expected) list.append(el("p", { class: "key" }, `Expected: from the errors of ${num(of.num_models)} other models,`
+    + " their odds multiplied by one factor that gives as many errors as this model has. * stands out (p <= 0.05 after"
+    + " Holm's correction)."));
+  return list;
 }
 
 function superclassTitle(code) {
