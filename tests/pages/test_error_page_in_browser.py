@@ -123,6 +123,15 @@ def test_numbers_shown_are_those_of_the_profile(page, payload):
         assert shown[2] == expected
 
 
+def test_comparison_names_its_images_and_methods(page, payload):
+    pair, shown = payload["comparisons"][0], find(page, "#comparisons").text
+    for text in (f"{pair['num_images']:,} unproblematic images", *pair["notes"]):
+        assert text in shown
+    for one in pair["consistency"]:
+        assert f"both on {one['both_wrong']:,} images, only the first on {one['only_first_wrong']:,}" in shown
+    assert "?: the open-world test" in find(page, "#filters").text
+
+
 def test_cells_pairs_and_classes_filter_the_gallery(page, errors):
     number = len(select(errors, error_type="model_failure", types_of={OTHER: "correct"}))
     cell = find(page, f'.transitions [aria-label="{number:,} images: model failure to correct"]')
@@ -225,6 +234,8 @@ def test_order_is_by_confidence(shared, page, errors, tmp_path):
 def test_page_fits_and_axe_finds_no_violation(page, axe, width, scheme):
     show(page, width, scheme)
     assert page.execute_script("return document.documentElement.scrollWidth") <= width
+    panel = find(page, "#profile-panel")
+    assert width < 800 or panel.get_property("scrollWidth") == panel.get_property("clientWidth")
     background = page.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert (background == "rgb(255, 255, 255)") == (scheme == "light")
     run_axe(page, axe)

@@ -78,7 +78,7 @@ function filterLink(text, filter, clears = filter.type !== undefined, label = nu
 }
 
 const count = el("output", { class: "count", "aria-live": "polite" });
-const empty = el("p", { class: "empty" }, "No error is like that.");
+const empty = el("p", { class: "empty" }, "No error passes these filters.");
 const controls = {};
 
 function addControl(key, label, options) {
@@ -130,7 +130,9 @@ function renderFilters() {
     el("div", { class: "actions" }, count,
       el("span", { class: "vs", id: "vs" }),
       el("button", { type: "button", id: "clear", onclick: () => navigate({}) }, "Clear filters"),
-      el("button", { type: "button", id: "export", onclick: exportCsv }, "Export as CSV")));
+      el("button", { type: "button", id: "export", onclick: exportCsv }, "Export as CSV")),
+    provisional.size ? el("p", { class: "key" }, "?: the open-world test, whose outcome is not known, could change the"
+      + " type.") : "");
   document.getElementById("gallery").append(empty, scroller);
 }
 

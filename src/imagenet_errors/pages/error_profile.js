@@ -160,22 +160,28 @@ function listClasses(rows) {
 
 function superclassTitle(code) {
   const text = errors.superclass_names[code], id = data.wordnet_ids.indexOf(text);
-  return id < 0 ? text : `${shortName(id)} (a class of its own)`;
+  return id < 0 ? text.replaceAll("_", " ") : `${shortName(id)} (a class of its own)`;
 }
 
 function renderComparisons() {
   const section = document.getElementById("comparisons");
   data.comparisons.forEach((pair, at) => section.append(
-    el("h2", {}, "Compared with ", name(pair.name)), el("p", {}, pair.heading[1]),
+    el("h2", {}, "Compared with ", name(pair.name)), el("p", {}, name(pair.heading[0]), ". ", pair.heading[1]),
     el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Shares compared with ${pair.name}` },
       differenceTable(pair)),
     el("h3", {}, "Images by what both models make of them"),
     el("p", {}, "Each number is a filter. Rows: this model; columns: the other."),
     el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Transitions to ${pair.name}` },
       transitionTable(pair, at)),
-    el("p", {}, pair.consistency.map((one) => `Error consistency by ${one.wrong_by === "top1" ? "top-1" : "multi-label"
-    }: kappa ${round(one.kappa, 3)}, ${num(one.both_wrong)} images are wrong by both.`).join(" "))));
+    el("ul", {}, pair.consistency.map((one) => el("li", {}, describeConsistency(one)))),
+    ...pair.notes.map((note) => el("p", { class: "key" }, note))));
   section.hidden = !data.comparisons.length;
+}
+
+function describeConsistency(one) {
+  return `Wrong by ${one.wrong_by === "top1" ? "top-1" : "multi-label"}: both on ${num(one.both_wrong)} images, only the first on ${
+    num(one.only_first_wrong)}, only the second on ${num(one.only_second_wrong)} (p = ${one.p_value.toPrecision(2)}); kappa ${
+    round(one.kappa, 3)}.`;
 }
 
 function differenceTable(pair) {
