@@ -29,8 +29,8 @@ function drawPanel(line, shares, curve) {
     path("curve", along(curve?.expected)),
     path("axis", [`${PANEL.left} ${PANEL.top}`, `${PANEL.left} ${bottom}`, `${PANEL.width - PANEL.right} ${bottom}`]),
     text(PANEL.left - 3, bottom, "end", "0"), text(PANEL.left - 3, PANEL.top + 8, "end", top.toFixed(0)),
-    text(x(low), bottom + 11, "middle", low.toFixed(0)), text(x(high), bottom + 11, "end", high.toFixed(0)),
-    text(PANEL.width / 2, bottom + 20, "middle", "MLA"), drawModel(line, x, y, text));
+    text(x(low), bottom + 16, "middle", low.toFixed(0)), text(x(high), bottom + 16, "end", high.toFixed(0)),
+    text(PANEL.width / 2, bottom + 16, "middle", "MLA"), drawModel(line, x, y, text));
   return el("figure", {}, el("figcaption", {}, title, el("small", {}, ` % of ${line.denominator}`)), drawing);
 }
 
