@@ -140,21 +140,23 @@ function renderConfusions(rows) {
         facetRow(superclassTitle(code), { superclass: errors.superclass_names[code] }, count, mostSupers)))));
 }
 
-// Original labels, those first that exceed most what is expected. That is known of all errors of a class together: where
-// a filter leaves some of them out, those with the most errors come first.
+// Original labels, those first that exceed most what is expected. That is known of all errors of a class together:
+// where a filter leaves some of them out, those with the most errors come first.
 function listClasses(rows) {
   const of = data.class_errors, isPart = ["type", "group", "text", "right", "half", "vs"].some((key) => state[key]);
   const expected = isPart ? null : of.expected, counts = countBy(rows, (row) => [errors.label[row]]);
   if (expected) counts.sort((a, b) => (b[1] - expected[b[0]]) - (a[1] - expected[a[0]]));
   const listed = counts.slice(0, NUM_LISTED), most = Math.max(...listed.map((one) => one[1]));
   const star = (label) => of.stands_out.includes(label) ? el("b", {}, "*") : null;
-  const tableRows = listed.map(([label, count]) => facetRow(shortName(label), { label, prediction: undefined }, count, most,
-    ...(expected ? [[round(expected[label]), star(label)]] : []), num(of.num_images[label])));
   const list = facet(expected ? "Classes by errors above what is expected" : "Classes",
-    ["original label", "errors", ...(expected ? ["expected"] : []), "images"], tableRows);
-  if (expected) list.append(el("p", { class: "key" }, `Expected: from the errors of ${num(of.num_models)} other models,`
-    + " their odds multiplied by one factor that gives as many errors as this model has. * stands out (p <= 0.05 after"
-    + " Holm's correction)."));
+    ["original label", "errors", ...(expected ? ["expected"] : []), "images"],
+    listed.map(([label, count]) => facetRow(shortName(label), { label, prediction: undefined }, count, most,
+      ...(expected ? [[round(expected[label]), star(label)]] : []), num(of.num_images[label]))));
+  if (!isPart) list.append(el("p", { class: "key" }, expected
+    ? `Expected: from the errors of ${num(of.num_models)} other models, their odds multiplied by one factor that gives`
+      + " as many errors as this model has. * stands out (p <= 0.05 after Holm's correction)."
+    : "How many errors to expect of a class is known with five other models in the artefacts folder that predict the"
+      + ` same images; here are ${num(of.num_models)}.`));
   return list;
 }
 
@@ -179,9 +181,9 @@ function renderComparisons() {
 }
 
 function describeConsistency(one) {
-  return `Wrong by ${one.wrong_by === "top1" ? "top-1" : "multi-label"}: both on ${num(one.both_wrong)} images, only the first on ${
-    num(one.only_first_wrong)}, only the second on ${num(one.only_second_wrong)} (p = ${one.p_value.toPrecision(2)}); kappa ${
-    round(one.kappa, 3)}.`;
+  const [both, first, second] = [one.both_wrong, one.only_first_wrong, one.only_second_wrong].map(num);
+  return `Wrong by ${one.wrong_by === "top1" ? "top-1" : "multi-label"}: both on ${both} images, only the first on`
+    + ` ${first}, only the second on ${second} (p = ${one.p_value.toPrecision(2)}); kappa ${round(one.kappa, 3)}.`;
 }
 
 function differenceTable(pair) {
