@@ -180,6 +180,16 @@ def test_explanation_gives_the_stored_error_type(made, call):
     assert refused(ambiguous, "0.jpg")
 
 
+def test_page_of_all_models_has_the_main_figures_of_imagenet_a(made, call, tmp_path):
+    path = tmp_path / "zoo.html"
+    done = call("report", "--dataset", "imagenet-a", "--artefacts_dir", made / "artefacts", "--page", path)
+    assert done.status == 0, done.stderr
+    data = json.loads(path.read_text().partition('id="data">')[2].partition("</script>")[0])
+    assert (data["title"], data["models"]["name"]) == ("ImageNet-A", [MODEL])
+    assert data["models"]["accuracies"].keys() == {"top1", "multi_label"}
+    assert (len(data["figures"]["figures"]), data["figures"]["missing"]) == (8, 0)
+
+
 def test_class_beyond_the_200_is_refused(made, call, clip_weights, monkeypatch, tmp_path):
     images = tmp_path / "images"
     (images / "n01440764").mkdir(parents=True)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from imagenet_errors.dataset.classes import GROUPS
@@ -83,3 +84,14 @@ def test_pandas_is_imported_only_to_read():
     code = "import sys; from imagenet_errors.formats import stats_tables; print('pandas' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT / "src", check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_rows_in_memory_are_the_table_that_is_read(write, dataset):
+    path = write(dataset, lambda row: row.update(num_params=None, extra_annotations=["CLIP Training"]))
+    rows = made_tables(5, dataset)["all"]
+    rows[1] |= {"num_params": None, "extra_annotations": ["CLIP Training"]}
+    columns = dict.fromkeys(stats_tables.columns(dataset))
+    found = stats_tables.from_rows(dataset, [columns | row for row in rows])
+    pd.testing.assert_frame_equal(found, stats_tables.read(path.parents[1], dataset)["all"], check_dtype=False)
+    assert found.extra_annotations[1] == "['CLIP Training']"
