@@ -2,16 +2,19 @@
 
 import argparse
 import logging
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from imagenet_errors import cli
-from imagenet_errors.dataset.dataset_table import DATASETS, Dataset
+from imagenet_errors.dataset.dataset_table import DATASETS
 from imagenet_errors.errors import InputError, ProtectedFileError
 from imagenet_errors.paths import TEXT_EMBEDDINGS, TRAIN_EMBEDDINGS, Artefacts
+
+if TYPE_CHECKING:
+    from imagenet_errors.inference.cluster_embedder import ClusterEmbedder
+    from imagenet_errors.inference.embedder import Embedder
 
 WHAT = ("texts", "train", "images", "neighbours")
 
@@ -29,6 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--device", help="where to compute, e.g. cuda:0; default: a GPU where there is one, else cpu")
     parser.add_argument("--memory_gb", type=float, default=2.0, help="for similarities of images, on the device")
     parser.add_argument("--limit", type=cli.positive, help="embed only the first so many images of the dataset")
+    parser.add_cluster()
     args = parser.parse_args()
     if not 0 < args.memory_gb < 1e6:
         parser.error(f"argument --memory_gb: {args.memory_gb} is not a size in GB")
@@ -37,54 +41,41 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    artefacts = Artefacts(args.artefacts_dir)
-    if set(args.what) - {"neighbours"}:
-        embed(artefacts, DATASETS[args.dataset], args)
-    if "neighbours" in args.what:
-        find_neighbours(artefacts, args)
+    from imagenet_errors.inference.collectors import open_embedder
+
+    with open_embedder(Artefacts(args.artefacts_dir), DATASETS[args.dataset], args) as embedder:
+        if set(args.what) - {"neighbours"}:
+            embed(embedder, args)
+        if "neighbours" in args.what:
+            find_neighbours(embedder, args)
 
 
-def embed(artefacts: Artefacts, dataset: Dataset, args: argparse.Namespace) -> None:
+def embed(embedder: "Embedder | ClusterEmbedder", args: argparse.Namespace) -> None:
     from imagenet_errors.dataset.samples import register_samples
     from imagenet_errors.formats.embeddings import read_embeddings
-    from imagenet_errors.inference import predict
-    from imagenet_errors.inference.clip import Clip, EmbeddingTask, check_same, compute_embeddings
+    from imagenet_errors.inference.embedding_blocks import EmbeddingTask, check_same
     from imagenet_errors.inference.image_checks import check_images
-    from imagenet_errors.inference.image_sources import find_source, find_training_images
-    from imagenet_errors.inference.images import Images
-    from imagenet_errors.inference.stored_images import ImageSource
 
-    device = predict.choose_device(args.device)
-    clip = Clip.load(args.clip_model, args.clip_pretrained, device)
-    cli.log.info(f"CLIP is {clip.name}, on {device}")
-    workers = predict.default_workers(device) if args.workers is None else args.workers
+    artefacts, clip, dataset = embedder.artefacts, embedder.clip_name, args.dataset
 
-    embed_texts = partial(clip.embed_texts, batch_size=args.batch_size)
-
-    def embed_from(source: ImageSource) -> Callable[[np.ndarray], np.ndarray]:
-        images = partial(Images, workers=workers, pin_memory=device.type == "cuda")
-        return lambda files: clip.embed_images(images(source.select(files)), args.batch_size)
-
-    def write(path: Path, field: str, names: np.ndarray, targets: np.ndarray | None, embed_some: Callable) -> None:
+    def write(part: str, path: Path, field: str, names: np.ndarray, targets: np.ndarray | None = None) -> None:
         is_kept = path.exists()
-        task = EmbeddingTask(artefacts.root, path, field, names, targets, clip, embed_some, args.block)
-        cli.log.info(f"{'kept' if is_kept else 'wrote'} {path}: {len(compute_embeddings(task).names):,} embeddings")
+        task = EmbeddingTask(part, artefacts.root, path, field, names, targets, clip, args.block)
+        cli.log.info(f"{'kept' if is_kept else 'wrote'} {path}: {len(embedder.compute(task).names):,} embeddings")
 
     if "texts" in args.what:
-        write(artefacts.root / TEXT_EMBEDDINGS, "prompts", list_prompts(artefacts), None, embed_texts)
+        write("texts", artefacts.root / TEXT_EMBEDDINGS, "prompts", list_prompts(artefacts))
     if "train" in args.what:
-        source = find_training_images(artefacts, args.train_dir)
-        train = source.samples
-        write(artefacts.root / TRAIN_EMBEDDINGS, "train_files", train.files, train.targets, embed_from(source))
+        train = embedder.training_images.samples
+        write("train", artefacts.root / TRAIN_EMBEDDINGS, "train_files", train.files, train.targets)
     if "images" in args.what:
-        source = find_source(artefacts, dataset).first(args.limit)
-        files, path = source.samples.files, artefacts.image_embeddings(dataset.name)
+        source, path = embedder.images.first(args.limit), artefacts.image_embeddings(dataset)
         if path.exists():
-            check_same(read_embeddings(path, "sample_files"), clip, files)
-        register_samples(artefacts, dataset.name, source.samples)
+            check_same(read_embeddings(path, "sample_files"), clip, source.samples.files)
+        register_samples(artefacts, dataset, source.samples)
         if not path.exists():
-            check_images(artefacts, dataset.name, source.stored)
-        write(path, "sample_files", files, None, embed_from(source))
+            check_images(artefacts, dataset, source.stored)
+        write("images", path, "sample_files", source.samples.files)
 
 
 def list_prompts(artefacts: Artefacts) -> np.ndarray:
@@ -99,14 +90,13 @@ def list_prompts(artefacts: Artefacts) -> np.ndarray:
     return np.array(Proposer(classes, synsets, load_superclasses(artefacts, classes, synsets)).all_prompts())
 
 
-def find_neighbours(artefacts: Artefacts, args: argparse.Namespace) -> None:
+def find_neighbours(embedder: "Embedder | ClusterEmbedder", args: argparse.Namespace) -> None:
     """Every image's nearest training images, unless they are there for these images."""
     from imagenet_errors import locks
     from imagenet_errors.files import fingerprint
     from imagenet_errors.formats.embeddings import Neighbours, check_one_clip, read_embeddings, write_neighbours
-    from imagenet_errors.inference import predict
-    from imagenet_errors.inference.clip import find_nearest
 
+    artefacts = embedder.artefacts
     images = read_embeddings(artefacts.image_embeddings(args.dataset), "sample_files")
     train = read_embeddings(artefacts.root / TRAIN_EMBEDDINGS, "train_files")
     check_one_clip(images, train)
@@ -115,11 +105,10 @@ def find_neighbours(artefacts: Artefacts, args: argparse.Namespace) -> None:
     path, inputs = artefacts.neighbours(args.dataset), fingerprint(images.vectors, train.vectors, train.targets)
     if is_current(path, len(images.names), inputs, logging.DEBUG):
         return cli.log.info(f"kept {path}")
-    device = predict.choose_device(args.device)
     with locks.locked(artefacts.root, f"{args.dataset}/{path.name}"):
         if is_current(path, len(images.names), inputs, logging.INFO):
             return cli.log.info(f"kept {path}")
-        indices = find_nearest(images.vectors, train.vectors, device, args.memory_gb)
+        indices = embedder.find_nearest(images.vectors, train.vectors, inputs)
         write_neighbours(Neighbours(path, indices, train.targets[indices], images.clip or train.clip, inputs))
     cli.log.info(f"wrote {path}: the {indices.shape[1]} nearest of {len(train.names):,} training images, of each image")
 

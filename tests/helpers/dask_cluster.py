@@ -1,13 +1,15 @@
-"""A Dask scheduler and workers as processes of their own, as a user starts them.
+"""A Dask scheduler and workers as processes of their own, as a user starts them, or all in the process of a test.
 
 Test modules get the fixture through `pytest_plugins`. PYTEST_DONT_REWRITE: they import it as well.
 """
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
+from distributed import LocalCluster
 
 from tests.helpers.processes import wait_for
 
@@ -68,3 +70,21 @@ def dask_cluster(runs, tmp_path):
     folder = tmp_path / "dask"
     folder.mkdir()
     return lambda **where: Cluster(runs, folder, **where)
+
+
+@pytest.fixture
+def in_this_process():
+    """A cluster within this process: `in_this_process(nthreads=2)` gives its address."""
+    with ExitStack() as stack:
+
+        def start(n_workers=1, **worker):
+            flags = {"threads_per_worker": 1} | worker
+            settings = {
+                "n_workers": n_workers,
+                "processes": False,
+                "protocol": "tcp",
+                "dashboard_address": "127.0.0.1:0",
+            }
+            return stack.enter_context(LocalCluster(**settings, **flags)).scheduler_address
+
+        yield start

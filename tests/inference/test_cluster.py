@@ -3,13 +3,11 @@
 import signal
 import sys
 import time
-from contextlib import ExitStack
 
 import psutil
 import pytest
-from distributed import LocalCluster
 
-from imagenet_errors.inference import cluster_run, jobs
+from imagenet_errors.inference import cluster_run, cluster_workers
 from imagenet_errors.inference.cluster import local_cluster
 from tests.conftest import refused, run_script
 from tests.helpers.dask_cluster import read_results
@@ -146,24 +144,6 @@ def test_workers_without_shared_files_give_back_the_same(collect, dask_cluster, 
     assert "efficientnet_lite/lite0: kept, it has valid predictions" in again.stderr
 
 
-@pytest.fixture
-def in_this_process():
-    """A cluster within this process: `in_this_process(nthreads=2)` gives its address."""
-    with ExitStack() as stack:
-
-        def start(n_workers=1, **worker):
-            flags = {"threads_per_worker": 1} | worker
-            settings = {
-                "n_workers": n_workers,
-                "processes": False,
-                "protocol": "tcp",
-                "dashboard_address": "127.0.0.1:0",
-            }
-            return stack.enter_context(LocalCluster(**settings, **flags)).scheduler_address
-
-        yield start
-
-
 @pytest.mark.parametrize(
     ("worker", "flags", "words"),
     [
@@ -184,7 +164,7 @@ def test_cluster_that_cannot_run_the_jobs_is_refused(call, in_this_process, tmp_
 
 
 def test_worker_with_another_version_is_refused(call, in_this_process, tmp_path, monkeypatch):
-    ours = jobs.list_versions()
+    ours = cluster_workers.list_versions()
     monkeypatch.setattr(cluster_run, "list_versions", lambda: (("imagenet_errors", "9 (01234567)"), *ours[1:]))
     flags = ("--dataset", "sample", "--artefacts_dir", tmp_path, "--workers", 0, "--scheduler", in_this_process())
     outcome = call("collect_predictions", *flags)

@@ -1,12 +1,14 @@
 """The nearest training images: exact, whatever ties, blocks and memory there are."""
 
+from functools import reduce
+
 import numpy as np
 import pytest
 import torch
 
 from imagenet_errors.errors import InputError
 from imagenet_errors.formats.embeddings import Embeddings, read_neighbours, write_embeddings
-from imagenet_errors.inference.clip import find_nearest
+from imagenet_errors.inference.neighbours import Nearest, check_number, find_nearest
 from tests.conftest import refused
 
 SMALLEST = 1e-9  # GB: as many column blocks as there can be
@@ -27,7 +29,7 @@ def halves(m, seed):
 
 
 def found(queries, train, memory_gb=2.0):
-    return find_nearest(queries, train, torch.device("cpu"), memory_gb)
+    return find_nearest(queries, train, torch.device("cpu"), memory_gb).rows
 
 
 def similarities(queries, train):
@@ -117,8 +119,31 @@ def test_neighbours_do_not_depend_on_memory_and_other_images():
 def test_fewer_than_fifty_training_images_are_refused():
     train = units(50, 8, 13)
     with pytest.raises(InputError, match="49 training images for 50 neighbours"):
-        found(train[:3], train[:49])
+        check_number(train[:49])
     np.testing.assert_array_equal(np.sort(found(train[:3], train), axis=1), np.tile(np.arange(50), (3, 1)))
+
+
+def in_blocks(queries, train, size):
+    """As on a cluster: the nearest of every block of rows, merged, the last block first."""
+    blocks = [
+        find_nearest(queries, train[start : start + size], torch.device("cpu"), SMALLEST)
+        for start in range(0, len(train), size)
+    ]
+    moved = [block._replace(rows=block.rows + np.int32(size * number)) for number, block in enumerate(blocks)]
+    return reduce(Nearest.merge, reversed(moved)).rows
+
+
+@pytest.mark.parametrize("size", [1, 49, 50, 64, 65, 300, 1000])
+def test_neighbours_merged_from_blocks_equal_those_of_all(size):
+    """Also where hundreds tie, and where similarities differ in double precision alone."""
+    rng = np.random.default_rng(32)
+    queries = units(20, 768, 33)
+    near = np.concatenate([queries + 3e-8 * rng.normal(size=queries.shape).astype(np.float32) for _ in range(30)])
+    worlds = [(halves(20, 34), halves(700, 35)), (units(20, 33, 36), units(700, 33, 37)), (queries, near)]
+    for queries, train in worlds:
+        whole, merged = found(queries, train), in_blocks(queries, train, size)
+        assert merged.dtype == whole.dtype
+        np.testing.assert_array_equal(merged, whole)
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from imagenet_errors.errors import InputError, describe_exception
 from imagenet_errors.files import read_json
 from imagenet_errors.inference import predict
 from imagenet_errors.inference.cluster_options import ClusterOptions
-from imagenet_errors.inference.jobs import DEVICE_VARIABLE
-from imagenet_errors.inference.runner import Options
+from imagenet_errors.inference.cluster_workers import DEVICE_VARIABLE, AnyOptions, check_workers
+from imagenet_errors.inference.job_queue import JobQueue
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,25 @@ def open_client(where: ClusterOptions) -> Iterator[Client]:
         if client.dashboard_link and find_spec("bokeh"):
             log.info(f"dashboard: {client.dashboard_link}")
         yield client
+
+
+@contextmanager
+def open_queue(where: ClusterOptions, versions: tuple[tuple[str, str], ...], workers: int | None) -> Iterator[JobQueue]:
+    """A queue for jobs on the cluster; what belongs to it ends with the block.
+
+    Args:
+        where: The cluster.
+        versions: Of this machine.
+        workers: Processes that decode images, for each worker; None for a number that fits its device.
+
+    Raises:
+        InputError: where no worker comes, or one cannot run jobs.
+    """
+    with open_client(where) as client:
+        jobs = JobQueue(client, where.amounts, where.wait_for_workers)
+        jobs.wait_for_workers()
+        check_workers(client, versions, workers)
+        yield jobs
 
 
 def parse_devices(text: str) -> list[str]:
@@ -98,12 +117,20 @@ def describe_workers(devices: list[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def share_machine(options: Options, devices: list[str]) -> Options:
-    """How models are run in each of several processes: with a part of the processes that decode."""
-    workers, count = options.workers, len(devices)
+def share_machine(options: AnyOptions, where: ClusterOptions) -> AnyOptions:
+    """How jobs run in each of several processes: with a part of the processes that decode; else as they are.
+
+    Raises:
+        InputError: where both `--devices` and `--device` are given, or a device is not here.
+    """
+    if not where.devices:
+        return options
+    if options.device:
+        raise InputError("--device is for one process: give --devices alone")
+    devices, workers = parse_devices(where.devices), options.workers
     if workers is None:
         of_all = predict.default_workers(torch.device(devices[0]))
-        workers = max(1, of_all // count) if devices[0] != "cpu" else of_all // count
+        workers = max(1, of_all // len(devices)) if devices[0] != "cpu" else of_all // len(devices)
     return replace(options, workers=workers)
 
 

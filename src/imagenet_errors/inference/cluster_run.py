@@ -6,17 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from uuid import uuid4
-
-from distributed import Client
 
 from imagenet_errors.dataset.dataset_table import Dataset
-from imagenet_errors.errors import InputError, ModelError, describe_exception
+from imagenet_errors.errors import ModelError
 from imagenet_errors.inference import job_order
-from imagenet_errors.inference.cluster import open_client, parse_devices, share_machine
+from imagenet_errors.inference.cluster import open_queue, share_machine
 from imagenet_errors.inference.cluster_options import ClusterOptions
-from imagenet_errors.inference.job_queue import Job, JobQueue
-from imagenet_errors.inference.jobs import Outcome, Run, check_worker, forget, list_versions, make_key, run_job
+from imagenet_errors.inference.cluster_workers import Place, list_versions
+from imagenet_errors.inference.job_queue import Job
+from imagenet_errors.inference.jobs import Outcome, Run, forget, make_key, run_job
 from imagenet_errors.inference.runner import Collector, Options
 from imagenet_errors.models import saved_predictions
 from imagenet_errors.models.model_table import ModelRecord
@@ -40,24 +38,16 @@ class ClusterCollector:
     """
 
     def __init__(self, artefacts: Artefacts, dataset: Dataset, options: Options, where: ClusterOptions):
-        if where.devices and options.device:
-            raise InputError("--device is for one process: give --devices alone")
-        if where.devices:
-            options = share_machine(options, parse_devices(where.devices))
+        options = share_machine(options, where)
         self.artefacts, self.dataset, self.options, self.where = artefacts, dataset, options, where
         on_client = replace(options, device="cpu", cache_gb=0, cache_dir=None)
         self.collector = Collector.prepare(artefacts, dataset, on_client)
         self.failures = self.collector.failures
-        variable, is_shared = dataset.variable, not where.no_shared_files
         self.description = Run(
-            token=uuid4().hex,
-            artefacts=artefacts.root.absolute() if is_shared else None,
-            dataset=dataset.name,
-            images=os.path.abspath(os.environ[variable]) if variable and is_shared else None,
+            place=Place.of_client(artefacts, dataset, where, list_versions()),
             samples=self.collector.samples.fingerprint,
             options=options,
             owner=os.getpid() if where.devices else None,
-            versions=list_versions(),
         )
 
     def run(self, records: Sequence[ModelRecord]) -> Iterator[str]:
@@ -74,17 +64,14 @@ class ClusterCollector:
         with (
             open_progress("models", len(records), len(records) - len(missing)) as advance,
             self._pixels_removed(plan) as note_end,
-            open_client(self.where) as client,
+            open_queue(self.where, self.description.place.versions, self.options.workers) as jobs,
         ):
-            jobs = JobQueue(client, self.where.amounts, self.where.wait_for_workers)
-            jobs.wait_for_workers()
-            self._check_workers(client)
             planned = {each.record.model_id: each for each in plan}
             for job, outcome in jobs.run(map(self._make_job, plan)):
                 yield from self._take(planned[job.name].record, outcome)
                 note_end(planned[job.name])
                 advance(1)
-            client.run(forget, on_error="ignore")
+            jobs.client.run(forget, on_error="ignore")
 
     @contextmanager
     def _pixels_removed(self, plan: list[job_order.Planned]) -> Iterator[Callable[[job_order.Planned], None]]:
@@ -109,15 +96,6 @@ class ClusterCollector:
             yield note_end
         finally:
             limits.remove_shared()
-
-    def _check_workers(self, client: Client) -> None:
-        """Raises `InputError` for a worker that cannot run models."""
-        answers = client.run(check_worker, self.description.versions, self.options.workers, on_error="return")
-        for address, answer in answers.items():
-            if isinstance(answer, BaseException):
-                answer = f"cannot import this package ({describe_exception(answer)}): install it there"
-            if answer:
-                raise InputError(f"the worker {address} {answer}")
 
     def _make_job(self, planned: job_order.Planned) -> Job:
         arguments = self.description, planned.record, planned.shares_pixels
