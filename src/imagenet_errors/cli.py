@@ -76,7 +76,7 @@ class Parser(argparse.ArgumentParser):
         """Where jobs run: the fields of `ClusterOptions`."""
         group = self.add_argument_group("on several devices or machines (pip install -r requirements-dask.txt)")
         group.add_argument("--devices", help="a process each: all (GPUs), or e.g. cuda:0,cuda:1 or cpu*2")
-        group.add_argument("--scheduler", help="of a Dask cluster that runs the models: tcp://HOST:PORT, or its file")
+        group.add_argument("--scheduler", help="of a Dask cluster that runs the jobs: tcp://HOST:PORT, or its file")
         group.add_argument(
             "--resources", nargs="+", default=(), metavar="NAME=AMOUNT", help="what a job takes, e.g. GPU=1"
         )

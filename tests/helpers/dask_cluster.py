@@ -43,11 +43,11 @@ class Cluster:
     def address(self) -> str:
         return json.loads(self.file.read_text())["address"]
 
-    def add_worker(self, *flags: str, prefix: tuple[str, ...] = ()):
-        """A worker of one thread without a nanny, so that its process is the one that runs models."""
+    def add_worker(self, *flags: str, prefix: tuple[str, ...] = (), **environment: str):
+        """A worker of one thread without a nanny, so that its process is the one that runs jobs."""
         where = ("--scheduler-file", self.file, "--no-nanny", "--no-dashboard", "--local-directory", self.folder)
         command = ("-m", "distributed.cli.dask_worker", *where, "--nthreads", 1, *flags)
-        return self.runs.start(*command, prefix=prefix, **SETTINGS)
+        return self.runs.start(*command, prefix=prefix, **SETTINGS | environment)
 
 
 TIMES = {"preds_comp_time"}

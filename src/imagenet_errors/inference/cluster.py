@@ -31,6 +31,7 @@ CONFIGURATION = {
     "distributed.scheduler.allowed-failures": LOST_WORKERS - 1,
     "distributed.scheduler.worker-ttl": "25s",  # looked at as often, so a silent worker is lost after 50 s at most
     "distributed.scheduler.worker-saturation": 1.0,
+    "distributed.admin.large-graph-warning-threshold": "1GB",  # jobs that search for neighbours take arrays along
     "distributed.comm.timeouts.connect": "20s",
     "distributed.comm.timeouts.tcp": "25s",
     "distributed.worker.daemon": False,  # daemons may not start the processes that decode images

@@ -1,4 +1,4 @@
-"""The flags that say on which devices or machines models are run."""
+"""The flags that say on which devices or machines jobs are run: of models, or of blocks of images."""
 
 import re
 from argparse import Namespace
