@@ -193,6 +193,22 @@ def test_blocks_of_a_killed_client_are_kept(world, dask_cluster, tmp_path):
 
 
 @pytest.mark.heavy
+def test_ctrl_c_keeps_finished_blocks_and_leaves_no_process(world, tmp_path):
+    run = world("together", "--devices", "cpu*2", what=("--what", "train", "--block", 5))
+    parts = tmp_path / "together" / "train_clip_embeddings.parts"
+    wait_for(lambda: list(parts.glob("0*.npz")))
+    world.hold.touch()
+    run.send_signal(signal.SIGINT)
+    _, stderr = run.communicate(timeout=60)
+    assert run.returncode == 130, stderr
+    assert stderr.splitlines()[-1].endswith("interrupt: finished work is kept, repeat the command to continue")
+    assert "Traceback" not in stderr
+    wait_for(lambda: not processes_of(run.pid), 20)
+    assert list(parts.glob("0*.npz"))
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.heavy
 def test_block_that_kills_its_workers_ends_the_run(world, few, tmp_path):
     """After two workers; the other blocks go on from what is finished."""
     world.kill.write_text(str(sorted((few / "train").glob("*/*"))[5]))
