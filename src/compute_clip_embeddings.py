@@ -41,7 +41,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from imagenet_errors.inference.collectors import open_embedder
+    from imagenet_errors.inference.embedder import open_embedder
 
     with open_embedder(Artefacts(args.artefacts_dir), DATASETS[args.dataset], args) as embedder:
         if set(args.what) - {"neighbours"}:

@@ -3,9 +3,11 @@
 import shutil
 import signal
 
+import numpy as np
 import pytest
 
 from imagenet_errors.inference import cluster_embedder
+from imagenet_errors.inference.embedding_jobs import EmbeddedBlock
 from tests.conftest import refused
 from tests.helpers import tiny_clip
 from tests.helpers.processes import processes_of, wait_for
@@ -130,6 +132,26 @@ def test_worker_with_other_weights_is_refused(embed, in_this_process, monkeypatc
     monkeypatch.setattr(cluster_embedder, "name_clip", lambda *_: f"{tiny_clip.NAME}/another")
     done = embed("--scheduler", in_this_process(), what=["train"])
     assert refused(done, f"has {tiny_clip.NAME}/", f"and this machine {tiny_clip.NAME}/another", "the same weights")
+
+
+def test_folder_that_workers_do_not_share_is_told(embed, in_this_process, monkeypatch):
+    """A worker has written its blocks elsewhere."""
+    monkeypatch.setattr(cluster_embedder, "embed_block", lambda *_: EmbeddedBlock([], None))
+    done = embed("--scheduler", in_this_process(), what=["train"])
+    assert refused(done, "were written by a worker and are not here: give --no_shared_files")
+    assert not embed.train.exists()
+
+
+def test_finished_blocks_are_joined_without_a_cluster(embed):
+    embed("--block", 60, what=["train"])
+    whole = tiny_clip.arrays(embed.train)
+    part = embed.train.with_suffix(".parts") / "00000000.npz"
+    part.parent.mkdir()
+    embed.train.unlink()
+    np.savez(part, names=whole["train_files"], embeddings=whole["embeddings"], clip=whole["clip"])
+    done = embed("--block", 60, "--scheduler", "tcp://127.0.0.1:1", what=["train"])
+    assert done.status == 0, done.stderr
+    np.testing.assert_allclose(tiny_clip.arrays(embed.train)["embeddings"], whole["embeddings"], atol=1e-6)
 
 
 def test_image_that_a_worker_cannot_read_is_named(embed, in_this_process, few, tmp_path):

@@ -96,6 +96,8 @@ class ClusterEmbedder:
 
     def _run(self, jobs: list[Job], description: str, done: int = 0) -> Iterator[tuple[Job, Any]]:
         """Yields every job with what it gave back. Raises `InputError` where one is given up."""
+        if not jobs:  # no cluster is needed
+            return
         with open_progress(description, done + len(jobs), done) as advance:
             for job, outcome in self._jobs.run(jobs):
                 if isinstance(outcome, ModelError):

@@ -1,11 +1,14 @@
-"""Embeddings of prompts and images, and the nearest training images, computed in this process."""
+"""Embeddings of prompts and images, and the nearest training images, in this process or, by the flags, on a cluster."""
 
 import logging
 import socket
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,12 +17,16 @@ from imagenet_errors.errors import InputError
 from imagenet_errors.formats.embeddings import Embeddings
 from imagenet_errors.inference import predict
 from imagenet_errors.inference.clip import Clip
+from imagenet_errors.inference.cluster_options import ClusterOptions
 from imagenet_errors.inference.embedding_blocks import EmbeddingTask, compute_embeddings
 from imagenet_errors.inference.image_sources import find_source, find_training_images
 from imagenet_errors.inference.images import Images
 from imagenet_errors.inference.neighbours import check_number, find_nearest
 from imagenet_errors.inference.stored_images import ImageSource
 from imagenet_errors.paths import Artefacts
+
+if TYPE_CHECKING:
+    from imagenet_errors.inference.cluster_embedder import ClusterEmbedder
 
 log = logging.getLogger(__name__)
 
@@ -129,3 +136,20 @@ class Embedder:
         """
         check_number(train)
         return find_nearest(queries, train, self.device, self.options.memory_gb).rows
+
+
+@contextmanager
+def open_embedder(artefacts: Artefacts, dataset: Dataset, flags: Namespace) -> "Iterator[Embedder | ClusterEmbedder]":
+    """What embeds by the flags of compute_clip_embeddings.py; its cluster, where it has one, ends with the block.
+
+    Raises:
+        InputError: as `Embedder` and `ClusterEmbedder`.
+    """
+    options, where = EmbeddingOptions.from_flags(flags), ClusterOptions.from_flags(flags)
+    if not where.is_used:
+        yield Embedder(artefacts, dataset, options)
+        return
+    from imagenet_errors.inference.cluster_embedder import ClusterEmbedder  # it needs Dask
+
+    with ExitStack() as opened:
+        yield ClusterEmbedder(artefacts, dataset, options, where, opened)
