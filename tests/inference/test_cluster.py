@@ -1,6 +1,8 @@
 """Models as jobs of a Dask cluster: the same predictions as in one process, each stored once, failures told once."""
 
+import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -9,7 +11,7 @@ import pytest
 
 from imagenet_errors.inference import cluster_run, cluster_workers
 from imagenet_errors.inference.cluster import local_cluster
-from tests.conftest import refused, run_script
+from tests.conftest import ROOT, refused, run_script
 from tests.helpers.dask_cluster import read_results
 from tests.helpers.processes import processes_of, wait_for
 from tests.helpers.saved_models import failures
@@ -74,6 +76,11 @@ def test_devices_give_the_predictions_of_one_process(collect, own, tmp_path):
         (("--devices", "cpu", "--device", "cpu"), "give --devices alone"),
         (("--devices", "cuda:99"), "cuda:99 is not here"),
         (("--scheduler", "nowhere.json"), "nowhere.json is missing"),
+        (("--scheduler", "10.0.0.1:8786"), "--scheduler takes tcp://HOST:PORT, or the scheduler's file"),
+        (
+            ("--scheduler", "http://10.0.0.1:8786"),
+            "--scheduler http://10.0.0.1:8786: ValueError: unknown address scheme",
+        ),
         (
             ("--scheduler", "tcp://127.0.0.1:1", "--wait_for_workers", "1"),
             "tcp://127.0.0.1:1 does not answer within 1 s",
@@ -169,6 +176,65 @@ def test_worker_with_another_version_is_refused(call, in_this_process, tmp_path,
     flags = ("--dataset", "sample", "--artefacts_dir", tmp_path, "--workers", 0, "--scheduler", in_this_process())
     outcome = call("collect_predictions", *flags)
     assert refused(outcome, f"has imagenet_errors {ours[0][1]}, and this machine 9 (01234567): install the same")
+
+
+def test_scheduler_of_an_old_file_is_refused_with_the_name_of_the_file(call, tmp_path):
+    file = tmp_path / "scheduler.json"
+    file.write_text('{"address": "tcp://127.0.0.1:1"}')
+    flags = ("--dataset", "sample", "--artefacts_dir", tmp_path, "--scheduler", file, "--wait_for_workers", 1)
+    assert refused(call("collect_predictions", *flags), f"tcp://127.0.0.1:1, which {file} names, does not answer")
+
+
+def test_worker_of_another_python_is_refused(call, in_this_process, tmp_path, monkeypatch):
+    first, _, *others = cluster_workers.list_versions()
+    monkeypatch.setattr(cluster_run, "list_versions", lambda: (first, ("Python", "2.7"), *others))
+    flags = ("--dataset", "sample", "--artefacts_dir", tmp_path, "--workers", 0, "--scheduler", in_this_process())
+    here = ".".join(map(str, sys.version_info[:2]))
+    assert refused(call("collect_predictions", *flags), f"has Python {here}, and this machine 2.7: install the same")
+
+
+@pytest.mark.heavy
+def test_worker_that_sees_another_artefacts_folder_is_refused(models, dask_cluster):
+    """Else it would store results where this machine never sees them. Its folder is an empty file system in memory."""
+    models.artefacts.mkdir()
+    hidden = ("unshare", "--mount", "sh", "-c", f'mount -t tmpfs none {models.artefacts} && exec "$@"', "sh")
+    if subprocess.run([*hidden, "true"], capture_output=True).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    cluster = dask_cluster()
+    cluster.add_worker(prefix=hidden)
+    run = models("a", flags=("--scheduler", cluster.file))
+    _, stderr = run.communicate(timeout=120)
+    assert run.returncode == 2
+    assert f"has another folder {models.artefacts} than this machine" in stderr.splitlines()[-1]
+    run = models("a", flags=("--scheduler", cluster.file, "--no_shared_files"))
+    assert run.wait(timeout=120) == 0
+    assert read_results(models.artefacts).keys() == {"own--own.a"}
+
+
+@pytest.mark.heavy
+def test_relative_paths_hold_for_a_worker_in_another_folder(models, runs, dask_cluster, tmp_path):
+    cluster = dask_cluster()
+    cluster.add_worker(prefix=("env", "-C", "/"))
+    file, cache, artefacts = (
+        os.path.relpath(path, ROOT) for path in (models.folder / "own.py", tmp_path, tmp_path / "a")
+    )
+    flags = ("--dataset", "sample", "--limit", 2, "--workers", 0, "--cache_dir", cache, "--artefacts_dir", artefacts)
+    script = ROOT / "src" / "collect_predictions.py"
+    run = runs.start(script, *flags, "--model", f"{file}:a", "--scheduler", os.path.relpath(cluster.file, ROOT))
+    _, stderr = run.communicate(timeout=120)
+    assert run.returncode == 0, stderr
+    assert read_results(tmp_path / "a").keys() == {"own--own.a"}
+
+
+def test_images_that_one_run_names_are_forgotten_by_the_next(monkeypatch):
+    monkeypatch.setattr(cluster_workers, "STARTED_WITH", {"IMAGENET_DIR": "own"})
+    monkeypatch.delenv("IMAGENET_A_DIR", raising=False)
+    monkeypatch.setenv("IMAGENET_DIR", "own")
+    cluster_workers.name_images({"IMAGENET_DIR": "shared", "IMAGENET_A_DIR": "shared"})
+    assert os.environ["IMAGENET_DIR"] == os.environ["IMAGENET_A_DIR"] == "shared"
+    cluster_workers.name_images({})
+    assert os.environ["IMAGENET_DIR"] == "own"
+    assert "IMAGENET_A_DIR" not in os.environ
 
 
 def test_scheduler_without_this_package_is_refused(call, in_this_process, tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from imagenet_errors.errors import InputError, describe_exception
 from imagenet_errors.files import read_json
 from imagenet_errors.inference import predict
 from imagenet_errors.inference.cluster_options import ClusterOptions
-from imagenet_errors.inference.cluster_workers import DEVICE_VARIABLE, AnyOptions, check_workers
+from imagenet_errors.inference.cluster_workers import DEVICE_VARIABLE, AnyOptions, Place, check_workers
 from imagenet_errors.inference.job_queue import JobQueue
 
 log = logging.getLogger(__name__)
@@ -54,21 +54,21 @@ def open_client(where: ClusterOptions) -> Iterator[Client]:
 
 
 @contextmanager
-def open_queue(where: ClusterOptions, versions: tuple[tuple[str, str], ...], workers: int | None) -> Iterator[JobQueue]:
+def open_queue(where: ClusterOptions, place: Place, workers: int | None) -> Iterator[JobQueue]:
     """A queue for jobs on the cluster; what belongs to it ends with the block.
 
     Args:
         where: The cluster.
-        versions: Of this machine.
+        place: Of the run.
         workers: Processes that decode images, for each worker; None for a number that fits its device.
 
     Raises:
         InputError: where no worker comes, or one cannot run jobs.
     """
-    with open_client(where) as client:
+    with place.marked(), open_client(where) as client:
         jobs = JobQueue(client, where.amounts, where.wait_for_workers)
         jobs.wait_for_workers()
-        check_workers(client, versions, workers)
+        check_workers(client, place, workers)
         yield jobs
 
 
@@ -168,6 +168,8 @@ def find_address(scheduler: str) -> str:
     """The address in a scheduler's file, or the address itself. Raises `InputError` for neither."""
     if "://" in scheduler:
         return scheduler
+    if not Path(scheduler).exists():
+        raise InputError(f"{scheduler} is missing: --scheduler takes tcp://HOST:PORT, or the scheduler's file")
     content = read_json(Path(scheduler))
     if not isinstance(content, dict) or not isinstance(content.get("address"), str):
         raise InputError(f"{scheduler} is not a file of dask scheduler --scheduler-file: it has no address")
@@ -191,9 +193,12 @@ def connected(scheduler: str, seconds: float) -> Iterator[Client]:
         try:
             with processes.signals_blocked():
                 client = Client(address, timeout=seconds)
-        except (OSError, ValueError) as error:
+        except ValueError as error:
+            raise InputError(f"--scheduler {address}: {describe_exception(error)}") from error
+        except OSError as error:
+            named = "" if address == scheduler else f", which {scheduler} names,"
             raise InputError(
-                f"the scheduler {address} does not answer within {seconds:g} s: start it, or correct --scheduler"
+                f"the scheduler {address}{named} does not answer within {seconds:g} s: start it, or correct --scheduler"
             ) from error
         with client:
             try:

@@ -90,7 +90,7 @@ class ClusterEmbedder:
 
     @contextmanager
     def _open_queue(self) -> Iterator[JobQueue]:
-        with open_queue(self.where, self._description.place.versions, self.options.workers) as jobs:
+        with open_queue(self.where, self._description.place, self.options.workers) as jobs:
             yield jobs
             jobs.client.run(forget, on_error="ignore")
 

@@ -16,7 +16,7 @@ from imagenet_errors.inference.cluster_workers import Place, list_versions
 from imagenet_errors.inference.job_queue import Job
 from imagenet_errors.inference.jobs import Outcome, Run, forget, make_key, run_job
 from imagenet_errors.inference.runner import Collector, Options
-from imagenet_errors.models import saved_predictions
+from imagenet_errors.models import own_models, saved_predictions
 from imagenet_errors.models.model_table import ModelRecord
 from imagenet_errors.paths import Artefacts
 from imagenet_errors.progress import open_progress
@@ -39,6 +39,8 @@ class ClusterCollector:
 
     def __init__(self, artefacts: Artefacts, dataset: Dataset, options: Options, where: ClusterOptions):
         options = share_machine(options, where)
+        if options.cache_dir:
+            options = replace(options, cache_dir=options.cache_dir.absolute())
         self.artefacts, self.dataset, self.options, self.where = artefacts, dataset, options, where
         on_client = replace(options, device="cpu", cache_gb=0, cache_dir=None)
         self.collector = Collector.prepare(artefacts, dataset, on_client)
@@ -64,7 +66,7 @@ class ClusterCollector:
         with (
             open_progress("models", len(records), len(records) - len(missing)) as advance,
             self._pixels_removed(plan) as note_end,
-            open_queue(self.where, self.description.place.versions, self.options.workers) as jobs,
+            open_queue(self.where, self.description.place, self.options.workers) as jobs,
         ):
             planned = {each.record.model_id: each for each in plan}
             for job, outcome in jobs.run(map(self._make_job, plan)):
@@ -98,8 +100,9 @@ class ClusterCollector:
             limits.remove_shared()
 
     def _make_job(self, planned: job_order.Planned) -> Job:
-        arguments = self.description, planned.record, planned.shares_pixels
-        return Job(planned.record.model_id, make_key(self.description, planned.record), run_job, arguments)
+        record = own_models.with_absolute_paths(planned.record)
+        arguments = self.description, record, planned.shares_pixels
+        return Job(record.model_id, make_key(self.description, record), run_job, arguments)
 
     def _take(self, record: ModelRecord, outcome: Outcome | ModelError) -> list[str]:
         """Note what became of a job, and store what it gave back; returns the lines for the user."""

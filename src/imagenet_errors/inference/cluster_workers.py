@@ -2,6 +2,7 @@
 
 import logging
 import os
+import platform
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from uuid import uuid4
 
 from distributed import Client, Worker, get_worker
 
-from imagenet_errors import __version__
+from imagenet_errors import __version__, locks
 from imagenet_errors.dataset.dataset_table import DATASETS, Dataset
 from imagenet_errors.errors import InputError, describe_exception
 from imagenet_errors.files import fingerprint
@@ -25,7 +26,9 @@ from imagenet_errors.inference.runner import Options
 from imagenet_errors.paths import REPOSITORY, Artefacts
 
 DEVICE_VARIABLE = "IMAGENET_ERRORS_DEVICE"  # on a worker, the device of its jobs
-LIBRARIES = ("torch", "torchvision", "timm", "transformers", "open_clip_torch", "numpy", "pillow")
+LIBRARIES = ("distributed", "torch", "torchvision", "timm", "transformers", "open_clip_torch", "numpy", "pillow")
+VARIABLES = sorted({one.variable for one in DATASETS.values() if one.variable})  # that say where images lie
+STARTED_WITH = dict(os.environ)
 AnyOptions = TypeVar("AnyOptions", Options, EmbeddingOptions)
 
 
@@ -52,8 +55,7 @@ class Place:
         cls, artefacts: Artefacts, dataset: Dataset, where: ClusterOptions, versions: tuple[tuple[str, str], ...]
     ) -> "Place":
         """That of a run which this process submits."""
-        variables = {one.variable for one in DATASETS.values() if one.variable} & os.environ.keys()
-        images = [(variable, os.path.abspath(os.environ[variable])) for variable in sorted(variables)]
+        images = [(variable, os.path.abspath(os.environ[variable])) for variable in VARIABLES if variable in os.environ]
         return cls(
             token=uuid4().hex,
             artefacts=None if where.no_shared_files else artefacts.root.absolute(),
@@ -68,13 +70,41 @@ class Place:
         Raises:
             InputError: where this worker may not run the jobs.
         """
-        refusal = check_worker(self.versions, options.workers, get_worker())
+        refusal = check_worker(self, options.workers, get_worker())
         if refusal:
             raise InputError(f"{describe_this_worker()} {refusal}")
-        os.environ.update(self.images or ())
+        name_images(dict(self.images or ()))
         folder = self.artefacts or Path(get_worker().local_directory) / f"results-{self.token}"
         options = replace(options, device=os.environ.get(DEVICE_VARIABLE) or options.device)
         return Artefacts(folder), DATASETS[self.dataset], options
+
+    @property
+    def mark(self) -> Path | None:
+        """A file that is there as long as the run, by which workers know the folder; None as `artefacts`."""
+        return self.artefacts and self.artefacts / locks.FOLDER / f"run-{self.token}"
+
+    @contextmanager
+    def marked(self) -> Iterator[None]:
+        """On the client: meanwhile `mark` is there."""
+        if self.mark is None:
+            yield
+            return
+        self.mark.parent.mkdir(parents=True, exist_ok=True)
+        self.mark.touch()
+        try:
+            yield
+        finally:
+            self.mark.unlink(missing_ok=True)
+
+
+def name_images(images: dict[str, str]) -> None:
+    """Have the environment name these images and, of the others, those that this process was started with."""
+    for variable in VARIABLES:
+        place = images.get(variable, STARTED_WITH.get(variable))
+        if place is None:
+            os.environ.pop(variable, None)
+        else:
+            os.environ[variable] = place
 
 
 def describe_this_worker() -> str:
@@ -83,12 +113,13 @@ def describe_this_worker() -> str:
 
 @cache
 def list_versions() -> tuple[tuple[str, str], ...]:
-    """(name, version) of what results depend on: of this package also a hash of its files, and main libraries.
+    """(name, version) of what must be the same everywhere: of this package also a hash of its files, and libraries.
 
     They are read once: a process goes on with what it has imported.
     """
     sources = [path.read_bytes() for path in sorted((REPOSITORY / "src" / "imagenet_errors").rglob("*.py"))]
     found = [("imagenet_errors", f"{__version__} ({fingerprint(*sources)[:8]})")]
+    found.append(("Python", ".".join(platform.python_version_tuple()[:2])))
     for library in LIBRARIES:
         try:
             found.append((library, version(library)))
@@ -97,16 +128,16 @@ def list_versions() -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def check_worker(versions: tuple[tuple[str, str], ...], workers: int | None, dask_worker: Worker) -> str:
+def check_worker(place: Place, workers: int | None, dask_worker: Worker) -> str:
     """What keeps a worker from running jobs, or an empty text.
 
     Args:
-        versions: Of the client.
+        place: Of the run.
         workers: The flag: processes that decode images.
         dask_worker: The worker; of this name Dask gives it to what `Client.run` calls.
     """
     num_threads = dask_worker.state.nthreads
-    for (name, theirs), (_, ours) in zip(versions, list_versions(), strict=True):
+    for (name, theirs), (_, ours) in zip(place.versions, list_versions(), strict=True):
         if theirs != ours:
             return f"has {name} {ours}, and this machine {theirs}: install the same, and start it again"
     if num_threads != 1:
@@ -116,15 +147,20 @@ def check_worker(versions: tuple[tuple[str, str], ...], workers: int | None, das
             "may not start the processes that decode images: set DASK_DISTRIBUTED__WORKER__DAEMON=False where it is"
             " started, or use --workers 0"
         )
+    if place.mark and not place.mark.exists():
+        return (
+            f"has another folder {place.artefacts} than this machine: put it where all machines see the same one, or"
+            " use --no_shared_files"
+        )
     return ""
 
 
-def check_workers(client: Client, versions: tuple[tuple[str, str], ...], workers: int | None) -> None:
+def check_workers(client: Client, place: Place, workers: int | None) -> None:
     """Raises `InputError` where a worker of the cluster cannot run jobs; the arguments are those of `check_worker`."""
-    answers = client.run(check_worker, versions, workers, on_error="return")
+    answers = client.run(check_worker, place, workers, on_error="return")
     for address, answer in answers.items():
         if isinstance(answer, BaseException):
-            answer = f"cannot import this package ({describe_exception(answer)}): install it there"
+            answer = f"cannot run this package ({describe_exception(answer)}): install the same files there"
         if answer:
             raise InputError(f"the worker {address} {answer}")
 

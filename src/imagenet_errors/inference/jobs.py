@@ -88,7 +88,10 @@ def run_job(run: Run, record: ModelRecord, shares_pixels: bool) -> Outcome:
 def _prepare(run: Run) -> Collector:
     """The images of the run, found once; raises `InputError` as `run_job` does."""
     artefacts, dataset, options = run.place.enter(run.options)
-    collector = Collector.prepare(artefacts, dataset, options)
+    try:
+        collector = Collector.prepare(artefacts, dataset, options)
+    except InputError as error:
+        raise InputError(f"{describe_this_worker()}: {error}") from error
     if collector.samples.fingerprint != run.samples:
         place = os.environ.get(dataset.variable or "", artefacts.root)
         raise InputError(

@@ -1,5 +1,6 @@
 """Records of models of the user's own: a timm architecture with a checkpoint, a function, predictions."""
 
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -50,6 +51,15 @@ def describe_predictions(
     used_names = {known.dir_id for known in load_records(artefacts)}
     archs, name = read_architectures(artefacts), model_name or record.model_id
     return describe([record], archs, used_names, model_name=name, arch=arch, training_data=training_data)[0]
+
+
+def with_absolute_paths(record: ModelRecord) -> ModelRecord:
+    """The same model for a process that runs in another folder."""
+    if record.source == "function":
+        return replace(record, builder=os.path.abspath(record.builder))
+    if record.module == MODULE and record.weights:
+        return replace(record, weights=os.path.abspath(record.weights))
+    return record
 
 
 def with_checkpoint(record: ModelRecord, checkpoint: Path, use_ema: bool = False) -> ModelRecord:
