@@ -227,7 +227,7 @@ def test_relative_paths_hold_for_a_worker_in_another_folder(models, runs, dask_c
 
 
 def test_images_that_one_run_names_are_forgotten_by_the_next(monkeypatch):
-    monkeypatch.setattr(cluster_workers, "STARTED_WITH", {"IMAGENET_DIR": "own"})
+    monkeypatch.setattr(cluster_workers, "REPLACED", {})
     monkeypatch.delenv("IMAGENET_A_DIR", raising=False)
     monkeypatch.setenv("IMAGENET_DIR", "own")
     cluster_workers.name_images({"IMAGENET_DIR": "shared", "IMAGENET_A_DIR": "shared"})

@@ -28,7 +28,7 @@ from imagenet_errors.paths import REPOSITORY, Artefacts
 DEVICE_VARIABLE = "IMAGENET_ERRORS_DEVICE"  # on a worker, the device of its jobs
 LIBRARIES = ("distributed", "torch", "torchvision", "timm", "transformers", "open_clip_torch", "numpy", "pillow")
 VARIABLES = sorted({one.variable for one in DATASETS.values() if one.variable})  # that say where images lie
-STARTED_WITH = dict(os.environ)
+REPLACED: dict[str, tuple[str, str | None]] = {}  # what the present run has named, and what was there before
 AnyOptions = TypeVar("AnyOptions", Options, EmbeddingOptions)
 
 
@@ -98,13 +98,14 @@ class Place:
 
 
 def name_images(images: dict[str, str]) -> None:
-    """Have the environment name these images and, of the others, those that this process was started with."""
-    for variable in VARIABLES:
-        place = images.get(variable, STARTED_WITH.get(variable))
-        if place is None:
-            os.environ.pop(variable, None)
-        else:
-            os.environ[variable] = place
+    """Have the environment name the images of a run; of others, what it named before the run before this one."""
+    for variable, (named, own) in REPLACED.items():
+        if os.environ.get(variable) == named:
+            del os.environ[variable]
+            os.environ.update({} if own is None else {variable: own})
+    REPLACED.clear()
+    REPLACED.update({variable: (place, os.environ.get(variable)) for variable, place in images.items()})
+    os.environ.update(images)
 
 
 def describe_this_worker() -> str:
