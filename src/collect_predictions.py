@@ -34,7 +34,8 @@ def parse_args() -> argparse.Namespace:
     which.add_argument("--calibrate", action="store_true", help="measure this device for 10 s, to plan hours")
     parser.add_own_model()
     run = parser.add_argument_group("how to run them")
-    run.add_argument("--batch_size", type=cli.positive, default=32, help="images per batch")
+    batches = "images per batch; auto: doubled on a GPU while it is faster and fits, and remembered"
+    run.add_argument("--batch_size", type=cli.positive_or_auto, default=32, metavar="N", help=batches)
     run.add_argument("--workers", type=cli.natural, help="processes that decode images; default: as fits the device")
     run.add_argument("--device", help="where to compute, e.g. cuda:0; default: a GPU where there is one, else cpu")
     run.add_argument("--limit", type=cli.positive, help="run only the first so many images")

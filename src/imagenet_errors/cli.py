@@ -6,12 +6,13 @@ import math
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from imagenet_errors import signals
+from imagenet_errors import processes, signals
 from imagenet_errors.dataset.dataset_table import DATASETS
 from imagenet_errors.errors import InputError, describe_os_error, describe_unknown
 from imagenet_errors.paths import DEFAULT_RESULTS_DIR, REPOSITORY
@@ -112,6 +113,11 @@ def positive(text: str) -> int:
     return value
 
 
+def positive_or_auto(text: str) -> int | None:
+    """An argument type: an integer of 1 or more, or `auto`, which is None."""
+    return None if text == "auto" else positive(text)
+
+
 def natural(text: str) -> int:
     """An argument type: an integer of 0 or more."""
     value = int(text)
@@ -179,6 +185,18 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(141)
     except OSError as error:
         sys.exit(_report(_one_line(describe_os_error(error)), 2))
+    finally:
+        _leave_threads()
+
+
+def _leave_threads() -> None:
+    """Exit at once where a thread still works in the background; ended within a library, it could abort the process."""
+    error = sys.exception()
+    is_busy = any(thread.name == processes.BACKGROUND for thread in threading.enumerate())
+    if is_busy and (error is None or isinstance(error, SystemExit)):
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.flush()
+        os._exit(int(error.code or 0) if error else 0)
 
 
 def _one_line(error: InputError | str) -> str:

@@ -124,6 +124,9 @@ class Artefacts:
     def downloads_done(self) -> Path:
         return self.root / "downloads_done.csv"
 
+    def batch_sizes(self) -> Path:
+        return self.root / "batch_sizes.csv"
+
     def weights(self) -> Path:
         return self.root / "weights.csv"
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from imagenet_errors.errors import InputError
 from imagenet_errors.signals import SIGNALS
 
+BACKGROUND = "background"  # the name of threads that the end of a script does not wait for
 PR_SET_PDEATHSIG = 1  # from Linux's prctl.h
 
 

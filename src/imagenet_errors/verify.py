@@ -23,6 +23,7 @@ from imagenet_errors.error_types import ERROR_TYPES
 from imagenet_errors.errors import InputError
 from imagenet_errors.files import check_schema, check_table, read_json, read_text, read_whole_text
 from imagenet_errors.formats import (
+    batch_sizes,
     checked_images,
     embeddings,
     error_analyses,
@@ -183,6 +184,7 @@ CHECKS: dict[str, Callable[[_File], object]] = {
         (paths.WEIGHT_FILES, paths.MULTIPLY_ADDS, paths.FIGURES, paths.PUBLISHED_MODELS), _by_path(check_table)
     ),
     **dict.fromkeys(("downloads_done.csv", "weights.csv"), _by_path(check_table)),
+    "batch_sizes.csv": _by_path(batch_sizes.check),
     **dict.fromkeys((paths.NON_PROTOTYPICAL, paths.IMAGENET_A_WNIDS), _by_path(read_whole_text)),
     **dict.fromkeys((paths.WNIDS, paths.DESCRIPTIONS), lambda file: file.folder.classes),
     **dict.fromkeys((paths.SUPERCLASSES_LISTING, "README.md", "published/README.md"), _by_path(read_text)),

@@ -9,10 +9,11 @@ import numpy as np
 import timm
 import torch
 from PIL import Image
+from torch.nn import Module
 
 from imagenet_errors.inference import predict
 from imagenet_errors.inference.images import Images
-from imagenet_errors.inference.preprocessing import Preprocessing, ResizeAndCrop
+from imagenet_errors.inference.preprocessing import OwnTransform, Preprocessing, ResizeAndCrop
 from imagenet_errors.inference.stored_images import StoredImage
 
 NETWORK, MULTIPLY_ADDS = "resnet50", 4_089_184_256  # for an image of 224 x 224, as multiply_adds.csv counts
@@ -36,27 +37,46 @@ class Rates:
 
 def measure_rates(batch_size: int, device: torch.device, workers: int, amp: bool) -> Rates:
     """Run a network with random weights, and decode a made image, for a few seconds each."""
-    return Rates(_measure_network(batch_size, device, amp), _measure_decoding(batch_size, workers))
-
-
-def _measure_network(batch_size: int, device: torch.device, amp: bool) -> float:
-    predict.configure_arithmetic(amp)
-    side = PREPROCESSING.geometry.side
-    pixels = torch.randint(0, 256, (batch_size, 3, side, side), dtype=torch.uint8)
     model = timm.create_model(NETWORK).eval()
-    batches = predict.probabilities(model, PREPROCESSING, itertools.repeat(pixels), device, amp)
+    images = measure_speed(model, PREPROCESSING, batch_size, device, amp, SECONDS)
+    return Rates(images * MULTIPLY_ADDS, _measure_decoding(batch_size, workers))
+
+
+def measure_speed(
+    model: Module,
+    preprocessing: Preprocessing | OwnTransform,
+    batch_size: int,
+    device: torch.device,
+    amp: bool,
+    seconds: float,
+) -> float:
+    """Run a network on batches of a made image, for so many seconds after the first; returns images per second.
+
+    Raises:
+        OutOfMemoryError: where a batch does not fit.
+        ModelError: where the model fails, or its transform.
+    """
+    predict.configure_arithmetic(amp)
+    with predict.model_errors():
+        pixels = torch.stack([preprocessing.geometry.to_pixels()(make_image())] * batch_size)
+    batches = predict.probabilities(model, preprocessing, itertools.repeat(pixels), device, amp)
     next(batches)  # prepares the device
     number, start = 0, time.perf_counter()
-    while time.perf_counter() - start < SECONDS:
+    while time.perf_counter() - start < seconds:
         next(batches).sum().item()  # waits for the device
         number += batch_size
-    return number * MULTIPLY_ADDS / (time.perf_counter() - start)
+    return number / (time.perf_counter() - start)
+
+
+def make_image() -> Image.Image:
+    """Smooth noise, of the most frequent size."""
+    noise = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
+    return Image.fromarray(noise).resize(IMAGE_SIZE)
 
 
 def _measure_decoding(batch_size: int, workers: int) -> float:
-    noise = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
     with tempfile.NamedTemporaryFile(suffix=".JPEG") as file:
-        Image.fromarray(noise).resize(IMAGE_SIZE).save(file.name, quality=90)
+        make_image().save(file.name, quality=90)
         images = Images([StoredImage(file.name)] * MOST_IMAGES, workers)
         batches = iter(images.batches(PREPROCESSING.geometry, batch_size))
         next(batches)  # starts the workers

@@ -15,7 +15,7 @@ from torch.nn import Module
 
 from imagenet_errors.errors import ModelError, describe_exception
 from imagenet_errors.files import fingerprint
-from imagenet_errors.inference.predict import model_errors, probabilities
+from imagenet_errors.inference.predict import model_errors, probabilities, seed
 from imagenet_errors.inference.preprocessing import OwnTransform, Preprocessing
 from imagenet_errors.models.model_table import ModelRecord
 
@@ -43,9 +43,11 @@ def call_function(builder: str) -> tuple[Module, OwnTransform]:
     """
     file, _, name = builder.rpartition(":")
     try:
+        seed()
         module = _load_module(Path(file).resolve())
         if not hasattr(module, name):
             raise ModelError(f"{file} has no function {name}")
+        seed()  # so that the same weights are drawn in every run
         result = getattr(module, name)()
     except ModelError:
         raise

@@ -8,6 +8,7 @@ from typing import Any
 
 from imagenet_errors.dataset.dataset_table import Dataset
 from imagenet_errors.inference import predict, zoo
+from imagenet_errors.inference.batching import FIRST
 from imagenet_errors.inference.calibration import Rates, measure_rates
 from imagenet_errors.inference.pixel_cache import GIGABYTE, CacheLimits
 from imagenet_errors.inference.runner import Options
@@ -81,7 +82,7 @@ def write_plan(
         min(options.limit or dataset.num_images, dataset.num_images),
     )
     plan = make_plan(artefacts, records, options.use_test_size, num_images, limits)
-    rates = measure_rates(options.batch_size, device, workers, options.amp) if is_measured else None
+    rates = measure_rates(options.batch_size or FIRST, device, workers, options.amp) if is_measured else None
     facts = {
         "dataset": dataset.name,
         "device": str(device),

@@ -7,7 +7,8 @@ import socket
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import cast
 
@@ -24,22 +25,23 @@ from imagenet_errors.errors import InputError, ModelError, ProtectedFileError, d
 from imagenet_errors.files import fingerprint, write_json
 from imagenet_errors.formats.predictions import Predictions
 from imagenet_errors.inference import own_functions, predict, zoo
+from imagenet_errors.inference.batching import choose_batch_size, halve_until_it_fits
 from imagenet_errors.inference.failures import FailureList
 from imagenet_errors.inference.image_checks import check_images
 from imagenet_errors.inference.image_sources import find_source
 from imagenet_errors.inference.images import Images
+from imagenet_errors.inference.next_model import NextModel
 from imagenet_errors.inference.pixel_cache import CacheLimits
 from imagenet_errors.inference.preprocessing import OwnTransform, Preprocessing
 from imagenet_errors.inference.weights import is_offline
 from imagenet_errors.models import own_models, saved_predictions
 from imagenet_errors.models.model_table import ModelRecord
 from imagenet_errors.paths import Artefacts
-from imagenet_errors.progress import open_progress
+from imagenet_errors.progress import Advance, open_progress
 
 log = logging.getLogger(__name__)
 
 AGREEMENT_IMAGES = 1000  # a share of 1 % that changes is then known to about 0.6 points, with 95 % confidence
-Built = tuple[Module, Preprocessing | OwnTransform]
 
 
 def freeze_libraries() -> None:
@@ -61,7 +63,8 @@ class Options:
     """How models are run: the flags of collect_predictions.py.
 
     Attributes:
-        batch_size: Images per batch, at first: it is halved for a model that runs out of memory.
+        batch_size: Images per batch, at first: it is halved for a model that runs out of memory. None for as many as
+            pay on the device.
         workers: Processes that decode images; None for a number that fits the device.
         device: Name of the device; None for the best there is.
         limit: Only the first so many images.
@@ -74,7 +77,7 @@ class Options:
         save_probs: Save all 1000 probabilities per image as well.
     """
 
-    batch_size: int = 32
+    batch_size: int | None = 32
     workers: int | None = None
     device: str | None = None
     limit: int | None = None
@@ -112,6 +115,7 @@ class Collector:
         options: How models are run.
         failure_list: The failures of all processes.
         failures: {model id: reason} of this run.
+        following: The model to run after this one, or None.
     """
 
     artefacts: Artefacts
@@ -123,6 +127,12 @@ class Collector:
     options: Options
     failure_list: FailureList
     failures: dict[str, str] = field(default_factory=dict)
+    following: ModelRecord | None = None
+
+    @cached_property
+    def _next_model(self) -> NextModel:
+        builds = self.device.type != "cpu" and not self.options.compile  # which works in the same Python process
+        return NextModel(builds, self.options.use_test_size)
 
     @cached_property
     def _numberings(self) -> list[ClassNumbering]:
@@ -175,11 +185,11 @@ class Collector:
         freeze_libraries()
         locked: list[ModelRecord] = []
         with open_progress("models", len(records)) as advance:
-            for group in zoo.group_in_order(self.artefacts, records, self.options.use_test_size).values():
-                waiting = [record for record, _ in group if not self.is_kept(record)]
-                advance(len(group) - len(waiting))
-                with self.images.shared_by(len(waiting)):
-                    for record in waiting:
+            groups = zoo.group_in_order(self.artefacts, records, self.options.use_test_size).values()
+            waiting = (self._list_waiting([record for record, _ in group], advance) for group in groups)
+            for group, group_after in pairwise(chain(filter(None, waiting), [[]])):
+                with self.images.shared_by(len(group)):
+                    for record, self.following in zip(group, [*group[1:], *group_after[:1], None], strict=False):
                         try:
                             yield from self._try(record, wait=False)
                             advance(1)
@@ -189,6 +199,12 @@ class Collector:
             for record in locked:
                 yield from self._try(record, wait=True)
                 advance(1)
+
+    def _list_waiting(self, records: list[ModelRecord], advance: Advance) -> list[ModelRecord]:
+        """Those without valid predictions; the others are told as done."""
+        waiting = [record for record in records if not self.is_kept(record)]
+        advance(len(records) - len(waiting))
+        return waiting
 
     def run_one(self, record: ModelRecord) -> list[str]:
         """The same for one model; another process that is predicting with it is waited for."""
@@ -246,7 +262,7 @@ class Collector:
         if self._is_up_to_date(record, made_with):  # without a lock: the folder may be read-only
             log.info(kept)
             return []
-        root, name = self.artefacts.root, f"{self.dataset.name}/{record.dir_id}"
+        root, name = self.artefacts.root, self._name_lock(record)
         with locks.locked(root, name) if wait else locks.if_free(root, name) as is_ours:
             if not is_ours:
                 raise LockedByOtherProcessError(f"locked by {locks.read_holder(root, name)}")
@@ -255,6 +271,18 @@ class Collector:
                 return []
             self._check_other_processes(record)
             return [self._make(record, built, made_with)]
+
+    def _name_lock(self, record: ModelRecord) -> str:
+        return f"{self.dataset.name}/{record.dir_id}"
+
+    def _is_to_run(self, record: ModelRecord) -> bool:
+        """Whether a model is to be run here, as far as other processes have got with it."""
+        try:
+            with locks.if_free(self.artefacts.root, self._name_lock(record)) as is_free:
+                is_done = self._is_up_to_date(record, self._made_with) or self.failure_list.find_new(record.model_id)
+                return is_free and not is_done
+        except ProtectedFileError:  # told when it is to be run
+            return False
 
     def _read_valid_metadata(self, record: ModelRecord, made_with: dict, level: int) -> dict | None:
         """The metadata of valid predictions; what is wrong with others is logged at this level."""
@@ -282,14 +310,19 @@ class Collector:
             write_json(self.artefacts.metadata(self.dataset.name, record.dir_id), refreshed)
         return True
 
-    def _make(self, record: ModelRecord, built: Built | None, made_with: dict) -> str:
+    def _make(self, record: ModelRecord, built: zoo.Built | None, made_with: dict) -> str:
         images = self._readable_images
         gc.collect()  # the memory of the network before this one
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        model, preprocessing = built or zoo.build(record, self.options.use_test_size)
+        model, preprocessing = built or self._next_model.take(record)
         network = cast(Module, torch.compile(model)) if self.options.compile else model
-        predictions, batch_size = self._predict(record, network, preprocessing, images)
+        batch_size = self.options.batch_size or choose_batch_size(
+            self.artefacts, record, model, preprocessing, self.device, self.options.amp
+        )
+        if self.following and self._is_to_run(self.following):
+            self._next_model.start(self.following, running=record)
+        predictions, batch_size = self._predict(record, network, preprocessing, images, batch_size)
         if self.options.agreement:
             made_with = made_with | self._measure_agreement(record, model, preprocessing, predictions, batch_size)
         metadata = saved_predictions.write_predictions(
@@ -324,39 +357,31 @@ class Collector:
         num_images = len(self.samples.files)
         rows = np.linspace(0, num_images - 1, min(num_images, AGREEMENT_IMAGES)).astype(int)
         images = Images([self.images.stored[row] for row in rows], self.images.workers)
-        plain = predict.predict(
-            model,
-            preprocessing,
-            images,
-            batch_size=batch_size,
-            device=self.device,
-            description=f"{record.model_id} in float32",
-        )
+        description = f"{record.model_id} in float32"
+        run = partial(predict.predict, model, preprocessing, images, device=self.device, description=description)
+        plain, _ = halve_until_it_fits(run, batch_size, record.model_id, self.device)
         percent = 100 * float(np.mean(plain.top1 == predictions.top1[rows]))
         log.info(f"{record.model_id}: {percent:.2f} % of top-1 are those of float32, on {len(rows):,} images")
         return {"float32_agreement": percent, "float32_agreement_images": len(rows)}
 
     def _predict(
-        self, record: ModelRecord, model: Module, preprocessing: Preprocessing | OwnTransform, images: Images
+        self,
+        record: ModelRecord,
+        model: Module,
+        preprocessing: Preprocessing | OwnTransform,
+        images: Images,
+        batch_size: int,
     ) -> tuple[Predictions, int]:
         """The predictions, and the batch size that fitted into memory."""
-        batch_size = min(self.options.batch_size, len(self.samples.files))
-        while True:
-            try:
-                predictions = predict.predict(
-                    model,
-                    preprocessing,
-                    images,
-                    batch_size=batch_size,
-                    device=self.device,
-                    amp=self.options.amp,
-                    subset=self.subset,
-                    save_probs=self.options.save_probs,
-                    description=record.model_id,
-                )
-                return predictions, batch_size
-            except predict.OutOfMemoryError as error:
-                if batch_size == 1:
-                    raise ModelError(f"{error} with a single image on {self.device}") from None
-            batch_size //= 2
-            log.info(f"{record.model_id}: out of memory, trying again with --batch_size {batch_size}")
+        run = partial(
+            predict.predict,
+            model,
+            preprocessing,
+            images,
+            device=self.device,
+            amp=self.options.amp,
+            subset=self.subset,
+            save_probs=self.options.save_probs,
+            description=record.model_id,
+        )
+        return halve_until_it_fits(run, min(batch_size, len(self.samples.files)), record.model_id, self.device)

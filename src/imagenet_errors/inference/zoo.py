@@ -14,6 +14,7 @@ from imagenet_errors.models.multiply_adds import read_multiply_adds
 from imagenet_errors.models.weight_files import missing
 from imagenet_errors.paths import Artefacts
 
+Built = tuple[Module, Preprocessing | OwnTransform]
 GroupKey = ResizeAndCrop | ConvNextGeometry | str  # of models that see the same pixels
 
 
@@ -24,7 +25,7 @@ def get_loader(record: ModelRecord) -> Loader:
     return LOADERS[record.source]
 
 
-def build(record: ModelRecord, use_test_size: bool = False) -> tuple[Module, Preprocessing | OwnTransform]:
+def build(record: ModelRecord, use_test_size: bool = False) -> Built:
     """The network with its weights, in eval mode on the CPU, and its preprocessing; downloads what is missing.
 
     Raises:
