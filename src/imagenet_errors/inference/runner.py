@@ -115,7 +115,7 @@ class Collector:
         options: How models are run.
         failure_list: The failures of all processes.
         failures: {model id: reason} of this run.
-        following: The model to run after this one, or None.
+        following: The models that come after the present one, as far as they are known.
     """
 
     artefacts: Artefacts
@@ -127,7 +127,7 @@ class Collector:
     options: Options
     failure_list: FailureList
     failures: dict[str, str] = field(default_factory=dict)
-    following: ModelRecord | None = None
+    following: Sequence[ModelRecord] = ()
 
     @cached_property
     def _next_model(self) -> NextModel:
@@ -189,13 +189,15 @@ class Collector:
             waiting = (self._list_waiting([record for record, _ in group], advance) for group in groups)
             for group, group_after in pairwise(chain(filter(None, waiting), [[]])):
                 with self.images.shared_by(len(group)):
-                    for record, self.following in zip(group, [*group[1:], *group_after[:1], None], strict=False):
+                    for number, record in enumerate(group, 1):
+                        self.following = [*group[number:], *group_after[:1]]
                         try:
                             yield from self._try(record, wait=False)
                             advance(1)
                         except LockedByOtherProcessError as error:
                             log.info(f"{record.model_id}: {error}, so it comes last")
                             locked.append(record)
+            self.following = ()
             for record in locked:
                 yield from self._try(record, wait=True)
                 advance(1)
@@ -320,8 +322,9 @@ class Collector:
         batch_size = self.options.batch_size or choose_batch_size(
             self.artefacts, record, model, preprocessing, self.device, self.options.amp
         )
-        if self.following and self._is_to_run(self.following):
-            self._next_model.start(self.following, running=record)
+        following = next(filter(self._is_to_run, self.following), None)
+        if following:
+            self._next_model.start(following, running=record)
         predictions, batch_size = self._predict(record, network, preprocessing, images, batch_size)
         if self.options.agreement:
             made_with = made_with | self._measure_agreement(record, model, preprocessing, predictions, batch_size)
