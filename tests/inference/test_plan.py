@@ -77,7 +77,7 @@ def test_what_is_not_known_is_said(call, tmp_path):
     done = call("collect_predictions", *flags)
     assert "geometry known when its models are built: pixels unknown, not kept" in done.stdout
     (own,) = (line for line in done.stdout.splitlines() if line.startswith("own/own.build"))
-    assert own.split()[1:] == ["unknown", "unknown", "cached", "unknown"]
+    assert own.split()[1:] == ["unknown", "unknown", "cached", "32", "unknown"]
     assert "Hours: unknown, --calibrate measures this device." in " ".join(done.stdout.split())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["own.py"]
 

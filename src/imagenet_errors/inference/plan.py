@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import torch
+
 from imagenet_errors.dataset.dataset_table import Dataset
+from imagenet_errors.formats.batch_sizes import read_batch_sizes
 from imagenet_errors.inference import predict, zoo
-from imagenet_errors.inference.batching import FIRST
+from imagenet_errors.inference.batching import FIRST, recall_batch_size
 from imagenet_errors.inference.calibration import Rates, measure_rates
 from imagenet_errors.inference.pixel_cache import GIGABYTE, CacheLimits
 from imagenet_errors.inference.runner import Options
@@ -28,11 +31,13 @@ class PlannedModel:
         record: The model.
         multiply_adds: For one image.
         download_bytes: Of weights that are not on this machine, at four bytes a parameter.
+        batch_size: Images per batch.
     """
 
     record: ModelRecord
     multiply_adds: int | None
     download_bytes: int | None
+    batch_size: int | None
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ def write_plan(
         options.get_cache_limits(artefacts),
         min(options.limit or dataset.num_images, dataset.num_images),
     )
-    plan = make_plan(artefacts, records, options.use_test_size, num_images, limits)
+    plan = make_plan(artefacts, records, options, device, num_images, limits)
     rates = measure_rates(options.batch_size or FIRST, device, workers, options.amp) if is_measured else None
     facts = {
         "dataset": dataset.name,
@@ -97,22 +102,30 @@ def write_plan(
 def make_plan(
     artefacts: Artefacts,
     records: Iterable[ModelRecord],
-    use_test_size: bool,
+    options: Options,
+    device: torch.device,
     num_images: int,
     limits: CacheLimits | None,
 ) -> list[PlannedGeometry]:
     """The geometries of a run, in its order. Models that have predictions count as well."""
     most_bytes = limits.compute_most_bytes() if limits else 0
+    batch_sizes = read_batch_sizes(artefacts.batch_sizes())
     is_on_disk = listing.make_cache_test(artefacts, zoo.is_cached)
     plan = []
-    for key, group in zoo.group_in_order(artefacts, records, use_test_size).items():
+    for key, group in zoo.group_in_order(artefacts, records, options.use_test_size).items():
+        name = "" if isinstance(key, str) else str(key)
         models = [
-            PlannedModel(record, number, 0 if is_on_disk(record) else listing.count_bytes(record))
+            PlannedModel(
+                record,
+                number,
+                0 if is_on_disk(record) else listing.count_bytes(record),
+                options.batch_size or recall_batch_size(batch_sizes, device, record, name, options.amp),
+            )
             for record, number in group
         ]
         pixel_bytes = None if isinstance(key, str) else key.num_bytes * num_images
         is_cached = len(group) > 1 and pixel_bytes is not None and pixel_bytes <= most_bytes
-        plan.append(PlannedGeometry("" if isinstance(key, str) else str(key), models, pixel_bytes, is_cached))
+        plan.append(PlannedGeometry(name, models, pixel_bytes, is_cached))
     return plan
 
 
@@ -143,6 +156,7 @@ def to_json(plan: list[PlannedGeometry], facts: dict[str, Any], num_images: int,
                         "num_params": model.record.num_params,
                         "multiply_adds": model.multiply_adds,
                         "download_bytes": model.download_bytes,
+                        "batch_size": model.batch_size,
                     }
                     for model in geometry.models
                 ],
@@ -162,7 +176,7 @@ def describe(
         how = "kept for its models" if geometry.is_cached else "not kept"
         title = f"{number}. {geometry.name or 'geometry known when its models are built'}: pixels {pixels}, {how}"
         parts[title] = [_make_row(model, num_images, rates) for model in geometry.models]
-    table = Table(("model", "parameters", "multiply-adds", "download", "hours"), parts)
+    table = Table(("model", "parameters", "multiply-adds", "download", "batch", "hours"), parts)
     return f"{align(table, width)}\n\n{fill(_sum_up(plan, facts, num_images, rates), width)}"
 
 
@@ -175,6 +189,7 @@ def _make_row(model: PlannedModel, num_images: int, rates: Rates | None) -> list
         _format(model.record.num_params, 1e6, 1, "M"),
         _format(model.multiply_adds, 1e9, 2, "G"),
         "cached" if model.download_bytes == 0 else _format(model.download_bytes, 1e6, 0, " MB"),
+        _format(model.batch_size, 1, 0, ""),
         _format(hours, 1, 2, ""),
     ]
 
@@ -189,7 +204,7 @@ def _sum_up(plan: list[PlannedGeometry], facts: dict[str, Any], num_images: int,
     largest = max((geometry.pixel_bytes or 0 for geometry in plan if geometry.is_cached), default=0)
     weights = max((listing.count_bytes(model.record) or 0 for model in models), default=0)
     text = (
-        f"{len(models):,} models in {len(plan)} geometries, {num_images:,} images, batches of {facts['batch_size']}."
+        f"{len(models):,} models in {len(plan)} geometries, {num_images:,} images."
         f" To download: {sum(filter(None, downloads)) / GIGABYTE:,.1f} GB{_without(downloads)}."
         f" Pixels on the disk: at most {largest / GIGABYTE:.1f} GB at a time, in {facts['cache_dir']}."
         f" Memory for weights: at most {weights / GIGABYTE:.1f} GB; that of activations is unknown."
