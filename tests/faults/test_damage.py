@@ -37,6 +37,7 @@ from tests.helpers.kinds_of_files import (
     LOGITS,
     MODULES,
     OUTSIDE_THE_TABLES,
+    PLAN,
     TRENDS,
     Kind,
 )
@@ -58,6 +59,7 @@ def flags(command: tuple, folder: Path) -> tuple:
         CONVERT: ("--jobs", 1),
         LIST: (),
         MODULES: (),
+        PLAN: (),
         OUTSIDE_THE_TABLES: (),
     }
     return more.get(command, ("--results_dir", folder / "out"))

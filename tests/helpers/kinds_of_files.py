@@ -17,7 +17,7 @@ from imagenet_errors.dataset.samples import read_samples
 from imagenet_errors.dataset.superclasses import load_superclasses
 from imagenet_errors.dataset.wordnet import load_wordnet
 from imagenet_errors.files import read_csv
-from imagenet_errors.formats import embeddings, error_analyses, open_world_outcomes, prediction_files
+from imagenet_errors.formats import batch_sizes, embeddings, error_analyses, open_world_outcomes, prediction_files
 from imagenet_errors.formats.metadata import read_metadata
 from imagenet_errors.formats.predictions import check_predictions
 from imagenet_errors.inference import failures, image_folders
@@ -41,6 +41,7 @@ TRENDS = ("utils_plot", "--dataset", "imagenet", "--trends")
 LIST = ("download_artefacts", "--list")
 MODULES = ("collect_predictions", "--list_modules")
 OUTSIDE_THE_TABLES = ("collect_predictions", "--list_models", "--model", "timm/vit_base_patch16_224.augreg_in21k")
+PLAN = ("collect_predictions", "--plan", "--batch_size", "auto", "--device", "cpu")
 COLLECT = ("collect_predictions", "--dataset", "sample")
 LOGITS = ("collect_predictions", "--model_name", "me/logits")
 CONVERT = ("download_artefacts", "--convert_archives")
@@ -145,6 +146,7 @@ KINDS = {
         "imagenet/valid_clip_knn.npz", EVALUATE, lambda _, path: embeddings.read_neighbours(path, 9), True
     ),
     "failures": Kind("sample/failures.csv", COLLECT, lambda _, path: failures.read_failures(path)),
+    "batch sizes": Kind("batch_sizes.csv", PLAN, lambda _, path: batch_sizes.read_batch_sizes(path)),
     "list of weights": Kind("weights.csv", LIST, lambda _, path: read_csv(path, COLUMNS)),
     "list of downloads": Kind("downloads_done.csv", LIST, lambda at, _: public_files.read_downloaded(at)),
     "table of downloads": Kind("downloads.csv", LIST, lambda at, _: public_files.load_public_files(at)),

@@ -96,6 +96,7 @@ def make_inputs(root: Path) -> None:
     rows = [f"{name},http://localhost/{name},{digest},{size}" for name, digest, size in done]
     put(root / "downloads_done.csv", "\n".join([",".join(public_files.DOWNLOADED_COLUMNS), *rows, ""]).encode())
     row = f"me/plain,{root}/plain.pth,,{'0' * 64},7"
+    put(root / "batch_sizes.csv", b"device,model_id,geometry,precision,batch_size\nNVIDIA H100,me/plain,,amp,64\n")
     put(root / "weights.csv", "\n".join([",".join(COLUMNS), row, ""]).encode())
 
 

@@ -60,7 +60,8 @@ def recall_batch_size(
 ) -> int | None:
     """The batch size of a model where it is known, as that on a CPU always is.
 
-    It makes no difference there: on two cores, images per second were the same from 2 to 64 a batch.
+    A larger one does not pay there: on one core, doubling it from 32 on changed the images per second of four networks,
+    convolutional ones and transformers, by -13 to 6 %.
     """
     return FIRST if device.type == "cpu" else known.get(describe_conditions(device, record, geometry, amp))
 

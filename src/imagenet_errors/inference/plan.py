@@ -109,7 +109,7 @@ def make_plan(
 ) -> list[PlannedGeometry]:
     """The geometries of a run, in its order. Models that have predictions count as well."""
     most_bytes = limits.compute_most_bytes() if limits else 0
-    batch_sizes = read_batch_sizes(artefacts.batch_sizes())
+    batch_sizes = {} if options.batch_size else read_batch_sizes(artefacts.batch_sizes())
     is_on_disk = listing.make_cache_test(artefacts, zoo.is_cached)
     plan = []
     for key, group in zoo.group_in_order(artefacts, records, options.use_test_size).items():
