@@ -139,7 +139,7 @@ function layImages() {
   document.getElementById("filters").append(
     el("h2", { id: "gallery-title", tabindex: "-1" }, "Hardest images"),
     el("form", { class: "controls", role: "search", "aria-label": "Images", onsubmit: stay },
-      addControl("type", "Images", [["", "most models wrong"], ...types]),
+      addControl("type", "Images", [["", "hardest"], ...types]),
       addControl("label", "Original label", [["", "any"], ...labels]),
       el("div", { class: "control" }, el("label", { for: "filter-find" }, "Search images"), controls.find),
       addControl("selected", "Of the selected models",
