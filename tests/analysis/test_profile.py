@@ -119,7 +119,7 @@ def test_model_is_reported_with_its_file_kept(call, small):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ((), ["one of the arguments --model --predictions --runs is required"]),
+        ((), ["give --model, --predictions or --runs; or --page alone"]),
         (("--model", "a", "--predictions", "b.csv"), ["--predictions: not allowed with argument --model"]),
         (("--runs", "me/mine"), ["at least two"]),
         (("--runs", "me/mine", "b", "--compare", "c"), ["go with --model or --predictions"]),

@@ -141,6 +141,18 @@ def test_headings_sort_by_mouse_and_keyboard_and_say_so(page, zoo):
     assert [row[0] for row in read_rows(page)] == sorted(shares, key=shares.get)
 
 
+def test_unknown_values_come_last_in_both_directions(driver, zoo, tmp_path):
+    models = zoo["models"]
+    real = [None, *models["accuracies"]["real"][1:]]
+    changed = models | {"accuracies": models["accuracies"] | {"real": real}}
+    (tmp_path / "zoo.html").write_text(render(zoo | {"models": changed}))
+    known = sorted((value, name) for value, name in zip(real, models["name"], strict=True) if value is not None)
+    for sort, expected in (("real", known), ("-real", known[::-1])):
+        open_page(driver, tmp_path / "zoo.html", f"#sort={sort}")
+        assert [row[0] for row in read_rows(driver)] == [*(name for _, name in expected), models["name"][0]]
+        assert read_rows(driver)[-1][4] == "–"
+
+
 def test_slash_searches_and_shown_models_can_be_selected(page, zoo):
     from selenium.webdriver.common.keys import Keys
 
