@@ -185,6 +185,18 @@ def test_model_selected_in_one_part_is_marked_in_all(page):
     assert selected(page)["rings"] == [[]] * 8
 
 
+def test_legend_hides_points_and_keeps_the_focus(page):
+    draw_figures(page)
+    count = "return document.querySelectorAll('.plot path.point').length"
+    before = page.execute_script(count)
+    click(page, '#legend [data-toggles="artifact"]')
+    assert page.execute_script(count) < before
+    assert page.execute_script("return document.activeElement.dataset.toggles") == "artifact"
+    assert page.current_url.endswith("#hide=artifact")
+    page.back()
+    assert page.execute_script(count) == before
+
+
 def test_click_on_a_point_selects_its_model(page):
     from selenium.webdriver import ActionChains
 

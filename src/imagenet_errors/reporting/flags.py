@@ -3,6 +3,7 @@
 import argparse
 
 from imagenet_errors.dataset.label_sets import STANDARD
+from imagenet_errors.paths import PUBLISHED_TABLES
 
 OF_MODELS = ("compare", "errors", "fiftyone", "output", "picture", "sensitivity")  # that need a model
 
@@ -33,6 +34,7 @@ def _check_without_model(parser: argparse.ArgumentParser, args: argparse.Namespa
     if not args.page:
         parser.error("give --model, --predictions or --runs; or --page alone, for a page of all analysed models")
     given = [flag for flag in OF_MODELS if getattr(args, flag)]
-    given += ["format"] * (args.format != "text") + ["labels"] * (args.labels != STANDARD)
+    defaults = {"format": "text", "labels": STANDARD, "reference": PUBLISHED_TABLES}
+    given += [flag for flag, default in defaults.items() if getattr(args, flag) != default]
     if given:
         parser.error(f"--{given[0]} needs --model, --predictions or --runs")
