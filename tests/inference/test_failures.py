@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import subprocess
 
 import numpy as np
 import pytest
@@ -14,11 +15,11 @@ from imagenet_errors.inference import predict
 from imagenet_errors.inference.runner import Collector, Options
 from imagenet_errors.models import own_models, saved_predictions
 from imagenet_errors.paths import Artefacts
-from tests.conftest import refused
+from tests.conftest import ROOT, refused
 from tests.helpers import saved_models
 from tests.helpers.saved_models import failures, probabilities, put_timm_on_hub, randomised, saved_probs
 
-pytest_plugins = ("tests.helpers.saved_models", "tests.helpers.own_functions")
+pytest_plugins = ("tests.helpers.saved_models", "tests.helpers.own_functions", "tests.helpers.processes")
 pytestmark = pytest.mark.usefixtures("caches")
 
 
@@ -293,3 +294,18 @@ class TestHowItWasMade:
             saved_models.agree(saved_probs(tmp_path, model), expected)
             assert metadata(tmp_path, model).get("use_test_size", False) is test_size
         assert "kept" in sample("--model", name, "--limit", 2, "--use_test_size").stderr
+
+
+@pytest.mark.heavy
+def test_too_little_shared_memory_ends_a_run_in_one_line(runs, tmp_path):
+    """As in a container, whose /dev/shm has 64 MB; here it has 256 kB, and the seven images need 1 MB."""
+    small = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=256k none /dev/shm && exec "$@"', "sh")
+    if subprocess.run([*small, "true"], capture_output=True).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    flags = ("--dataset", "sample", "--artefacts_dir", tmp_path, "--model", "lite0", "--device", "cpu", "--workers", 1)
+    run = runs.start(ROOT / "src" / "collect_predictions.py", *flags, prefix=small)
+    _, stderr = run.communicate(timeout=120)
+    assert run.returncode == 2, stderr
+    assert "No space left on device" in stderr.splitlines()[-1]
+    assert "give /dev/shm more memory" in stderr.splitlines()[-1]
+    assert "Traceback" not in stderr

@@ -80,14 +80,25 @@ def rotate(rows: range) -> list[int]:
 
 
 def stack(batch: list) -> torch.Tensor | InputError | ModelError:
-    """One tensor [B, 3, H, W], or the first error."""
+    """One tensor [B, 3, H, W], or the first error.
+
+    A process that decodes puts it into shared memory here: later, where there is no room, torch only prints a
+    traceback, and the batch is waited for without end.
+    """
     error = find_error(batch)
     if error:
         return error
     try:
-        return torch.stack(batch)
+        pixels = torch.stack(batch)
     except (TypeError, RuntimeError) as failure:
         return ModelError(f"its transform does not give tensors of one size ({describe_exception(failure)})")
+    try:
+        return pixels.share_memory_() if torch.utils.data.get_worker_info() else pixels
+    except RuntimeError as failure:
+        return InputError(
+            f"processes that decode cannot pass images on ({describe_exception(failure)}): give /dev/shm more memory,"
+            " as docker run --shm-size does, or take fewer --workers or a smaller --batch_size"
+        )
 
 
 def find_error(batch: list) -> InputError | ModelError | None:
