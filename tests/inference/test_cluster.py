@@ -8,9 +8,11 @@ import time
 
 import psutil
 import pytest
+from distributed import Client
 
 from imagenet_errors.inference import cluster_run, cluster_workers
 from imagenet_errors.inference.cluster import local_cluster
+from imagenet_errors.inference.job_queue import Job, JobQueue
 from tests.conftest import ROOT, refused, run_script
 from tests.helpers.dask_cluster import read_results
 from tests.helpers.processes import processes_of, wait_for
@@ -191,6 +193,17 @@ def test_worker_of_another_python_is_refused(call, in_this_process, tmp_path, mo
     flags = ("--dataset", "sample", "--artefacts_dir", tmp_path, "--workers", 0, "--scheduler", in_this_process())
     here = ".".join(map(str, sys.version_info[:2]))
     assert refused(call("collect_predictions", *flags), f"has Python {here}, and this machine 2.7: install the same")
+
+
+def test_finished_job_is_not_kept_by_its_worker(in_this_process):
+    """Else it would run again, if the worker is lost while others run."""
+    with Client(in_this_process()) as client:
+        queue = JobQueue(client, {}, seconds_to_wait=10)
+        queue.wait_for_workers()
+        ended = queue.run([Job("a", "key-a", int, ()), Job("b", "key-b", time.sleep, (1,))])
+        assert next(ended)[1] == 0
+        wait_for(lambda: "key-a" not in client.who_has(), 10)
+        assert next(ended)[0].name == "b"
 
 
 @pytest.mark.heavy

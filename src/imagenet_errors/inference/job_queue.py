@@ -87,7 +87,9 @@ class JobQueue:
                     continue
                 job, _ = self.running.pop(str(future.key))
                 self._submit(waiting)  # before its result is fetched: no worker waits for that
-                yield job, self._get_result(job, future)
+                result = self._get_result(job, future)
+                future.release()  # else it runs again, if the worker that keeps its result is lost
+                yield job, result
 
     def _check_connection(self) -> None:
         """Look at the workers.
