@@ -114,8 +114,9 @@ function describeExtent() {
   if (state.type) return "Of the 1,000 most common pairs of image and prediction of this type the first of each image, as"
     + " evaluation.py --list_most_common_errors lists them.";
   const kept = images.num_half > images.num_hardest ? `, of which the first ${num(images.num_hardest)} are here` : "";
-  return `At least half of the models get ${num(images.num_half)} unproblematic images wrong by top-1${kept}; most models`
-    + " wrong first.";
+  const shown = wrongBy() === "multi_label" ? " Shown are those of them that half get wrong by multi-label." : "";
+  return `At least half of the models get ${num(images.num_half)} unproblematic images wrong by top-1${kept}.`
+    + `${shown} Most models wrong come first.`;
 }
 
 function showImages(isNew) {
