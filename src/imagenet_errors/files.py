@@ -34,11 +34,15 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` and rename it to `path` once it is completely written.
 
     The temporary name contains host and process. Temporary files of the same target that killed processes of this host
-    left are removed; those of other hosts stay, because their processes may be running.
+    left are removed; those of other hosts stay, because their processes may be running. A device or a pipe is yielded
+    itself: renaming a file to `/dev/null` would replace it for all programs.
 
     Raises:
         OSError: where `path` cannot be written; it names `path`.
     """
+    if path.parent == Path("/dev") or (path.exists() and not path.is_file() and not path.is_dir()):
+        yield path
+        return
     temporary = temporary_path(path, os.getpid())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

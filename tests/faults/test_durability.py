@@ -79,6 +79,16 @@ class TestWriting:
         assert caught.value.errno == number
         assert not list(tmp_path.iterdir())
 
+    def test_pipe_is_written_to_and_not_replaced(self, tmp_path, monkeypatch):
+        """Nor is a device: `--output /dev/null` of root must leave it as it is."""
+        monkeypatch.setattr(files.os, "replace", lambda *_: pytest.fail("it would be replaced"))
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        with open(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)) as reader:
+            files.write_text(pipe, "whole")
+            assert reader.read() == "whole"
+        files.write_text(Path("/dev/null"), "nothing")
+
     def test_error_of_another_file_names_that_file(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="nowhere"), files.atomic_write(tmp_path / "a.txt"):
             (tmp_path / "nowhere").read_text()
