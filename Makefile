@@ -60,7 +60,7 @@ lint: .venv/installed-test  ## check the style and types
 	$(BIN)/mypy
 
 check-all: test  ## run the suite and the heavy checks (they install a second environment)
-	$(BIN)/python -m pytest -m heavy
+	$(BIN)/python -m pytest -m heavy -n auto --dist loadfile
 
 bench: .venv/installed-test  ## measure speed, and write benchmarks/RESULTS.md
 	PYTHONPATH=. $(BIN)/python benchmarks/run_all.py

@@ -67,8 +67,9 @@ def export(driver, folder) -> list[dict[str, str]]:
     behaviour = {"behavior": "allow", "downloadPath": str(folder)}
     driver.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
     find(driver, "#export").click()
-    wait_until((folder / "errors.csv").exists)
-    return list(csv.DictReader(io.StringIO((folder / "errors.csv").read_text(), newline="")))
+    saved = folder / "errors.csv"  # empty at first: the browser keeps the name before it has the rows
+    wait_until(lambda: saved.exists() and saved.stat().st_size)
+    return list(csv.DictReader(io.StringIO(saved.read_text(), newline="")))
 
 
 CHOICES = {
