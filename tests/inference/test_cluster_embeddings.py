@@ -88,7 +88,7 @@ def read(folder, names=NAMES):
     return {name: (folder / name).read_bytes() for name in names}
 
 
-@pytest.mark.parametrize("flags", [(), ("--no_shared_files",)], ids=["shared files", "no shared files"])
+@pytest.mark.parametrize("flags", [(), pytest.param(("--no_shared_files",), marks=pytest.mark.heavy)])
 def test_cluster_gives_the_embeddings_of_one_process(embed, in_this_process, tmp_path, monkeypatch, flags):
     """With a search in nine blocks; a second run keeps all, and needs no cluster."""
     monkeypatch.setattr(cluster_embedder, "ROWS_PER_JOB", 7)
@@ -102,6 +102,7 @@ def test_cluster_gives_the_embeddings_of_one_process(embed, in_this_process, tmp
     assert embed("--scheduler", "tcp://127.0.0.1:1").stderr.count("kept") == 3
 
 
+@pytest.mark.heavy
 def test_interrupted_run_is_continued_on_a_cluster(embed, embedded, in_this_process, tmp_path):
     embed("--block", 5, what=["images"])
     alone = embed.images.rename(tmp_path / "alone.npz")

@@ -140,6 +140,7 @@ def test_model_that_cannot_be_built_fails_in_its_turn(collect, hub, beside, log)
     assert len(read_results(hub)) == 2
 
 
+@pytest.mark.heavy
 def test_memory_that_ends_beside_another_model_may_suffice_in_turn(collect, hub, beside, monkeypatch):
     create = timm.create_model
 
@@ -152,6 +153,7 @@ def test_memory_that_ends_beside_another_model_may_suffice_in_turn(collect, hub,
     assert collect(*MODELS).status == 0
 
 
+@pytest.mark.heavy
 def test_model_that_another_process_has_is_not_built(collect, hub, beside, log, monkeypatch):
     """It is locked until the last but one is stored."""
     stored, write = [], saved_predictions.write_predictions
@@ -206,6 +208,7 @@ runpy.run_path("{script}", run_name="__main__")
 """
 
 
+@pytest.mark.heavy
 def test_ctrl_c_does_not_wait_for_a_download(hub, runs):
     script = hub / "run.py"
     text = WAITS.replace("{folder}", str(hub)).replace("{script}", str(ROOT / "src" / "collect_predictions.py"))
@@ -241,6 +244,7 @@ cli.run(main)
 """
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("end", "status"), [("pass", 0), ("sys.exit(1)", 1), ("raise InputError('no')", 2)])
 def test_script_ends_beside_a_thread_that_builds(runs, end, status):
     """Python's own end aborts the process ("terminate called without an active exception", status 134)."""

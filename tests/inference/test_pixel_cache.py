@@ -260,7 +260,8 @@ class TestPixelCache:
             assert refused(sample("--model", "lite0", flag, tmp_path / "none"), "none is not a folder")
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.heavy)])
+@pytest.mark.heavy
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
 def test_stopped_run_leaves_no_pixels_and_resumes(models, signal_number):
     """Two models share pixels: the first one is done, and the second is running, when the run is stopped."""
     models.hold("b")
