@@ -1,6 +1,6 @@
 // A gallery: only the cards in sight exist, and each opens a dialog. The page's own scripts have `files`, CARD_REMS (the
-// height of a card), `fillCard`, `describeTitle` and `describeImage` of a row, and `state`, `navigate`, `openDetails` and
-// `closeDetails` of its address.
+// height of a card), `fillCard`, `describeTitle` and `describeImage` of a row, and `state`; gallery_page.js
+// has `openDetails` and `closeDetails`.
 const CARD_WIDTH = 230, GAP = 12, MOST_PRINTED = 24;
 let shown = []; // rows that the filter keeps, in their order
 let current = 0; // position among `shown` of the card that the keyboard is on

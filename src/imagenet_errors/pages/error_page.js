@@ -31,11 +31,6 @@ function toAddress(next) {
   return `#${new URLSearchParams(kept.map((key) => [key, String(next[key])]))}`;
 }
 
-function navigate(next, { replace = false, opened = false } = {}) {
-  history[replace ? "replaceState" : "pushState"](replace ? history.state : { opened }, "", toAddress(next));
-  update();
-}
-
 let drawn = null; // the address whose cards are shown, without the opened error
 
 function update() {
@@ -52,19 +47,7 @@ function update() {
       : `of ${num(total)} errors`}`;
     empty.hidden = rows.length > 0;
   }
-  if (state.open) renderDetails(rowOfFile.get(state.open));
-  else if (dialog.open) {
-    const at = current; // closing gives the focus back to the card that was opened first
-    dialog.close();
-    focusCard(at);
-  }
-}
-
-function openDetails(row) { navigate({ ...state, open: errors.file[row] }, { opened: true }); }
-
-function closeDetails() {
-  if (history.state?.opened) history.back();
-  else navigate({ ...state, open: null }, { replace: true });
+  showOpened();
 }
 
 // A button that filters: `clears` the other filters, or adds to them.
@@ -79,15 +62,6 @@ function filterLink(text, filter, clears = filter.type !== undefined, label = nu
 
 const count = el("output", { class: "count", "aria-live": "polite" });
 const empty = el("p", { class: "empty" }, "No error passes these filters.");
-const controls = {};
-
-function addControl(key, label, options) {
-  const onchange = () => navigate({ ...state, [key]: control.value, open: null });
-  const control = el("select", { id: `filter-${key}`, onchange },
-    options.map(([value, text]) => el("option", { value }, text)));
-  controls[key] = control;
-  return el("div", { class: "control" }, el("label", { for: control.id }, label), control);
-}
 
 function addCheck(key, value, label) {
   const box = el("input", { type: "checkbox", id: `filter-${key}-${value}`,
@@ -157,17 +131,5 @@ renderHead();
 renderProfile();
 renderComparisons();
 renderFilters();
-addEventListener("popstate", update);
-addEventListener("resize", redrawCards);
-document.querySelector(".skip").addEventListener("click", (event) => {
-  event.preventDefault();
-  document.getElementById("gallery").scrollIntoView();
-  focusCard(current);
-});
-addEventListener("keydown", (event) => {
-  if (event.key === "/" && !dialog.open && !/INPUT|SELECT|TEXTAREA/.test(event.target.tagName)) {
-    event.preventDefault();
-    controls.text.focus();
-  }
-});
+listenToPage();
 update();

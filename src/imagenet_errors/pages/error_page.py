@@ -1,6 +1,5 @@
 """One model's errors as one HTML file: its profile, confusions and comparisons, and a gallery with filters."""
 
-import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +18,9 @@ from imagenet_errors.analysis.reference import Reference
 from imagenet_errors.analysis.shares import ERROR_NAMES
 from imagenet_errors.dataset.classes import GROUPS
 from imagenet_errors.error_types import ERROR_TYPES
-from imagenet_errors.files import format_json_for_html, write_text
-from imagenet_errors.pages.page_parts import check_name, join_scripts, make_policy
-from imagenet_errors.pages.pictures import describe_held, describe_pictures
+from imagenet_errors.files import write_text
+from imagenet_errors.pages.page_parts import check_name, join_scripts, render_page
+from imagenet_errors.pages.pictures import describe_pictures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +29,7 @@ SCHEMA_VERSION = 2
 FOLDER = Path(__file__).parent
 SCRIPTS = (
     *("elements.js", "error_filters.js", "error_profile.js", "error_places.js", "cards.js", "error_gallery.js"),
-    "error_page.js",
+    *("gallery_page.js", "error_page.js"),
 )
 TYPE_NAMES = [ERROR_TYPES[code].name for code in OUTCOMES]
 UNKNOWN = -1  # a class id or an error type that is not known
@@ -182,33 +181,13 @@ def _number_lists(lists: Iterable[Sequence[str]]) -> tuple[list[str], list[list[
 
 
 def render(payload: dict[str, Any]) -> str:
-    """The page as HTML. The browser runs its script alone, by its hash, and asks no other host for anything."""
+    """The page as HTML."""
+    title = f"Errors of {payload['profile']['model']} on {payload['profile']['dataset']}"
     script = join_scripts((FOLDER / name).read_text("utf-8") for name in SCRIPTS)
-    texts = {
-        "title": html.escape(f"Errors of {payload['profile']['model']} on {payload['profile']['dataset']}"),
-        "policy": make_policy(script),
-        "style": (FOLDER / "error_page.css").read_text("utf-8"),
-        "data": format_json_for_html(payload),
-        "script": script,
-        "version": payload["made_from"]["version"],
-        "held": describe_held(payload["images"]),
-    }
-    return PAGE.format_map(texts)
+    return render_page(title, BODY, (FOLDER / "error_page.css").read_text("utf-8"), [script], payload)
 
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{title}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<a class="skip" href="#gallery">Skip to the gallery</a>
+BODY = """<a class="skip" href="#gallery">Skip to the gallery</a>
 <header id="head"></header>
 <main>
 <noscript><p>This page needs JavaScript, which it holds itself.</p></noscript>
@@ -217,11 +196,4 @@ PAGE = """<!doctype html>
 <section id="confusions" aria-labelledby="confusions-title"></section>
 <section id="filters" aria-labelledby="gallery-title"></section>
 <section id="gallery" aria-label="Errors" tabindex="-1"></section>
-</main>
-<footer><p>Made by imagenet-errors {version}.{held} Keys: / search, arrows move, Enter opens, Esc closes.</p></footer>
-<dialog id="details" aria-labelledby="details-title"></dialog>
-<script type="application/json" id="data">{data}</script>
-<script>{script}</script>
-</body>
-</html>
-"""
+</main>"""

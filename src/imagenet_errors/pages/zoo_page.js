@@ -1,7 +1,6 @@
 // The state of the page is its address: filters, order, selected models and the opened image; every change goes through
 // `navigate`. What figures.js needs besides is of the same state.
 let state = { models: [], hide: [] };
-const controls = {};
 const drawable = data.figures?.figures.length > 0;
 
 const VALID = {
@@ -32,11 +31,6 @@ function toAddress(next) {
   return `#${query}`;
 }
 
-function navigate(next, { replace = false, opened = false } = {}) {
-  history[replace ? "replaceState" : "pushState"](replace ? history.state : { opened }, "", toAddress(next));
-  update();
-}
-
 const stay = (event) => event.preventDefault(); // of a form
 const toggled = (list, one) => list.includes(one) ? list.filter((other) => other !== one) : [...list, one];
 const toggleModel = (model) => navigate({ ...state, models: toggled(state.models, model) });
@@ -64,12 +58,7 @@ function update() {
   if (isNew || changes("models")) showImages(isNew);
   syncControls();
   before = state;
-  if (state.open) renderDetails(rowOfFile.get(state.open));
-  else if (dialog.open) {
-    const at = current; // closing gives the focus back to the card that was opened first
-    dialog.close();
-    focusCard(at);
-  }
+  showOpened();
 }
 
 // Shows anew what has the focus, and gives it back to the same button.
@@ -77,21 +66,6 @@ function refocus(key, show) {
   const held = document.activeElement.dataset[key];
   show();
   if (held) document.querySelector(`[data-${key}="${CSS.escape(held)}"]`)?.focus({ preventScroll: true });
-}
-
-function openDetails(row) { navigate({ ...state, open: files[row] }, { opened: true }); }
-
-function closeDetails() {
-  if (history.state?.opened) history.back();
-  else navigate({ ...state, open: null }, { replace: true });
-}
-
-function addControl(key, label, options) {
-  const onchange = () => navigate({ ...state, [key]: control.value, open: null });
-  const control = el("select", { id: `filter-${key}`, onchange },
-    options.map(([value, text]) => el("option", { value }, text)));
-  controls[key] = control;
-  return el("div", { class: "control" }, el("label", { for: control.id }, label), control);
 }
 
 function syncControls() {
@@ -141,18 +115,6 @@ layKappas();
 layImages();
 state = readAddress();
 if (drawable) layPanels();
-addEventListener("popstate", update);
-addEventListener("resize", redrawCards);
 dark.addEventListener("change", () => { if (drawable) { showLegend(); drawn.forEach(draw); } });
-document.querySelector(".skip").addEventListener("click", (event) => {
-  event.preventDefault();
-  document.getElementById("gallery").scrollIntoView();
-  focusCard(current);
-});
-addEventListener("keydown", (event) => {
-  if (event.key === "/" && !dialog.open && !/INPUT|SELECT|TEXTAREA/.test(event.target.tagName)) {
-    event.preventDefault();
-    controls.text.focus();
-  }
-});
+listenToPage();
 update();

@@ -23,10 +23,10 @@ from imagenet_errors.dataset.annotations import NO_LABEL
 from imagenet_errors.dataset.classes import GROUPS
 from imagenet_errors.dataset.dataset_table import DATASETS
 from imagenet_errors.error_types import ERROR_TYPES
-from imagenet_errors.files import format_json_for_html, write_text
+from imagenet_errors.files import write_text
 from imagenet_errors.formats.error_analyses import ErrorAnalysis
-from imagenet_errors.pages.page_parts import join_scripts, make_policy
-from imagenet_errors.pages.pictures import describe_held, describe_pictures
+from imagenet_errors.pages.page_parts import join_scripts, render_page
+from imagenet_errors.pages.pictures import describe_pictures
 from imagenet_errors.plots.figure_table import DATASET_TITLES
 from imagenet_errors.plots.kappas import list_colors
 from imagenet_errors.plots.page import read_drawing_parts
@@ -34,7 +34,15 @@ from imagenet_errors.progress import show_progress
 
 SCHEMA_VERSION = 1
 FOLDER = Path(__file__).parent
-SCRIPTS = ("elements.js", "zoo_table.js", "zoo_kappas.js", "zoo_images.js", "cards.js", "zoo_page.js")
+SCRIPTS = (
+    "elements.js",
+    "zoo_table.js",
+    "zoo_kappas.js",
+    "zoo_images.js",
+    "cards.js",
+    "gallery_page.js",
+    "zoo_page.js",
+)
 STYLES = ("error_page.css", "zoo_page.css")
 KAPPA_UNIT = 10_000  # kappas are stored as integers of this part of 1 ...
 NO_KAPPA = -32_768  # ... and this one for an undefined one
@@ -190,37 +198,17 @@ def encode_images(context: DatasetContext, hardest: HardestImages) -> dict[str, 
 
 
 def render(payload: dict[str, Any]) -> str:
-    """The page as HTML. The browser runs its scripts alone, by their hashes, and asks no other host for anything."""
+    """The page as HTML."""
+    title = f"Errors of {len(payload['models']['name']):,} models on {payload['title']}"
     drawing = read_drawing_parts()
     elements, *others = ((FOLDER / name).read_text("utf-8") for name in SCRIPTS)
     script = join_scripts([elements, drawing.script, *others])
     plotly = drawing.plotly if (payload["figures"] or {}).get("figures") else ""
-    texts = {
-        "title": html.escape(f"Errors of {len(payload['models']['name']):,} models on {payload['title']}"),
-        "policy": make_policy(plotly, script),
-        "style": "".join((FOLDER / name).read_text("utf-8") for name in STYLES) + drawing.style,
-        "data": format_json_for_html(payload),
-        "plotly": plotly,
-        "script": script,
-        "version": payload["made_from"]["version"],
-        "held": describe_held(payload["images"]),
-    }
-    return PAGE.format_map(texts)
+    style = "".join((FOLDER / name).read_text("utf-8") for name in STYLES) + drawing.style
+    return render_page(title, BODY.format(title=html.escape(title)), style, [plotly, script], payload)
 
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{title}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<a class="skip" href="#gallery">Skip to the images</a>
+BODY = """<a class="skip" href="#gallery">Skip to the images</a>
 <header><h1>{title}</h1><div id="head"></div></header>
 <main>
 <noscript><p>This page needs JavaScript, which it holds itself.</p></noscript>
@@ -230,12 +218,4 @@ PAGE = """<!doctype html>
 <section id="kappas" aria-labelledby="kappas-title"></section>
 <section id="filters" aria-labelledby="gallery-title"></section>
 <section id="gallery" aria-label="Images" tabindex="-1"></section>
-</main>
-<footer><p>Made by imagenet-errors {version}.{held} Keys: / search, arrows move, Enter opens, Esc closes.</p></footer>
-<dialog id="details" aria-labelledby="details-title"></dialog>
-<script type="application/json" id="data">{data}</script>
-<script>{plotly}</script>
-<script>{script}</script>
-</body>
-</html>
-"""
+</main>"""
